@@ -1,0 +1,82 @@
+"""All tables of the platform: the pairs of `.sql` and `.yml` under `models/`, found by walking the folders.
+
+The folder decides the layer (and so schema, group and key prefix); nothing is listed by hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ecommerce_platform.contracts.contract import Contract, read_contract
+from ecommerce_platform.errors import DefinitionError
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+LAYERS = ("bronze", "silver", "gold", "ml")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its contract and, unless mappings or Python fill it, its SELECT."""
+
+    contract: Contract
+    sql: str | None
+    sql_path: Path | None
+
+    @property
+    def name(self) -> str:
+        """`schema.table`."""
+        return self.contract.table
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every table below `models/`, by `schema.table`."""
+
+    tables: dict[str, Table]
+
+    @cached_property
+    def entities(self) -> tuple[str, ...]:
+        """Names of the canonical silver entities that sources map to."""
+        return tuple(t.contract.name for t in self.tables.values() if t.contract.entity)
+
+    def contract(self, table: str) -> Contract:
+        """The contract of `schema.table`."""
+        return self.tables[table].contract
+
+
+def read_catalog(root: Path = MODELS) -> Catalog:
+    """Reads every contract and SELECT below `root`.
+
+    Raises:
+        DefinitionError: with file and line; a `.sql` without `.yml`, a table that says neither what fills it
+            nor how, or two files for one table.
+    """
+    tables: dict[str, Table] = {}
+    for layer in LAYERS:
+        for path in sorted((root / layer).rglob("*.yml")):
+            folder = path.relative_to(root / layer).parent
+            contract = read_contract(path, layer, None if folder == Path(".") else folder.parts[0])
+            sql_path = path.with_suffix(".sql")
+            sql = sql_path.read_text(encoding="utf-8") if sql_path.is_file() else None
+            if contract.table in tables:
+                other = tables[contract.table].contract.path
+                raise DefinitionError(f"{contract.table} is defined twice, also in {other}", where=f"{path}:1")
+            ways = [bool(sql), contract.entity, bool(contract.filled_by)]
+            if sum(ways) != 1:
+                raise DefinitionError(
+                    "a table is filled in exactly one way",
+                    where=f"{path}:1",
+                    fix=f"add {sql_path.name} beside it, or say `entity: true` (sources map to it) or "
+                    "`filled_by:` (the Python that fills it)",
+                )
+            tables[contract.table] = Table(contract, sql, sql_path if sql else None)
+        for sql_path in sorted((root / layer).rglob("*.sql")):
+            if not sql_path.with_suffix(".yml").is_file():
+                raise DefinitionError(
+                    "a SELECT without a contract",
+                    where=f"{sql_path}:1",
+                    fix=f"add {sql_path.with_suffix('.yml').name} beside it; `CONTRIBUTING.md` shows one",
+                )
+    return Catalog(tables)

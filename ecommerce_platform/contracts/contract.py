@@ -1,0 +1,169 @@
+"""The contract of one table: what its `.yml` may say, as a type.
+
+Everything that is known about a table besides its SELECT is here: meaning, grain, key, columns, rules.
+What derives from it (checks, DDL, documents, assets) lives elsewhere and takes a `Contract`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ecommerce_platform.contracts.yaml_file import read_model
+
+#: Types a contract may use: the subset that DuckDB, Parquet and Spark agree on.
+TYPES = ("VARCHAR", "BOOLEAN", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP")
+_DECIMAL = re.compile(r"^DECIMAL\((\d{1,2}),(\d{1,2})\)$")
+_NAME = re.compile(r"^_?[a-z][a-z0-9_]*$")
+_PLACEHOLDER = re.compile(r"^(todo|tbd|fixme|n/?a|description|\.+|-+)\b", re.IGNORECASE)
+
+
+class Strict(BaseModel):
+    """A model that refuses fields it does not know, so that a typing slip never goes unnoticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(Strict):
+    """One column: its type, its meaning and its rules.
+
+    `required`, `accepted`, `min` and `max` reject a row in silver and block a write in gold and ml;
+    `references` only warns, because the parent may arrive tomorrow.
+    """
+
+    type: str
+    description: str = Field(min_length=3)
+    unit: str | None = None
+    required: bool = False
+    accepted: tuple[str, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    references: str | None = None
+    pii: bool = False
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        value = value.upper().replace(" ", "")
+        if value not in TYPES and not _DECIMAL.match(value):
+            raise ValueError(f"unknown type {value!r}; use one of {', '.join(TYPES)} or DECIMAL(p,s)")
+        return value
+
+    @field_validator("description")
+    @classmethod
+    def _meaning(cls, value: str) -> str:
+        if _PLACEHOLDER.match(value.strip()):
+            raise ValueError("a description says what the column means; this is a placeholder")
+        return " ".join(value.split())
+
+    @field_validator("references")
+    @classmethod
+    def _table_and_column(cls, value: str | None) -> str | None:
+        if value is not None and value.count(".") != 2:
+            raise ValueError("references is written schema.table.column")
+        return value
+
+
+class SqlCheck(Strict):
+    """A rule as a SELECT that returns the offending rows; it passes when it returns none."""
+
+    name: str
+    description: str = Field(min_length=3)
+    sql: str
+    severity: Literal["block", "warn"] = "block"
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise ValueError("a check's name is lower snake_case")
+        return value
+
+
+class Contract(Strict):
+    """All that is known about one table besides its SELECT."""
+
+    name: str
+    layer: Literal["bronze", "silver", "gold", "ml"]
+    subject: str | None = None
+    path: Path
+    description: str = Field(min_length=10)
+    grain: str = Field(min_length=3)
+    key: tuple[str, ...]
+    columns: dict[str, Column]
+    write: Literal["replace", "replace_days", "upsert"] = "replace"
+    day_column: str | None = None
+    owners: tuple[str, ...] = ("team:data",)
+    tags: dict[str, str] = {}
+    kinds: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    checks: tuple[SqlCheck, ...] = ()
+    #: A silver entity that sources map rows to (as opposed to a table computed from others).
+    entity: bool = False
+    #: A table that Python fills rather than a SELECT (registries, ledgers, model scores).
+    filled_by: str | None = None
+
+    @field_validator("description", "grain")
+    @classmethod
+    def _meaning(cls, value: str) -> str:
+        if _PLACEHOLDER.match(value.strip()):
+            raise ValueError("this is a placeholder; say what the table means")
+        return " ".join(value.split())
+
+    @field_validator("columns")
+    @classmethod
+    def _names(cls, value: dict[str, Column]) -> dict[str, Column]:
+        for name in value:
+            if not _NAME.match(name):
+                raise ValueError(f"column {name!r} is not lower snake_case")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Contract:
+        for name in self.key:
+            if name not in self.columns:
+                raise ValueError(f"key column {name!r} is not among the columns")
+        if self.write == "replace_days" and self.day_column not in self.columns:
+            raise ValueError("write: replace_days needs day_column, the name of one of the columns")
+        if len({check.name for check in self.checks}) != len(self.checks):
+            raise ValueError("two checks have the same name")
+        return self
+
+    @property
+    def table(self) -> str:
+        """`schema.table`, as SQL writes it."""
+        return f"{self.layer}.{self.name}"
+
+    @cached_property
+    def all_columns(self) -> dict[str, Column]:
+        """The declared columns, and the provenance every silver entity carries besides."""
+        return {**self.columns, **PROVENANCE} if self.entity else dict(self.columns)
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """Key columns and the columns marked required, in table order."""
+        return tuple(n for n, c in self.columns.items() if c.required or n in self.key)
+
+
+#: Carried by every silver entity: which delivery a row is from.
+PROVENANCE: dict[str, Column] = {
+    "_load_date": Column(type="DATE", description="Day of the drop that delivered this version of the row."),
+    "_raw_table": Column(type="VARCHAR", description="Raw table of the source that the row was mapped from."),
+    "_source_file": Column(type="VARCHAR", description="File within the drop that the row stood in."),
+    "_source_row": Column(
+        type="BIGINT", description="Number of the record among the parsed records of its file, from 1."
+    ),
+}
+
+
+def read_contract(path: Path, layer: str, subject: str | None = None) -> Contract:
+    """The contract in `path`; its table is named after the file.
+
+    Raises:
+        DefinitionError: naming file and line of every problem.
+    """
+    return read_model(path, Contract, name=path.stem, layer=layer, subject=subject, path=path)

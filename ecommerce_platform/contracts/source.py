@@ -1,0 +1,174 @@
+"""The description of one shop's export: what `source.yml` may say, and the mappings beside it.
+
+A source is a folder: `source.yml` and one `<entity>.<raw table>.sql` per entity and raw table that fills it.
+Reading the delivered files is ingestion's business, running the mappings the warehouse's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, field_validator
+
+from ecommerce_platform.contracts.contract import Strict
+from ecommerce_platform.contracts.yaml_file import read_model
+from ecommerce_platform.errors import DefinitionError, SettingsError
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+class RawTable(Strict):
+    """One table of the export, as it is delivered.
+
+    `files` are glob patterns of file names within a drop; a pattern without an extension for compression also
+    finds the gzipped file. Where `format` or `delimiter` is not given it is found from each file.
+    """
+
+    files: tuple[str, ...] = Field(min_length=1)
+    description: str = Field(min_length=3)
+    delivery: Literal["delta", "full"] = "delta"
+    format: Literal["csv", "json", "jsonl", "parquet"] | None = None
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    #: Share of a file's lines that may be unparsable before the file counts as damaged.
+    max_unparsable_share: float = Field(default=0.01, ge=0, le=1)
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        if value is not None and len(value) != 1:
+            raise ValueError("a delimiter is one character")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError:
+            raise ValueError(f"unknown encoding {value!r}; try utf-8, latin-1 or cp1252") from None
+        return value
+
+
+class SourceFile(Strict):
+    """What `source.yml` says about a shop."""
+
+    name: str
+    path: Path
+    description: str = Field(min_length=10)
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    time_zone: str
+    start_date: date
+    churn_window_days: int = Field(default=90, ge=1, le=1000)
+    tables: dict[str, RawTable] = Field(min_length=1)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"unknown time zone {value!r}; use an IANA name such as Europe/Berlin") from None
+        return value
+
+    @field_validator("tables")
+    @classmethod
+    def _names(cls, value: dict[str, RawTable]) -> dict[str, RawTable]:
+        for name in value:
+            if not _NAME.match(name):
+                raise ValueError(f"raw table {name!r} is not lower snake_case")
+        return value
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """One SELECT that fills a canonical entity from one raw table."""
+
+    entity: str
+    raw_table: str
+    path: Path
+    sql: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A shop's export: its description and its mappings."""
+
+    file: SourceFile
+    mappings: tuple[Mapping, ...]
+
+    @property
+    def name(self) -> str:
+        """The folder's name; part of every bronze table's name."""
+        return self.file.name
+
+    def bronze_table(self, raw_table: str) -> str:
+        """Name of the bronze table that holds a raw table, without the schema."""
+        return f"{self.name}__{raw_table}"
+
+    def mappings_of(self, entity: str) -> tuple[Mapping, ...]:
+        """The mappings that fill `entity`, in the order of their raw tables' names."""
+        return tuple(m for m in self.mappings if m.entity == entity)
+
+
+def builtin_sources() -> dict[str, Path]:
+    """The source folders inside the package, by name."""
+    root = Path(__file__).resolve().parent.parent / "sources"
+    return {p.parent.name: p.parent for p in sorted(root.glob("*/source.yml"))}
+
+
+def find_source(name_or_folder: str) -> Path:
+    """The folder of a source given by name or by path.
+
+    Raises:
+        SettingsError: no such source; lists those there are.
+    """
+    builtin = builtin_sources()
+    if name_or_folder in builtin:
+        return builtin[name_or_folder]
+    folder = Path(name_or_folder).expanduser()
+    if (folder / "source.yml").is_file():
+        return folder.resolve()
+    raise SettingsError(
+        f"there is no source {name_or_folder!r}",
+        where="ECOMMERCE_SOURCE",
+        fix=f"use one of {', '.join(builtin)} or the path of a folder that holds a source.yml",
+    )
+
+
+def read_source(folder: Path, entities: Sequence[str]) -> Source:
+    """The source in `folder`; `entities` are the canonical entities its mappings may fill.
+
+    Raises:
+        DefinitionError: with file and line, for `source.yml` and for misnamed mappings.
+    """
+    name = folder.resolve().name
+    path = folder / "source.yml"
+    if not _NAME.match(name):
+        raise DefinitionError(
+            f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+        )
+    file = read_model(path, SourceFile, name=name, path=path)
+    mappings = []
+    for sql in sorted(folder.glob("*.sql")):
+        entity, _, raw_table = sql.stem.partition(".")
+        if entity not in entities:
+            raise DefinitionError(
+                f"{entity!r} is not a canonical entity",
+                where=f"{sql}:1",
+                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+            )
+        if raw_table not in file.tables:
+            raise DefinitionError(
+                f"raw table {raw_table!r} is not in source.yml",
+                where=f"{sql}:1",
+                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+            )
+        mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
+    return Source(file, tuple(mappings))

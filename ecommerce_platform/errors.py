@@ -1,0 +1,42 @@
+"""Errors a user can cause, and nothing else.
+
+Every one of them says what happened, where (file, line, record, variable) and what to do about it.
+Programming errors stay ordinary exceptions: they should look like the bugs they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class PlatformError(Exception):
+    """Something the user can put right; printed without a traceback by the command line.
+
+    Args:
+        what: what is wrong, in one sentence.
+        where: the file, optionally with line, the record or the variable it is about.
+        fix: what the user can do.
+    """
+
+    def __init__(self, what: str, *, where: str | Path | None = None, fix: str | None = None) -> None:
+        self.what = what
+        self.where = str(where) if where is not None else None
+        self.fix = fix
+        text = f"{self.where}: {what}" if self.where else what
+        super().__init__(f"{text}\n  → {fix}" if fix else text)
+
+
+class DefinitionError(PlatformError):
+    """A table's `.sql` or `.yml`, or a `source.yml`, is wrong; `where` is `file:line`."""
+
+
+class SettingsError(PlatformError):
+    """An environment variable, path or recorded source does not fit."""
+
+
+class InputError(PlatformError):
+    """A delivered file or an argument of a command cannot be used."""
+
+
+class CheckError(PlatformError):
+    """A blocking check failed, so what was being written was rolled back."""
