@@ -67,6 +67,9 @@ class SourceFile(Strict):
     start_date: date
     churn_window_days: int = Field(default=90, ge=1, le=1000)
     tables: dict[str, RawTable] = Field(min_length=1)
+    #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
+    #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
+    units: dict[str, tuple[str, ...]] = {}
 
     @field_validator("time_zone")
     @classmethod

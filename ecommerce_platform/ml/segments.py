@@ -1,0 +1,647 @@
+"""Which kinds of customers are there? Three segments of persons by recency, frequency and monetary value.
+
+Training, scoring and the comparison with the baseline live here, as functions of data frames. Where the frames come
+from, where artifacts are kept and when a model is trained again is the business of `assets/` and `artifacts.py`.
+
+The model: Box-Cox, standardising, K-means with three centres. The baseline `rfm_score_terciles`: persons ranked by
+the mean of their percentile ranks in R, F and M, cut in three. Both are stored in every artifact as plain numbers
+(centres; quantile tables), so scoring never depends on who else is scored.
+
+**Who wins.** Both are fitted on what was known at an earlier day and judged on the days after it (`rfm.LaterData`):
+
+- `silhouette` of the persons as of the end, in the model's standardised space. That space is the model's home ground:
+  K-means beats the baseline there even on noise, always and clearly. So winning it is required, but proves little.
+- `later_revenue_eta2`: the share of the variance of log(1 + revenue of the later days) that a person's segment as of
+  the earlier day explains. This is the even ground: neither side was made for it, and noise does not win it (beyond
+  the 2.5 % of the interval's error).
+- `smallest_share`: the smallest segment's share of persons, so that no handful of outliers counts as a segment.
+
+The model is promoted when the 95 % intervals of both differences are above 0 and the smallest segment holds at
+least 1 % of persons, at the end and in the final fit. Otherwise the baseline is what is published, under the name
+`baseline:rfm_score_terciles`. Without enough data to judge (fewer than 30 persons, no later days, fewer than three
+different persons) nothing is promoted either; the card's metrics then say why in `not_evaluated`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.ml import artifacts, evaluation, rfm
+from ecommerce_platform.ml.rfm import LaterData
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MODEL = "segments"
+BASELINE = "rfm_score_terciles"
+#: What `ml.segments.model` says, by who won.
+PUBLISHED_AS_MODEL = "kmeans_rfm"
+PUBLISHED_AS_BASELINE = f"baseline:{BASELINE}"
+
+FEATURES = ("recency_days", "frequency", "monetary")
+SEGMENTS = 3
+#: Box-Cox needs positive values. Persons whose revenue is zero or negative count as the smallest customers.
+MONETARY_FLOOR = 0.01
+#: Box and Cox searched this range; beyond it a skewed count such as frequency turns into "one or not" in ever
+#: larger units, and its optimum can lie at minus infinity.
+LAMBDA_RANGE = (-2.0, 2.0)
+#: A feature in which this share of persons has one and the same value is left out: a segment that only it makes
+#: would be smaller than MIN_SHARE.
+NEAR_CONSTANT_SHARE = 0.99
+MIN_SHARE = 0.01
+MIN_PERSONS = 30
+
+FIT_SAMPLE = 200_000
+N_INIT = 10
+SILHOUETTE_SAMPLE = 5_000
+_TABLE_SIZE = 1_000
+_BATCH = 250_000
+_STATE_FORMAT = 1
+
+_VALUE_WORDS = ("High value", "Mid value", "Low value")
+_BASELINE_NAMES = ("Top third", "Middle third", "Bottom third")
+
+
+@dataclass(frozen=True)
+class TercileScore:
+    """The baseline, as stored quantile tables: persons by mean percentile rank, cut in three.
+
+    A percentile rank is looked up in up to 1,000 evenly spaced quantiles of the persons it was made from; equal values
+    share the middle of their ranks (so the 97 % of persons who bought once all get about 0.5, and a tie never splits a
+    person from their equals). Recency counts from recent = 1. With many ties the thirds are unequal.
+
+    Attributes:
+        tables: sorted quantiles of each of `FEATURES`, and of the score itself as `score`.
+    """
+
+    tables: Mapping[str, np.ndarray]
+
+    @classmethod
+    def fit(cls, values: np.ndarray) -> TercileScore:
+        """The tables of the given persons; values as `feature_values` gives them."""
+        tables = {name: _quantile_table(values[:, i]) for i, name in enumerate(FEATURES)}
+        score = cls(tables).score(values)
+        return cls({**tables, "score": _quantile_table(score)})
+
+    def score(self, values: np.ndarray) -> np.ndarray:
+        """The mean of the three percentile ranks, 0 to 1, high for good customers."""
+        recency, frequency, monetary = (_rank(self.tables[n], values[:, i]) for i, n in enumerate(FEATURES))
+        return ((1 - recency) + frequency + monetary) / 3
+
+    def labels(self, values: np.ndarray) -> np.ndarray:
+        """0 for the top third by score, 1 for the middle, 2 for the bottom."""
+        rank = _rank(self.tables["score"], self.score(values))
+        return np.where(rank > 2 / 3, 0, np.where(rank > 1 / 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class SegmentsModel:
+    """A fitted model with its baseline and the verdict which of them is published.
+
+    Attributes:
+        pipeline: scikit-learn Pipeline (Box-Cox, standardising, K-means with centres in label order), which takes the
+            columns `features` of the values; None where nothing could be fitted.
+        features: the features the pipeline uses: `FEATURES` without those that are constant or nearly so.
+        names: the segments' names by label; empty without a pipeline.
+        baseline: the baseline.
+        promoted: whether the pipeline is published rather than the baseline.
+    """
+
+    pipeline: Any
+    features: tuple[str, ...]
+    names: tuple[str, ...]
+    baseline: TercileScore
+    promoted: bool
+
+    @property
+    def published_as(self) -> str:
+        """What `ml.segments.model` says."""
+        return PUBLISHED_AS_MODEL if self.promoted else PUBLISHED_AS_BASELINE
+
+    def standardised(self, values: np.ndarray) -> np.ndarray:
+        """The used features after Box-Cox and standardising, n × used features (unit: standard deviations)."""
+        columns = [FEATURES.index(name) for name in self.features]
+        return self.pipeline[:-1].transform(values[:, columns])
+
+    def nearest(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Label and distance of the nearest centre for each row of values.
+
+        The same as the pipeline's `predict`, but worked out element by element: matrix products round differently
+        with a row's place in its batch, and a label must depend on nothing but the person.
+        """
+        points = self.standardised(values)
+        centres = self.pipeline[-1].cluster_centers_
+        squared = np.zeros((len(points), len(centres)))
+        for j in range(points.shape[1]):
+            squared += (points[:, j, None] - centres[None, :, j]) ** 2
+        labels = squared.argmin(1)
+        return labels, np.sqrt(squared[np.arange(len(points)), labels])
+
+    def to_state(self) -> dict[str, Any]:
+        """Everything scoring needs, as scikit-learn objects, arrays and containers (for `save_artifact`)."""
+        return {
+            "format": _STATE_FORMAT,
+            "pipeline": self.pipeline,
+            "features": list(self.features),
+            "names": list(self.names),
+            "baseline": dict(self.baseline.tables),
+            "promoted": self.promoted,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> SegmentsModel:
+        """The model `to_state` stored.
+
+        Raises:
+            InputError: the state is of another format of this module.
+        """
+        if state.get("format") != _STATE_FORMAT:
+            raise InputError(
+                f"the artifact has format {state.get('format')}, this version reads {_STATE_FORMAT}",
+                fix="train again: ecommerce build --select 'key:\"ml/models\"+'",
+            )
+        return cls(
+            pipeline=state["pipeline"],
+            features=tuple(state["features"]),
+            names=tuple(state["names"]),
+            baseline=TercileScore(state["baseline"]),
+            promoted=bool(state["promoted"]),
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of model and baseline on the later data; the interval is of value - baseline_value."""
+
+    metric: str
+    value: float
+    baseline_value: float
+    interval_low: float | None = None
+    interval_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model fitted as of `cutoff` did on the days from then to `end`.
+
+    `model` is that earlier fit (kept for looking at; it is not what gets published).
+    """
+
+    cutoff: date
+    end: date
+    model: SegmentsModel
+    comparisons: tuple[Comparison, ...]
+
+    def metric(self, name: str) -> Comparison:
+        """The comparison of one metric."""
+        return next(c for c in self.comparisons if c.metric == name)
+
+    @property
+    def wins(self) -> bool:
+        """The promotion rule of the module docstring, as far as the later data decides it."""
+        return (
+            all((self.metric(m).interval_low or 0.0) > 0 for m in ("silhouette", "later_revenue_eta2"))
+            and self.metric("smallest_share").value >= MIN_SHARE
+        )
+
+
+@dataclass(frozen=True)
+class TrainedSegments:
+    """What one training gives.
+
+    Attributes:
+        model: the final model, fitted on all persons given.
+        card: for `save_artifact`, which fills in path and hash.
+        evaluation: the comparison with the baseline; None when there was not enough data for one.
+    """
+
+    model: SegmentsModel
+    card: artifacts.Card
+    evaluation: Evaluation | None
+
+    @property
+    def evaluations(self) -> pl.DataFrame:
+        """Rows of `ml.evaluations`, in its contract's columns and types; none without an evaluation."""
+        import polars as pl
+
+        schema = {
+            **dict.fromkeys(("model", "version", "fold", "metric"), pl.String),
+            "value": pl.Float64,
+            "baseline": pl.String,
+            **dict.fromkeys(("baseline_value", "interval_low", "interval_high"), pl.Float64),
+        }
+        if self.evaluation is None:
+            return pl.DataFrame(schema=schema)
+        rows = [
+            (MODEL, self.card.version, self.evaluation.cutoff.isoformat(), c.metric, c.value)
+            + (BASELINE, c.baseline_value, c.interval_low, c.interval_high)
+            for c in self.evaluation.comparisons
+        ]
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def train_segments(
+    persons: pl.DataFrame,
+    *,
+    later: LaterData | None,
+    seed: int,
+    code_version: str,
+    data_from: date | None = None,
+    data_to: date | None = None,
+    trained_at: datetime | None = None,
+) -> TrainedSegments:
+    """Fits the segments on all persons, judges the method on later data and decides what is published.
+
+    Method: Box-Cox (Box and Cox 1964) per feature, standardising, K-means (Lloyd, k-means++ starts) with k = 3,
+    fitted on at most 200,000 persons drawn with the seed. The same persons in any row order, on any number of threads,
+    give the same model. Labels: 0 is the segment with the highest monetary centre. Names: "High/Mid/Low value" by that
+    order, and the trait in which the centre is farthest from the average person: "frequent" or "occasional",
+    "recent" or "lapsed".
+
+    Args:
+        persons: person_id (text, unique), recency_days (≥ 1), frequency (≥ 1), monetary (money; zero and
+            negative count as 0.01): the columns of `gold.rfm`. An empty frame is allowed.
+        later: the history the evaluation runs on, from `rfm.split_orders`; None when there is no later window.
+        seed: of sampling, K-means and bootstrap.
+        code_version: names the code; `source_version()` unless the caller has a better one.
+        data_from: first day with data; taken from `later` when not given.
+        data_to: last day with data; taken from `later` when not given.
+        trained_at: moment of training, with zone; now when not given.
+
+    Raises:
+        InputError: a column is missing or holds an impossible value, or a person occurs twice.
+    """
+    persons, values = _prepared(persons)
+    model, not_fitted = _fit(values, seed)
+    judged, not_evaluated = (None, not_fitted) if not_fitted else _evaluate(later, seed)
+    shares = np.zeros(0)
+    if model.pipeline is not None:
+        shares = np.bincount(model.nearest(values)[0], minlength=SEGMENTS) / len(values)
+    promoted = judged is not None and judged.wins and bool(shares.min() >= MIN_SHARE)
+    model = SegmentsModel(model.pipeline, model.features, model.names, model.baseline, promoted)
+
+    parameters = _parameters(seed, later)
+    used = artifacts.libraries()
+    trained_at = (trained_at or datetime.now(UTC)).astimezone(UTC)
+    digest = artifacts.content_hash(
+        [
+            json.dumps([MODEL, parameters, code_version, used], sort_keys=True).encode(),
+            *_frame_bytes(persons, values),
+            *(_later_bytes(later) if later is not None else ()),
+        ]
+    )
+    card = artifacts.Card(
+        model=MODEL,
+        version=artifacts.make_version(trained_at, digest),
+        trained_at=trained_at,
+        data_from=data_from or (later.data_from if later else None),
+        data_to=data_to or (date.fromordinal(later.end.toordinal() - 1) if later else None),
+        rows_trained=len(values),
+        seed=seed,
+        code_version=code_version,
+        feature_names=model.features,
+        parameters=parameters,
+        metrics=_metrics(model, shares, judged, not_evaluated),
+        baseline=BASELINE,
+        promoted=promoted,
+        libraries=used,
+    )
+    return TrainedSegments(model, card, judged)
+
+
+def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
+    """The segment of each person by what is published: the model or, if that did not win, its baseline.
+
+    A person's label depends on the stored numbers and the person's own row only.
+
+    Args:
+        model: as trained, or as `load_segments` gives it.
+        persons: as for `train_segments`; scored in batches of 250,000.
+
+    Returns:
+        A row per row given, in the same order: person_id VARCHAR, segment INTEGER (0–2), segment_name VARCHAR,
+        distance DOUBLE (to the segment's centre in standard deviations; null for the baseline, which has none).
+
+    Raises:
+        InputError: a column is missing or holds an impossible value.
+    """
+    import polars as pl
+
+    schema = {
+        "person_id": pl.String,
+        "segment": pl.Int32,
+        "segment_name": pl.String,
+        "distance": pl.Float64,
+    }
+    parts = [pl.DataFrame(schema=schema)]
+    names = np.array(model.names if model.promoted else _BASELINE_NAMES)
+    for batch in persons.iter_slices(_BATCH):
+        values = feature_values(batch)
+        labels, distance = model.nearest(values) if model.promoted else (model.baseline.labels(values), None)
+        parts.append(
+            pl.DataFrame(
+                {
+                    "person_id": batch["person_id"].cast(pl.String),
+                    "segment": labels.astype(np.int32),
+                    "segment_name": pl.Series(names).gather(labels),
+                    "distance": pl.Series(distance) if distance is not None else pl.lit(None, pl.Float64),
+                }
+                if distance is not None
+                else {
+                    "person_id": batch["person_id"].cast(pl.String),
+                    "segment": labels.astype(np.int32),
+                    "segment_name": pl.Series(names).gather(labels),
+                    "distance": pl.Series([None] * len(labels), dtype=pl.Float64),
+                }
+            )
+        )
+    return pl.concat(parts)
+
+
+def segment_rows(model: SegmentsModel, version: str, persons: pl.DataFrame) -> pl.DataFrame:
+    """`score_segments` with the columns `model` (who made the label) and `model_version`: rows of `ml.segments`."""
+    import polars as pl
+
+    return score_segments(model, persons).with_columns(
+        model=pl.lit(model.published_as), model_version=pl.lit(version)
+    )
+
+
+def load_segments(models_dir: Path, version: str, *, sha256: str | None = None) -> SegmentsModel:
+    """The stored model of a version; `sha256` as in `artifacts.load_artifact`, whose errors it raises."""
+    state, _ = artifacts.load_artifact(models_dir, MODEL, version, sha256=sha256)
+    return SegmentsModel.from_state(state)
+
+
+def source_version() -> str:
+    """A `code_version` that changes with the code that training runs."""
+    return artifacts.source_hash(*(Path(m.__file__) for m in (rfm, evaluation)), Path(__file__))
+
+
+def feature_values(persons: pl.DataFrame) -> np.ndarray:
+    """The features of each person as n × 3 doubles in the order of `FEATURES`, money clipped to 0.01.
+
+    Money goes through DECIMAL(18,4) first, whatever type it comes in, so that the same amount is the same number.
+
+    Raises:
+        InputError: a column is missing, or a row holds a null or an impossible value; names row and column.
+    """
+    import polars as pl
+
+    missing = [name for name in ("person_id", *FEATURES) if name not in persons.columns]
+    if missing:
+        raise InputError(
+            f"the columns {', '.join(missing)} are missing",
+            fix=f"give person_id, {', '.join(FEATURES)} (the columns of gold.rfm)",
+        )
+    rules = {
+        "person_id": (pl.col("person_id").is_not_null(), "a person's id"),
+        "recency_days": (pl.col("recency_days") >= 1, "days since the last order, at least 1"),
+        "frequency": (pl.col("frequency") >= 1, "a number of purchase days, at least 1"),
+        "monetary": (pl.col("monetary").is_not_null(), "an amount of money"),
+    }
+    wrong = persons.select(
+        (~rule).fill_null(True).arg_true().first().alias(name) for name, (rule, _) in rules.items()
+    ).row(0)
+    for (name, (_, meaning)), index in zip(rules.items(), wrong, strict=True):
+        if index is not None:
+            raise InputError(
+                f"{persons[name][index]!r} is not {meaning}",
+                where=f"row {index + 1}, column {name}",
+                fix="correct the row or leave it out",
+            )
+    exact = pl.col("monetary").cast(pl.Decimal(18, 4)).cast(pl.Float64)
+    chosen = persons.select(
+        pl.col("recency_days").cast(pl.Float64),
+        pl.col("frequency").cast(pl.Float64),
+        pl.max_horizontal(exact, pl.lit(MONETARY_FLOOR)).alias("monetary"),
+    )
+    return np.column_stack([chosen[name].to_numpy() for name in FEATURES])
+
+
+def _prepared(persons: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
+    """Persons in the order of their id, and their values: what is drawn must not depend on the order of rows."""
+    values = feature_values(persons)
+    ids = persons.select("person_id")
+    order = ids["person_id"].arg_sort().to_numpy()
+    ids, values = ids[order], values[order]
+    twice = ids["person_id"].is_first_distinct()
+    if not twice.all():
+        raise InputError(
+            f"the person {ids['person_id'].filter(~twice)[0]!r} occurs twice", fix="give one row per person"
+        )
+    return ids, values
+
+
+def _fit(values: np.ndarray, seed: int) -> tuple[SegmentsModel, str | None]:
+    """The model of the persons, unpromoted, and why there is no pipeline in it, if there is none."""
+    baseline = TercileScore.fit(values)
+    sample = _sample(values, FIT_SAMPLE, seed)
+    used = [i for i in range(len(FEATURES)) if not _near_constant(sample[:, i])]
+    features = tuple(FEATURES[i] for i in used)
+    without = SegmentsModel(None, features, (), baseline, promoted=False)
+    if len(values) < MIN_PERSONS:
+        return without, f"fewer than {MIN_PERSONS} persons"
+    if not used:
+        return without, "all persons are (nearly) the same"
+
+    with _one_thread():
+        pipeline, distinct = _fit_pipeline(sample[:, used], seed)
+    if distinct < SEGMENTS:
+        return without, f"fewer than {SEGMENTS} different persons"
+    return SegmentsModel(pipeline, features, _names(pipeline, features), baseline, promoted=False), None
+
+
+def _fit_pipeline(values: np.ndarray, seed: int) -> tuple[Any, int]:
+    """Box-Cox, standardising and K-means with ordered centres; and how many different points there were."""
+    from sklearn.cluster import KMeans
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import PowerTransformer, StandardScaler
+
+    # The exponents are set rather than fitted: scikit-learn searches without bounds, which on a count that is nearly
+    # always 1 runs off to minus infinity, with warnings.
+    box_cox = PowerTransformer(method="box-cox", standardize=False)
+    box_cox.n_features_in_ = values.shape[1]
+    box_cox.lambdas_ = np.array([_exponent(values[:, j]) for j in range(values.shape[1])])
+    scale = StandardScaler()
+    points = scale.fit_transform(box_cox.transform(values))
+    distinct = len(np.unique(points, axis=0))
+    if distinct < SEGMENTS:
+        return None, distinct
+    clusters = KMeans(n_clusters=SEGMENTS, n_init=N_INIT, random_state=seed).fit(points)
+    # Ordering the centres orders what predict says: by the last feature in use, money wherever it varies.
+    order = np.argsort(-clusters.cluster_centers_[:, -1], kind="stable")
+    clusters.cluster_centers_ = np.ascontiguousarray(clusters.cluster_centers_[order])
+    # Scoring never looks at the sample's own labels, and they would be most of the file.
+    clusters.labels_ = np.empty(0, dtype=np.int32)
+    return Pipeline([("box_cox", box_cox), ("scale", scale), ("clusters", clusters)]), distinct
+
+
+def _exponent(values: np.ndarray) -> float:
+    """The Box-Cox exponent of highest likelihood within `LAMBDA_RANGE`, to four decimals."""
+    from scipy.optimize import minimize_scalar
+    from scipy.stats import boxcox_llf
+
+    found = minimize_scalar(lambda power: -boxcox_llf(power, values), bounds=LAMBDA_RANGE, method="bounded")
+    return round(float(found.x), 4)
+
+
+def _names(pipeline: Any, features: tuple[str, ...]) -> tuple[str, ...]:
+    traits = {"recency_days": ("recent", "lapsed"), "frequency": ("occasional", "frequent")}
+    names = []
+    for words, centre in zip(_VALUE_WORDS, pipeline[-1].cluster_centers_, strict=True):
+        standing = {name: centre[i] for i, name in enumerate(features) if name in traits}
+        strongest = max(standing, key=lambda name: abs(standing[name]), default=None)
+        trait = f", {traits[strongest][int(standing[strongest] > 0)]}" if strongest else ""
+        names.append(words + trait)
+    return tuple(names)
+
+
+def _evaluate(later: LaterData | None, seed: int) -> tuple[Evaluation | None, str | None]:
+    """The comparison on later data, and why there is none, if there is none."""
+    import polars as pl
+
+    if later is None:
+        return None, "no later days to judge on"
+    known, before = _prepared(later.before)
+    model, not_fitted = _fit(before, seed)
+    if not_fitted:
+        return None, f"as of {later.cutoff}: {not_fitted}"
+    _, after = _prepared(later.after)
+
+    sample = _sample(after, SILHOUETTE_SAMPLE, seed)
+    with _one_thread():
+        points = model.standardised(sample)
+        of_model = evaluation.silhouette(points, model.nearest(sample)[0])
+        of_baseline = evaluation.silhouette(points, model.baseline.labels(sample))
+    silhouette = Comparison(
+        "silhouette",
+        float(of_model.mean()),
+        float(of_baseline.mean()),
+        *evaluation.mean_interval(of_model - of_baseline, seed),
+    )
+
+    revenue = known.join(
+        later.revenue.select("person_id", pl.col("revenue").cast(pl.Float64)),
+        on="person_id",
+        how="left",
+        maintain_order="left",
+    )["revenue"]
+    outcome = np.log1p(np.maximum(revenue.fill_null(0.0).to_numpy(), 0.0))
+    # Segments as of the cutoff: those as of the end would hold the very revenue they are to explain.
+    labels, baseline = model.nearest(before)[0], model.baseline.labels(before)
+    explained = Comparison(
+        "later_revenue_eta2",
+        evaluation.eta_squared(labels, outcome),
+        evaluation.eta_squared(baseline, outcome),
+        *evaluation.eta_squared_difference(labels, baseline, outcome, seed),
+    )
+    share = Comparison(
+        "smallest_share",
+        _smallest_share(model.nearest(after)[0]),
+        _smallest_share(model.baseline.labels(after)),
+    )
+    return Evaluation(later.cutoff, later.end, model, (silhouette, explained, share)), None
+
+
+def _metrics(
+    model: SegmentsModel, shares: np.ndarray, judged: Evaluation | None, not_evaluated: str | None
+) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"not_evaluated": not_evaluated}
+    if judged is not None:
+        metrics["evaluated_from"] = judged.cutoff.isoformat()
+        metrics["evaluated_to"] = date.fromordinal(judged.end.toordinal() - 1).isoformat()
+        for c in judged.comparisons:
+            metrics[c.metric] = {"value": c.value, "baseline": c.baseline_value}
+            if c.interval_low is not None:
+                metrics[c.metric]["difference_interval"] = [c.interval_low, c.interval_high]
+    if model.pipeline is not None:
+        metrics["box_cox_exponents"] = dict(zip(model.features, model.pipeline[0].lambdas_.tolist(), strict=True))
+        metrics["segments"] = [
+            {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(model.names)
+        ]
+    return metrics
+
+
+def _parameters(seed: int, later: LaterData | None) -> dict[str, Any]:
+    return {
+        "segments": SEGMENTS,
+        "seed": seed,
+        "n_init": N_INIT,
+        "fit_sample": FIT_SAMPLE,
+        "silhouette_sample": SILHOUETTE_SAMPLE,
+        "monetary_floor": MONETARY_FLOOR,
+        "lambda_range": list(LAMBDA_RANGE),
+        "near_constant_share": NEAR_CONSTANT_SHARE,
+        "min_share": MIN_SHARE,
+        "min_persons": MIN_PERSONS,
+        "horizon_days": (later.end - later.cutoff).days if later else None,
+    }
+
+
+def _frame_bytes(persons: pl.DataFrame, values: np.ndarray) -> Iterator[bytes]:
+    for batch in persons["person_id"].to_frame().iter_slices(_BATCH):
+        yield "\0".join(batch["person_id"].to_list()).encode()
+    yield np.ascontiguousarray(values).tobytes()
+
+
+def _later_bytes(later: LaterData) -> Iterator[bytes]:
+    import polars as pl
+
+    yield f"{later.cutoff} {later.end}".encode()
+    for frame in (later.before, later.after):
+        yield from _frame_bytes(*_prepared(frame))
+    revenue = later.revenue.sort("person_id")
+    yield from _frame_bytes(revenue, revenue["revenue"].cast(pl.Float64).to_numpy())
+
+
+def _sample(values: np.ndarray, size: int, seed: int) -> np.ndarray:
+    if len(values) <= size:
+        return values
+    chosen = np.random.default_rng(seed).choice(len(values), size, replace=False)
+    return values[np.sort(chosen)]
+
+
+def _near_constant(column: np.ndarray) -> bool:
+    if not len(column):
+        return True
+    most = np.unique(column, return_counts=True)[1].max()
+    return bool(most >= NEAR_CONSTANT_SHARE * len(column))
+
+
+def _smallest_share(labels: np.ndarray) -> float:
+    return float(np.bincount(labels, minlength=SEGMENTS).min() / len(labels))
+
+
+def _quantile_table(column: np.ndarray) -> np.ndarray:
+    """Evenly spaced values of the sorted column: all of them up to 1,000."""
+    size = min(len(column), _TABLE_SIZE)
+    if not size:
+        return np.empty(0)
+    places = [math.floor((i + 0.5) * len(column) / size) for i in range(size)]
+    return np.sort(column)[places]
+
+
+def _rank(table: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The share of the table below each value, equals counting half; 0.5 where the table is empty."""
+    if not len(table):
+        return np.full(len(values), 0.5)
+    below = np.searchsorted(table, values, "left")
+    return (below + np.searchsorted(table, values, "right")) / (2 * len(table))
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Sums split over threads round differently: with one, the fit is the same on every number of cores."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1)

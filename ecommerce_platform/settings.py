@@ -1,0 +1,132 @@
+"""One typed object for everything that can be set from outside: paths, source, limits, engine.
+
+Every setting comes from the environment and has a working default; nothing is read at import. What a shop is
+like (currency, time zone, files) is not a setting: that is its `source.yml`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ecommerce_platform.contracts.source import find_source
+from ecommerce_platform.errors import SettingsError
+
+DEFAULT_SOURCE = "synthetic"
+
+
+def project_root() -> Path:
+    """The checkout this package runs from, else the working directory."""
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "workspace.yaml").is_file() else Path.cwd()
+
+
+class Settings(BaseSettings):
+    """Settings of one platform instance, from `ECOMMERCE_*` variables and `DAGSTER_HOME`.
+
+    Raises:
+        SettingsError: from `read_settings`, naming the variable.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ECOMMERCE_", frozen=True, extra="ignore")
+
+    #: Name of a built-in source, or the path of a folder with a source.yml.
+    source: str = DEFAULT_SOURCE
+    #: Drops, warehouse, published snapshots and models of this source; default `data/<source>`.
+    data_dir: Path | None = None
+    #: Dagster's state; default `dagster_home` for the generated shop, `<data dir>/dagster_home` for others.
+    dagster_home: Path | None = Field(default=None, validation_alias="DAGSTER_HOME")
+    #: What DuckDB may use before it spills to disk, e.g. 4GB.
+    memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$")
+    #: Threads DuckDB may use; default: all cores.
+    threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
+    #: Engine that runs the SQL files.
+    engine: Literal["duckdb"] = "duckdb"
+
+    @field_validator("data_dir", "dagster_home", mode="before")
+    @classmethod
+    def _absolute(cls, value: Any) -> Any:
+        return Path(value).expanduser().resolve() if value not in (None, "") else None
+
+    @property
+    def source_folder(self) -> Path:
+        """Folder of the configured source."""
+        return find_source(self.source)
+
+    @property
+    def source_name(self) -> str:
+        """Name of the configured source: that of its folder."""
+        return self.source_folder.name
+
+    @property
+    def data(self) -> Path:
+        """The data folder of this source."""
+        return self.data_dir or project_root() / "data" / self.source_name
+
+    @property
+    def home(self) -> Path:
+        """DAGSTER_HOME of this source; sources never share one unless told to (and then are refused)."""
+        if self.dagster_home:
+            return self.dagster_home
+        if self.source_name == DEFAULT_SOURCE and self.data_dir is None:
+            return project_root() / "dagster_home"
+        return self.data / "dagster_home"
+
+    @property
+    def raw(self) -> Path:
+        """The drops: one folder per day."""
+        return self.data / "raw"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file."""
+        return self.data / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """Published snapshots."""
+        return self.data / "published"
+
+    @property
+    def models(self) -> Path:
+        """Artifacts of trained models."""
+        return self.data / "models"
+
+    @property
+    def scratch(self) -> Path:
+        """Room for spilled memory and repaired files; emptied freely."""
+        return self.data / "tmp"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these settings."""
+        return {
+            "ECOMMERCE_SOURCE": str(self.source),
+            "ECOMMERCE_DATA_DIR": str(self.data),
+            "ECOMMERCE_MEMORY_LIMIT": self.memory_limit,
+            "ECOMMERCE_THREADS": str(self.threads),
+            "ECOMMERCE_ENGINE": self.engine,
+            "DAGSTER_HOME": str(self.home),
+        }
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """The settings of this process's environment; `overrides` win over it.
+
+    Raises:
+        SettingsError: naming the variable, its value and what it may be.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        variable = name if name == "DAGSTER_HOME" else f"ECOMMERCE_{name}"
+        raise SettingsError(
+            f"{first.get('input')!r}: {first['msg']}", where=variable, fix="unset it or correct it; README.md lists all settings"
+        ) from None
+    _ = settings.source_folder  # an unknown source is refused here, with the list of those there are
+    return settings

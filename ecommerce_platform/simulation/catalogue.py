@@ -1,0 +1,191 @@
+"""What the shop sells: categories, brands, products, and how their prices move from month to month.
+
+Money is whole cents. Who buys a product is decided in `orders`, by the weights given here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecommerce_platform.simulation.randomness import Rng, pick, pick_rows
+from ecommerce_platform.simulation.seasons import Seasons
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category: its code in the shop's tables, its name, and how its products are priced and bought."""
+
+    code: str
+    label: str
+    median_price: float
+    margin: float
+    share: float
+    several: float
+    season: tuple[int, float]
+    nouns: tuple[str, ...]
+
+
+#: `season` is the calendar month (0 = January) of the peak and its strength.
+CATEGORIES: tuple[Category, ...] = (
+    Category("ELC", "Electronics", 79.0, 0.22, 9, 0.05, (10, 0.35), ("Headphones", "Speaker", "Charger", "Tracker")),
+    Category("CMP", "Computers & accessories", 64.0, 0.20, 7, 0.06, (10, 0.25), ("Keyboard", "Mouse", "Monitor")),
+    Category("HOM", "Home & living", 34.0, 0.45, 11, 0.14, (10, 0.15), ("Lamp", "Cushion", "Rug", "Mirror", "Vase")),
+    Category("KIT", "Kitchen", 29.0, 0.42, 9, 0.12, (11, 0.30), ("Pan", "Knife", "Kettle", "Mug", "Grinder")),
+    Category("GRD", "Garden", 27.0, 0.40, 6, 0.18, (4, 0.85), ("Planter", "Hose", "Shears", "Chair", "Lantern")),
+    Category("TOY", "Toys & games", 22.0, 0.38, 7, 0.16, (11, 0.80), ("Puzzle", "Board Game", "Blocks", "Plush")),
+    Category("BOK", "Books", 14.0, 0.30, 8, 0.15, (11, 0.35), ("Novel", "Cookbook", "Travel Guide", "Atlas")),
+    Category("BTY", "Beauty", 17.0, 0.55, 8, 0.22, (11, 0.20), ("Cream", "Shampoo", "Serum", "Soap", "Perfume")),
+    Category("FSH", "Fashion", 32.0, 0.50, 11, 0.12, (9, 0.20), ("Shirt", "Jacket", "Scarf", "Jeans", "Dress")),
+    Category("SHO", "Shoes", 58.0, 0.48, 5, 0.04, (8, 0.20), ("Sneaker", "Boot", "Sandal", "Slipper")),
+    Category("SPT", "Sports & outdoor", 41.0, 0.40, 6, 0.08, (5, 0.35), ("Mat", "Backpack", "Bottle", "Tent")),
+    Category("BBY", "Baby & kids", 21.0, 0.36, 4, 0.25, (8, 0.05), ("Blanket", "Bib", "Rattle", "Bodysuit")),
+    Category("PET", "Pet supplies", 19.0, 0.35, 4, 0.30, (0, 0.05), ("Food", "Leash", "Bed", "Toy", "Brush")),
+    Category("GRO", "Delicatessen", 9.5, 0.33, 3, 0.45, (11, 0.40), ("Coffee", "Tea", "Olive Oil", "Chocolate")),
+    Category("OFF", "Office & stationery", 8.0, 0.44, 2, 0.35, (7, 0.35), ("Notebook", "Pen Set", "Folder", "Planner")),
+)
+_BRANDS = (
+    "Aldora Brennt Corvin Delmar Elvio Fennick Gerlin Hallwyl Ilmen Jarrow Kestel Lumora Mirano Nordvik Ostera "
+    "Pellin Quintas Ravelle Solvik Tarnow Umbra Velmont Wendel Xandor Yarrow Zellin Arbora Bastide Calvane Dorning "
+    "Ebersol Falkner Gransee Heliot Isenor Juvena Kolberg Lindau Marlow Nessel"
+).split()
+_ADJECTIVES = (
+    "Classic Compact Deluxe Everyday Fine Grand Light Modern Natural Original Prime Pure Quick Royal Slim Smart "
+    "Soft Solid Urban Vintage"
+).split()
+
+COMPANION_PROBABILITY = 0.30
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All products, sorted by category; arrays are per product unless said otherwise."""
+
+    sku: list[str]
+    title: list[str]
+    brand: list[str]
+    #: Index into `CATEGORIES`.
+    category: np.ndarray
+    #: First and one-past-last product of each category.
+    category_bounds: np.ndarray
+    #: Net price in cents, months × products.
+    price: np.ndarray
+    #: Cost of one unit in cents, months × products; -1 where the shop does not know it.
+    cost: np.ndarray
+    #: Weight in grams.
+    grams: np.ndarray
+    #: Day the product was first offered, counted from the shop's first day (negative before it).
+    launched: np.ndarray
+    #: First month (index) in which it is listed and sold.
+    first_month: np.ndarray
+    #: Latent quality; shifts review scores.
+    quality: np.ndarray
+    #: The product most often bought together with it.
+    companion: np.ndarray
+    #: Demand, months × products; 0 before the first month.
+    demand: np.ndarray
+    #: Whether the category takes part, campaigns × categories.
+    on_sale: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sku)
+
+
+def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
+    """The catalogue of a shop with that many orders: 600 to 2,000 products."""
+    size = int(600 + 1400 * min(1.0, orders / 2_000_000))
+    months = seasons.months
+    shares = np.array([c.share for c in CATEGORIES])
+    category = np.sort(np.concatenate([np.arange(len(CATEGORIES)), pick(rng, shares, size - len(CATEGORIES))]))
+    bounds = np.searchsorted(category, np.arange(len(CATEGORIES) + 1))
+
+    brands_of = [rng.choice(len(_BRANDS), 8, replace=False) for _ in CATEGORIES]
+    brand, title = [], []
+    brand_rank = pick(rng, 1 / np.arange(1, 9), size)
+    adjective, noun = rng.integers(0, len(_ADJECTIVES), size), rng.integers(0, 1000, size)
+    for i, c in enumerate(category):
+        names = CATEGORIES[c].nouns
+        brand.append(_BRANDS[brands_of[c][brand_rank[i]]])
+        title.append(f"{brand[i]} {_ADJECTIVES[adjective[i]]} {names[noun[i] % len(names)]} {100 + i % 900}")
+
+    median = np.array([c.median_price for c in CATEGORIES])[category]
+    base = median * np.exp(rng.normal(0, 0.65, size))
+    price, cost = _prices(rng, base, category, months)
+
+    # Seven in ten were there before the first day; the others come month by month and are listed from the next
+    # first of a month on, so that the first catalogue that names a product is never later than its first sale.
+    later = rng.random(size) < (0.30 if months > 2 else 0.0)
+    later[bounds[:-1]] = False
+    launch_month = rng.integers(0, max(months - 1, 1), size)
+    starts = np.append(seasons.catalogue_days, seasons.days)
+    within = rng.random(size)
+    launched = np.where(
+        later,
+        (starts[launch_month] + within * (starts[launch_month + 1] - starts[launch_month])).astype(int),
+        -1 - rng.integers(0, 1400, size),
+    )
+    first_month = np.where(later, launch_month + 1, 0)
+
+    rank = rng.permutation(size) + 1
+    popularity = rank.astype(float) ** -0.85
+    # Rank decides within a category, the category's share between categories.
+    popularity *= (shares / np.maximum(np.bincount(category, popularity, len(CATEGORIES)), 1e-9))[category]
+    peak = np.array([c.season[0] for c in CATEGORIES])[category]
+    strength = np.array([c.season[1] for c in CATEGORIES])[category]
+    angle = (seasons.calendar_month[:, None] - peak[None, :]) / 12 * 2 * np.pi
+    demand = popularity * (1 + strength * np.cos(angle))
+    demand[np.arange(months)[:, None] < first_month[None, :]] = 0
+
+    weights = np.where(first_month == 0, popularity, 0)
+    companion = pick(rng, np.sqrt(weights), size)
+    companion = np.where(companion == np.arange(size), (companion + 1) % size, companion)
+    return Catalogue(
+        sku=[f"{CATEGORIES[c].code}-{10_000 + i}" for i, c in enumerate(category)],
+        title=title,
+        brand=brand,
+        category=category,
+        category_bounds=bounds,
+        price=price,
+        cost=cost,
+        grams=np.maximum(np.round(rng.lognormal(6.0, 0.9, size)), 20).astype(int),
+        launched=launched,
+        first_month=first_month,
+        quality=rng.normal(0, 0.3, size),
+        companion=companion,
+        demand=demand,
+        on_sale=rng.random((len(seasons.campaigns), len(CATEGORIES))) < 0.6,
+    )
+
+
+def draw_products(rng: Rng, catalogue: Catalogue, month: np.ndarray, favourite: np.ndarray) -> np.ndarray:
+    """A product for each entry of `month`, within category `favourite` where that is not negative."""
+    cumulative = np.cumsum(catalogue.demand, axis=1)
+    product = pick_rows(rng, catalogue.demand, month)
+    loyal = np.flatnonzero(favourite >= 0)
+    m, c = month[loyal], favourite[loyal]
+    padded = np.pad(cumulative, ((0, 0), (1, 0)))
+    low, high = padded[m, catalogue.category_bounds[c]], padded[m, catalogue.category_bounds[c + 1]]
+    wanted = (low + rng.random(len(loyal)) * (high - low)) / cumulative[m, -1]
+    flat = (cumulative / cumulative[:, -1:] + np.arange(len(cumulative))[:, None]).ravel()
+    found = np.searchsorted(flat, wanted + m, side="right") - m * len(catalogue)
+    product[loyal] = np.clip(found, catalogue.category_bounds[c], catalogue.category_bounds[c + 1] - 1)
+    return product
+
+
+def _prices(rng: Rng, base: np.ndarray, category: np.ndarray, months: int) -> tuple[np.ndarray, np.ndarray]:
+    """Prices and costs in cents, months × products: rare steps up and down on top of slow inflation."""
+    size = len(base)
+    changes = np.where(rng.random((months, size)) < 0.08, rng.normal(0.01, 0.06, (months, size)), 0.0)
+    changes[0] = 0
+    level = base * np.exp(np.cumsum(changes, axis=0) + 0.02 / 12 * np.arange(months)[:, None])
+    stepped = base * np.exp(np.cumsum(changes, axis=0))
+    # Prices end in 9; inflation only shows where a price is changed anyway.
+    touched = np.where(changes != 0, np.arange(months)[:, None], 0)
+    latest = np.maximum.accumulate(touched, axis=0)
+    current = np.take_along_axis(level, latest, axis=0)
+    price = np.maximum(np.round(current * 10) * 10 - 1, 99).astype(np.int64)
+    margin = np.array([c.margin for c in CATEGORIES])[category] + rng.normal(0, 0.05, size)
+    cost = np.maximum(np.round(stepped * (1 - np.clip(margin, 0.05, 0.8)) * 100), 10).astype(np.int64)
+    cost[:, rng.random(size) < 0.06] = -1
+    return price, cost

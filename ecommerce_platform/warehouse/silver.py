@@ -1,0 +1,613 @@
+"""Filling the canonical entities from bronze so that every order of loads ends in the same rows.
+
+The rules are those of docs/convergence.md: a key's row is the version of its newest load; a full delivery alone
+decides which keys exist; a unit is replaced whole; what does not convert or breaks a rule stands in
+silver.rejects. A load costs what it brings, not what is already there. Reading files is ingestion's business;
+SELECTs over silver are `write.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.ddl import create_table_sql, quote
+from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.quality.contract_checks import CheckResult, check_table
+from ecommerce_platform.warehouse.connection import MACROS
+from ecommerce_platform.warehouse.mapping import CompiledMapping
+from ecommerce_platform.warehouse.transaction import transaction
+from ecommerce_platform.warehouse.write import Check, Written, count_rows, merge, replace_table, table_exists
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: Share of superseded rows above which the kept rows are copied instead of the others deleted.
+_COPY_ABOVE = 0.1
+_WHERE_FROM = "_load_date, _source_file, _source_row"
+
+
+@dataclass
+class LoadCount:
+    """What one load brought to an entity."""
+
+    landed: int = 0
+    accepted: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class EntityLoad:
+    """What filling an entity did."""
+
+    rows: int
+    inserted: int
+    updated: int
+    deleted: int
+    #: (raw table, load day) → counts, for the loads that were taken over.
+    loads: dict[tuple[str, date], LoadCount] = field(default_factory=dict)
+    checks: tuple[CheckResult, ...] = ()
+    #: Whole-delivery problems: a full delivery of which nothing could be used.
+    problems: tuple[str, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """Rows rejected in the loads taken over."""
+        return sum(c.rejected for c in self.loads.values())
+
+
+def load_entity(
+    con: DuckDBPyConnection,
+    catalog: Catalog,
+    contract: Contract,
+    mappings: Sequence[CompiledMapping],
+    *,
+    days: Collection[date] | None = None,
+    check: Check = check_table,
+) -> EntityLoad:
+    """Takes over into one entity what bronze has for it, in one transaction.
+
+    Args:
+        con: a connection to the warehouse.
+        catalog: for the tables that are written beside the entity (rejects, loads).
+        contract: the entity's contract.
+        mappings: the mappings that fill it; none leaves it empty.
+        days: loads to take over (again); default: those whose files differ from what was taken over before.
+        check: runs on the written table before the commit.
+
+    Raises:
+        DefinitionError: a mapping does not fit its raw table or contract.
+        BlockedError: a blocking check failed; everything stays as it was.
+    """
+    run = _Run(con, catalog, contract, mappings)
+    with transaction(con):
+        return run.load(days, check)
+
+
+class _Run:
+    """One call of `load_entity`: its connection, names and counts."""
+
+    def __init__(
+        self, con: DuckDBPyConnection, catalog: Catalog, contract: Contract, mappings: Sequence[CompiledMapping]
+    ) -> None:
+        self.con, self.catalog, self.contract, self.mappings = con, catalog, contract, mappings
+        self.table = f"{contract.layer}.{quote(contract.name)}"
+        self.columns = ", ".join(quote(c) for c in contract.all_columns)
+        self.key = ", ".join(quote(c) for c in contract.key)
+        self.code_version = code_version(contract, mappings)
+        self.loads: dict[tuple[str, date], LoadCount] = {}
+        self.problems: list[str] = []
+        self.inserted = self.updated = self.deleted = 0
+
+    # -- which loads -----------------------------------------------------------------------------------------
+
+    def load(self, days: Collection[date] | None, check: Check) -> EntityLoad:
+        for name in ("silver.rejects", "silver.loads"):
+            self.con.execute(create_table_sql(self.catalog.contract(name)))
+        exists = table_exists(self.con, self.contract.layer, self.contract.name)
+        taken = self._taken_over()
+        changed = any(version != self.code_version for _, version in taken.values())
+        delivered = {m.raw_table: self._delivered(m) for m in self.mappings}
+        pending = {
+            m.raw_table: {
+                day
+                for day in {d for r, d in taken if r == m.raw_table} | set(delivered[m.raw_table])
+                if taken.get((m.raw_table, day), ("", ""))[0] != delivered[m.raw_table].get(day)
+                or (days is not None and day in days)
+            }
+            for m in self.mappings
+        }
+        if days is not None:
+            pending = {raw: {d for d in found if d in days} for raw, found in pending.items()}
+        gone = {raw for raw, _ in taken} - set(delivered)
+        everything = all(
+            {d for r, d in taken if r == raw} | set(delivered[raw]) <= pending[raw] for raw in delivered
+        )
+        rebuild = not exists or changed or bool(gone) or everything
+        if rebuild:
+            self._rebuild(delivered)
+        else:
+            for mapping in self.mappings:
+                if pending[mapping.raw_table]:
+                    self._apply(mapping, pending[mapping.raw_table], delivered[mapping.raw_table])
+        results = tuple(check(self.con, self.contract))
+        return EntityLoad(
+            rows=count_rows(self.con, self.contract),
+            inserted=self.inserted,
+            updated=self.updated,
+            deleted=self.deleted,
+            loads=self.loads,
+            checks=results,
+            problems=tuple(self.problems),
+        )
+
+    def _taken_over(self) -> dict[tuple[str, date], tuple[str, str]]:
+        rows = self.con.execute(
+            "select _raw_table, _load_date, fingerprint, code_version from silver.loads where entity = ?",
+            [self.contract.name],
+        ).fetchall()
+        return {(raw, day): (fingerprint, version) for raw, day, fingerprint, version in rows}
+
+    def _delivered(self, mapping: CompiledMapping) -> dict[date, str]:
+        """Load day → fingerprint of its files, from what bronze has loaded."""
+        rows = self.con.execute(
+            "select _load_date, md5(string_agg(concat_ws(':', _source_file, size_bytes, modified_ns, rows_loaded), "
+            "'/' order by _source_file)) from bronze.files where raw_table = ? group by _load_date",
+            [mapping.raw_table],
+        ).fetchall()
+        return dict(rows)
+
+    # -- taking loads over -----------------------------------------------------------------------------------
+
+    def _rebuild(self, delivered: dict[str, dict[date, str]]) -> None:
+        if table_exists(self.con, self.contract.layer, self.contract.name):
+            self.deleted += count_rows(self.con, self.contract)
+        self.con.execute("delete from silver.rejects where entity = ?", [self.contract.name])
+        self.con.execute("delete from silver.loads where entity = ?", [self.contract.name])
+        self.con.execute(create_table_sql(self.contract, or_replace=True))
+        for mapping in self.mappings:
+            days = delivered[mapping.raw_table]
+            if not days:
+                continue
+            # The first mapping of row-wise deltas is written straight into the table: no second copy of the rows.
+            direct = mapping is self.mappings[0] and mapping.delivery == "delta" and not mapping.gathers
+            stage = self._stage(mapping, "true", set(days), into=self.table if direct else None)
+            self._count(mapping, stage, "true", days)
+            if mapping.delivery == "full":
+                self._only_newest_delivery(mapping, stage, self._newest_accepted(mapping))
+            self._only_newest_versions(mapping, stage)
+            if stage != self.table:
+                self.con.execute(f"insert into {self.table} select {self.columns} from {stage}")
+                self.con.execute(f"drop table {stage}")
+        self.inserted += count_rows(self.con, self.contract)
+
+    def _apply(self, mapping: CompiledMapping, days: set[date], delivered: dict[date, str]) -> None:
+        loads = f"_load_date in ({', '.join(_day(d) for d in sorted(days))})"
+        parameters = [self.contract.name, mapping.raw_table]
+        for table in ("silver.rejects", "silver.loads"):
+            self.con.execute(f"delete from {table} where entity = ? and _raw_table = ? and {loads}", parameters)
+        stage = self._stage(mapping, loads, days)
+        self._count(mapping, stage, loads, {d: f for d, f in delivered.items() if d in days})
+        if mapping.delivery == "full":
+            self._replace_delivery(mapping, stage)
+        else:
+            self._only_newest_versions(mapping, stage)
+            self._bring_back(mapping, stage, loads)
+            self._merge_versions(mapping, stage, loads)
+        self.con.execute(f"drop table if exists {stage}")
+
+    def _stage(self, mapping: CompiledMapping, loads: str, days: Collection[date], into: str | None = None) -> str:
+        """Maps the rows of `loads`, moves those that fail to silver.rejects, and leaves the others in a table."""
+        con = self.con
+        con.execute("create or replace temp table _failed (_load_date date, _source_file varchar, _source_row bigint)")
+        self._fits(mapping)
+        if mapping.gathers:
+            self._find_failing_bronze(mapping, loads)
+            stage = self._create_stage(mapping.rows(loads, without="_failed" if self._any_failed() else None))
+            self._reject(mapping, loads)
+            self._reject_gathered(mapping, stage, loads)
+            return stage
+        rows = mapping.rows(loads)
+        if into:
+            con.execute(f"insert into {into} select {self.columns} from ({rows}) as mapped")
+            stage = into
+        else:
+            stage = self._create_stage(rows)
+        self._find_failing_rows(mapping, stage, loads)
+        if self._any_failed():
+            self._reject(mapping, loads)
+            # Other mappings of the entity may already be in the table: only this raw table's rows are meant.
+            con.execute(
+                f"delete from {stage} where _raw_table = '{mapping.raw_table}' and "
+                f"({_WHERE_FROM}) in (select ({_WHERE_FROM}) from _failed)"
+            )
+        return stage
+
+    def _create_stage(self, rows: str) -> str:
+        self.con.execute(f"create or replace temp table _stage as {rows}")
+        return "_stage"
+
+    def _fits(self, mapping: CompiledMapping) -> None:
+        """A text that would reach a typed column without a macro is a mistake in the mapping, found before any row."""
+        described = self.con.execute(
+            "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
+            + f" from {mapping.bronze}"
+            + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
+        ).fetchall()  # fmt: skip
+        for name, kind, *_ in described:
+            wanted = self.contract.columns[name].type
+            if (kind == "VARCHAR") != (wanted == "VARCHAR") and kind != '"NULL"':
+                raise DefinitionError(
+                    f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
+                    where=mapping.mapping.path,
+                    fix="convert it with one of the as_… macros",
+                )
+
+    # -- what fails ------------------------------------------------------------------------------------------
+
+    def _find_failing_rows(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """Row-wise mappings are mapped first and examined afterwards: comparing counts of delivered and converted
+        values costs a fraction of testing every row, and only columns where they differ are looked at again."""
+        con, where = self.con, self._bronze_where(mapping, loads)
+        mine = f"_raw_table = '{mapping.raw_table}'"
+        bare = {e: n for n, e in mapping.expressions.items()}
+        direct = [c for c in mapping.conversions if c.call in bare]
+        other = [c for c in mapping.conversions if c.call not in bare]
+        counts = [f"count(as_text({c.argument}))" for c in direct]
+        counts += [f"count(*) filter (where {c.failed})" for c in other]
+        suspect: list[str] = []
+        if counts:
+            raw = con.execute(f"select {', '.join(counts)} from {mapping.bronze} where {where}").fetchone()
+            assert raw is not None
+            if direct:
+                typed = con.execute(
+                    f"select {', '.join(f'count({quote(bare[c.call])})' for c in direct)} from {stage} where {mine}"
+                ).fetchone()
+                assert typed is not None
+                suspect += [c.failed for c, a, b in zip(direct, raw, typed, strict=False) if a != b]
+            suspect += [c.failed for c, n in zip(other, raw[len(direct) :], strict=True) if n]
+        if suspect:
+            con.execute(
+                f"insert into _failed select {_WHERE_FROM} from {mapping.bronze} "
+                f"where {where} and ({' or '.join(suspect)})"
+            )
+        rules = mapping.typed_rules()
+        broken = con.execute(
+            f"select {', '.join(f'count(*) filter (where {r[3]})' for r in rules)} from {stage} where {mine}"
+        ).fetchone()
+        assert broken is not None
+        if conditions := [r[3] for r, n in zip(rules, broken, strict=True) if n]:
+            con.execute(
+                f"insert into _failed select {_WHERE_FROM} from {stage} where {mine} and ({' or '.join(conditions)})"
+            )
+
+    def _find_failing_bronze(self, mapping: CompiledMapping, loads: str) -> None:
+        """Gathering mappings must not see failing rows: a reject inside a group is the line, not the group."""
+        failing = [c.failed for c in mapping.conversions] + [f"({r[3]}) is true" for r in mapping.row_rules()]
+        if failing:
+            self.con.execute(
+                f"insert into _failed select {_WHERE_FROM} from {mapping.bronze} "
+                f"where {self._bronze_where(mapping, loads)} and ({' or '.join(failing)})"
+            )
+
+    def _any_failed(self) -> bool:
+        row = self.con.execute("select count(*) from _failed").fetchone()
+        return bool(row and row[0])
+
+    def _reject(self, mapping: CompiledMapping, loads: str) -> None:
+        """Writes the rows of `_failed` to silver.rejects with every reason and the row as delivered."""
+        rules = mapping.row_rules()
+        conversions = [(c.reason, "not_convertible", c.failed) for c in mapping.conversions]
+        texts = [c[0] for c in conversions]
+        codes = [(c[2], c[1]) for c in conversions]
+        required = self.contract.required_columns
+        for name, code, text, condition in rules:
+            expression = mapping.expressions.get(name, "null")
+            # A required value that did not convert has been named already.
+            said = [c.failed for c in mapping.conversions if c.column == name]
+            truly = f"(({condition}) is true" + "".join(f" and not {s}" for s in said) + ")"
+            value = "" if code == "missing_required" else f" || ', but is \"' || left(cast({expression} as varchar), 200) || '\"'"
+            where = f" ({expression} is empty)" if code == "missing_required" and name in required else ""
+            label = (text + where).replace("'", "''")
+            texts.append(f"case when {truly} then '{label}'{value} end")
+            codes.append((truly, code))
+        cases = " ".join(f"when {condition} then '{code}'" for condition, code in codes)
+        self.con.execute(
+            f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
+            f"'{mapping.raw_table}' as _raw_table, {_WHERE_FROM}, case {cases} end as reason_code, "
+            f"concat_ws('; ', {', '.join(texts)}) as reason, {self._raw_row(mapping)} as raw_row "
+            f"from {mapping.bronze} as b where {self._bronze_where(mapping, loads)} "
+            f"and ({_WHERE_FROM}) in (select ({_WHERE_FROM}) from _failed)"
+        )
+
+    def _reject_gathered(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """Groups whose result breaks a rule: every line of such a group is rejected."""
+        rules = mapping.late_rules()
+        if not rules or not mapping.group_by:
+            if rules:
+                self._reject_windowed(mapping, stage, loads, rules)
+            return
+        cases = " ".join(f"when {r[3]} then '{r[1]}'" for r in rules)
+        reasons = ", ".join(
+            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || ', but is \"' || {quote(name)} || '\"' end"
+            for name, _, text, condition in rules
+        )
+        key = [k for k in self.contract.key if mapping.expressions[k] in mapping.group_by]
+        same = " and ".join([f"({mapping.expressions[k]}) = g.{quote(k)}" for k in key] + ["b._load_date = g._load_date"])
+        broken = " or ".join(r[3] for r in rules)
+        self.con.execute(
+            f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
+            f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
+            f"g._code as reason_code, g._reason as reason, {self._raw_row(mapping)} as raw_row "
+            f"from {mapping.bronze} as b join (select *, case {cases} end as _code, concat_ws('; ', {reasons}) as _reason "
+            f"from {stage} where {broken}) as g on {same} "
+            f"where ({_qualified('b')}) not in (select ({_WHERE_FROM}) from _failed)"
+        )
+        self.con.execute(f"delete from {stage} where {broken}")
+
+    def _reject_windowed(
+        self, mapping: CompiledMapping, stage: str, loads: str, rules: list[tuple[str, str, str, str]]
+    ) -> None:
+        broken = " or ".join(r[3] for r in rules)
+        cases = " ".join(f"when {r[3]} then '{r[1]}'" for r in rules)
+        reasons = ", ".join(f"case when {r[3]} then '{r[2].replace(chr(39), chr(39) * 2)}' end" for r in rules)
+        self.con.execute(
+            f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
+            f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
+            f"s._code as reason_code, s._reason as reason, {self._raw_row(mapping)} as raw_row "
+            f"from {mapping.bronze} as b join (select {_WHERE_FROM}, case {cases} end as _code, "
+            f"concat_ws('; ', {reasons}) as _reason from {stage} where {broken}) as s using ({_WHERE_FROM})"
+        )
+        self.con.execute(f"delete from {stage} where {broken}")
+
+    def _raw_row(self, mapping: CompiledMapping) -> str:
+        schema, table = mapping.bronze.split(".", 1)
+        names = self.con.execute(
+            "select column_name from information_schema.columns where table_schema = ? and table_name = ? "
+            "order by ordinal_position",
+            [schema, table.strip('"')],
+        ).fetchall()
+        parts = ", ".join(
+            f"'{n.replace(chr(39), chr(39) * 2)}', b.{quote(n)}"
+            for (n,) in names
+            if n not in ("_load_date", "_source_file", "_source_row", "_row_hash")
+        )
+        return f"cast(json_object({parts}) as varchar)"
+
+    def _bronze_where(self, mapping: CompiledMapping, loads: str) -> str:
+        return f"{loads} and ({mapping.where})" if mapping.where else loads
+
+    # -- which version ---------------------------------------------------------------------------------------
+
+    def _count(self, mapping: CompiledMapping, stage: str, loads: str, delivered: dict[date, str]) -> None:
+        """Writes the ledger: per load, what landed, what was accepted and what was rejected, each counted."""
+        rows = "sum(_rows)" if stage == "_stage" else "count(*)"
+        accepted = dict(
+            self.con.execute(
+                f"select _load_date, cast({rows} as bigint) from {stage} where _raw_table = ? group by _load_date",
+                [mapping.raw_table],
+            ).fetchall()
+        )
+        landed = dict(
+            self.con.execute(f"select _load_date, count(*) from {mapping.bronze} where {loads} group by _load_date").fetchall()
+        )
+        rejected = dict(
+            self.con.execute(
+                "select _load_date, count(*) from silver.rejects where entity = ? and _raw_table = ? group by _load_date",
+                [self.contract.name, mapping.raw_table],
+            ).fetchall()
+        )
+        ledger = []
+        for day, fingerprint in sorted(delivered.items()):
+            count = LoadCount(landed.get(day, 0), accepted.get(day, 0), rejected.get(day, 0))
+            self.loads[(mapping.raw_table, day)] = count
+            if mapping.delivery == "full" and count.accepted == 0:
+                self.problems.append(
+                    f"the full delivery of {mapping.raw_table} on {day} has no usable row "
+                    f"({count.landed} landed, {count.rejected} rejected); the delivery before it stays in force"
+                )
+            ledger.append(
+                (self.contract.name, mapping.raw_table, day, fingerprint, self.code_version,
+                 count.landed, count.accepted, count.rejected)
+            )  # fmt: skip
+        if ledger:
+            # One statement for all days: a backfill of years has hundreds of them.
+            self.con.execute(
+                "insert into silver.loads select unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::date[]), "
+                "unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bigint[])",
+                [list(column) for column in zip(*ledger, strict=True)],
+            )
+
+    def _newest_accepted(self, mapping: CompiledMapping) -> date | None:
+        row = self.con.execute(
+            "select max(_load_date) from silver.loads where entity = ? and _raw_table = ? and rows_accepted > 0",
+            [self.contract.name, mapping.raw_table],
+        ).fetchone()
+        return row[0] if row else None
+
+    def _only_newest_delivery(self, mapping: CompiledMapping, stage: str, newest: date | None) -> None:
+        """Of a full table, the newest usable delivery decides which keys exist; a key whose row was rejected there
+        is not lacking: its version before stays."""
+        if newest is None:
+            return
+        rescued = self._rejected_keys(mapping, newest)
+        keep = f"_load_date = {_day(newest)}"
+        if rescued:
+            keep += f" or (_load_date < {_day(newest)} and {_tuple(self.contract.key)} in (select {_tuple(self.contract.key)} from _rejected_keys))"
+        self.con.execute(f"delete from {stage} where not ({keep})")
+
+    def _rejected_keys(self, mapping: CompiledMapping, day: date) -> bool:
+        """Fills `_rejected_keys` with the readable keys of the rows rejected on `day`; whether there are any."""
+        if any(k in mapping.late for k in self.contract.key):
+            return False
+        keys = ", ".join(f"{mapping.expressions[k]} as {quote(k)}" for k in self.contract.key)
+        self.con.execute(
+            f"create or replace temp table _rejected_keys as select distinct {keys} from {mapping.bronze} "
+            f"where _load_date = {_day(day)} and ({_WHERE_FROM}) in (select ({_WHERE_FROM}) from silver.rejects "
+            f"where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}')"
+        )
+        row = self.con.execute("select count(*) from _rejected_keys").fetchone()
+        return bool(row and row[0])
+
+    def _only_newest_versions(self, mapping: CompiledMapping, stage: str) -> None:
+        """Leaves one row per key: of each version key (the key, or the unit) the newest load, in it the last row."""
+        con, mine = self.con, f"_raw_table = '{mapping.raw_table}'"
+        version, key = mapping.version_key, self.contract.key
+        vk = ", ".join(quote(c) for c in version)
+        # Equal values have equal hashes, so equal counts prove that there is nothing to resolve.
+        row = con.execute(
+            f"select count(*), count(distinct hash({self.key})), count(distinct hash({vk})), "
+            + (f"count(distinct hash({vk}, _load_date))" if version != key else "count(distinct hash(_load_date))")
+            + f" from {stage} where {mine}"
+        ).fetchone()
+        assert row is not None
+        total, keys, versions, version_loads = row
+        if keys == total and (version == key or versions == version_loads):
+            return
+        newest_load = f"max(_load_date) over (partition by {vk})" if version != key else "_load_date"
+        last = f"row_number() over (partition by {self.key} order by _load_date desc, _source_file desc, _source_row desc)"
+        con.execute(
+            f"create or replace temp table _kept as select _rowid from (select rowid as _rowid, _load_date, "
+            f"{newest_load} as _newest, {last} as _place from {stage} where {mine}) as ranked "
+            "where _place = 1 and _load_date = _newest"
+        )
+        if stage != self.table and (total - keys) > _COPY_ABOVE * total:
+            con.execute(f"create or replace temp table _copy as select * from {stage} where rowid in (select _rowid from _kept)")
+            con.execute(f"create or replace temp table {stage} as select * from _copy")
+            con.execute("drop table _copy")
+        else:
+            con.execute(f"delete from {stage} where {mine} and rowid not in (select _rowid from _kept)")
+        con.execute("drop table _kept")
+
+    def _bring_back(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """Keys whose row came from these loads but that these loads no longer (or only in an older version) deliver
+        are worked out again from the rest of bronze: the version before comes back, or the row goes."""
+        con, vk = self.con, mapping.version_key
+        same = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in vk)
+        names = ", ".join(f"old.{quote(c)}" for c in vk)
+        con.execute(
+            f"create or replace temp table _again as select distinct {names} from {self.table} as old "
+            f"where old._raw_table = '{mapping.raw_table}' and old.{loads} and not exists "
+            f"(select 1 from {stage} as s where {same} and s._load_date >= old._load_date)"
+        )
+        row = con.execute("select count(*) from _again").fetchone()
+        if not row or not row[0]:
+            return
+        rest = f"not ({loads})"
+        # Rejected rows of other loads are rejected still: they have no say in which version is the newest.
+        rejected = (
+            f"(select {_WHERE_FROM} from silver.rejects where entity = '{self.contract.name}' "
+            f"and _raw_table = '{mapping.raw_table}')"
+        )
+        con.execute(f"create or replace temp table _still_rejected as {rejected}")
+        con.execute(
+            f"insert into {stage} select * from ({mapping.rows(rest, without='_still_rejected')}) as r "
+            f"where {_tuple(vk)} in (select {_tuple(vk)} from _again)"
+        )
+        self._only_newest_versions(mapping, stage)
+
+    def _merge_versions(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """Writes the staged versions, unless the table has one from a newer load; drops what is delivered no more."""
+        con, vk = self.con, mapping.version_key
+        mine = f"old._raw_table = '{mapping.raw_table}'"
+        same = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in vk)
+        con.execute(
+            f"delete from {stage} as s where exists (select 1 from {self.table} as old "
+            f"where {mine} and {same} and old._load_date > s._load_date and not old.{loads})"
+        )
+        staged = f"exists (select 1 from {stage} as s where {same})"
+        self._keys_are_disjoint(mapping, stage)
+        same_key = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in self.contract.key)
+        kept = f"exists (select 1 from {stage} as s where {same_key})"
+        # A key that only came from these loads and a line that its unit no longer has.
+        self.deleted += self._changed(
+            f"delete from {self.table} as old where {mine} and ((old.{loads} and not {staged}) or ({staged} and not {kept}))"
+        )
+        self._merge(stage)
+
+    def _replace_delivery(self, mapping: CompiledMapping, stage: str) -> None:
+        """Full tables: makes the raw table's rows those of its newest usable delivery."""
+        con = self.con
+        newest = self._newest_accepted(mapping)
+        con.execute(f"drop table if exists {stage}")
+        if newest is None:
+            self.deleted += self._changed(f"delete from {self.table} where _raw_table = '{mapping.raw_table}'")
+            return
+        rescued = self._rejected_keys(mapping, newest)
+        con.execute(
+            "create or replace temp table _still_rejected as select _load_date, _source_file, _source_row "
+            f"from silver.rejects where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}'"
+        )
+        loads = f"_load_date <= {_day(newest)}" if rescued else f"_load_date = {_day(newest)}"
+        self._create_stage(mapping.rows(loads, without="_still_rejected"))
+        self._only_newest_delivery(mapping, stage, newest)
+        self._only_newest_versions(mapping, stage)
+        same_key = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in self.contract.key)
+        self._keys_are_disjoint(mapping, stage)
+        self.deleted += self._changed(
+            f"delete from {self.table} as old where old._raw_table = '{mapping.raw_table}' "
+            f"and not exists (select 1 from {stage} as s where {same_key})"
+        )
+        self._merge(stage)
+
+    def _keys_are_disjoint(self, mapping: CompiledMapping, stage: str) -> None:
+        """Several raw tables may fill an entity only with keys of their own: else the later load would win."""
+        if len(self.mappings) == 1:
+            return
+        same = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in self.contract.key)
+        row = self.con.execute(
+            f"select old._raw_table, {', '.join(f's.{quote(c)}' for c in self.contract.key)} from {stage} as s "
+            f"join {self.table} as old on {same} where old._raw_table <> '{mapping.raw_table}' limit 1"
+        ).fetchone()
+        if row:
+            raise DefinitionError(
+                f"{mapping.raw_table} and {row[0]} both deliver the key {', '.join(map(str, row[1:]))} "
+                f"of {self.contract.table}",
+                where=mapping.mapping.path,
+                fix="give the keys of each system a prefix of its own, e.g. 'crm-' || as_text(id)",
+            )
+
+    def _merge(self, stage: str) -> None:
+        inserted, updated = merge(self.con, self.contract, stage)
+        self.inserted += inserted
+        self.updated += updated
+
+    def _changed(self, statement: str) -> int:
+        row = self.con.execute(statement).fetchone()
+        return int(row[0]) if row else 0
+
+
+def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Written:
+    """Writes `silver.shop`: what source.yml says about the shop, as one row."""
+    file = source.file
+    select = (
+        f"select '{file.name}' as source, '{file.currency}' as currency, '{file.time_zone}' as time_zone, "
+        f"date '{file.start_date}' as start_date, cast({file.churn_window_days} as integer) as churn_window_days"
+    )
+    return replace_table(con, contract, select)
+
+
+def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str:
+    """Hash of all that decides an entity's rows besides the data: mappings, contract and macros."""
+    parts = [contract.path.read_text(encoding="utf-8"), MACROS.read_text(encoding="utf-8")]
+    for mapping in mappings:
+        parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key)]
+    return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _day(day: date) -> str:
+    return f"date '{day.isoformat()}'"
+
+
+def _tuple(columns: Sequence[str]) -> str:
+    return "(" + ", ".join(quote(c) for c in columns) + ")"
+
+
+def _qualified(alias: str) -> str:
+    return ", ".join(f"{alias}.{c.strip()}" for c in _WHERE_FROM.split(","))
