@@ -1,8 +1,9 @@
 """Keeping a fitted model on disk and getting exactly it back: skops file, card, hash.
 
 An artifact is the folder `<models_dir>/<model>/<version>/` with `model.skops` (all that scoring needs) and
-`card.json` (what it is and how it came about, for people and for `ml.models`). Nothing here knows what a model
-predicts; each model's module turns its object into a storable state and back. Unpickling runs whatever code the file
+`card.json` (what it is and how it came about, for people and for `ml.models`). Nothing here knows what a
+model predicts; each model's module turns its object into a storable state and back. Unpickling runs whatever
+code the file
 holds, so nothing here or elsewhere unpickles: skops names every type in a file before it builds any of them.
 """
 
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
-#: Types outside skops' own trusted set (scikit-learn estimators, numpy arrays, containers) that an artifact may
-#: hold. Empty: adding one means having read what constructing it does.
+#: Types outside skops' own trusted set (scikit-learn estimators, numpy arrays, containers) that an artifact
+#: may hold. Empty: adding one means having read what constructing it does.
 ALLOWED_TYPES: tuple[str, ...] = ()
 
 _MODEL = re.compile(r"[a-z][a-z0-9_]*")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
-_RETRAIN = "train again: ecommerce build --select 'key:\"ml/models\"+'"
+#: What to do about an artifact that cannot be used, for errors.
+TRAIN_AGAIN = "train the model again (ecommerce build)"
 _LEFTOVER_SECONDS = 24 * 3600
 
 
@@ -45,8 +47,8 @@ class Card(BaseModel):
     """What is known about one trained model version; the content of `card.json` and a row of `ml.models`.
 
     `trained_at` is UTC. `data_from` and `data_to` are the first and last day with data, null when unknown.
-    `parameters` and `metrics` are plain JSON values. `artifact_path` (relative to the models folder) and `sha256`
-    (of `model.skops`) are filled when the artifact is saved.
+    `parameters` and `metrics` are plain JSON values. `artifact_path` (relative to the models folder) and
+    `sha256` (of `model.skops`) are filled when the artifact is saved.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,15 +94,15 @@ def source_hash(*paths: Path) -> str:
 
 
 def make_version(trained_at: datetime, digest: str) -> str:
-    """The version `<UTC second>-<content hash>`: sorts by time, and equal inputs show as an equal second half."""
+    """The version `<UTC second>-<content hash>`: sorts by time; equal inputs show as an equal second half."""
     return f"{trained_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
 
 
 def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
     """Writes an artifact and returns its card with path and hash filled in.
 
-    A reader sees the whole folder or none of it: everything is written and synced under a temporary name, then
-    renamed. Saving a version that is already there keeps the one there (a version names its content).
+    A reader sees the whole folder or none of it: everything is written and synced under a temporary name,
+    then renamed. Saving a version that is already there keeps the one there (a version names its content).
 
     Args:
         models_dir: the folder of all models; created when missing.
@@ -139,7 +141,9 @@ def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
     return filled
 
 
-def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | None = None) -> tuple[Any, Card]:
+def load_artifact(
+    models_dir: Path, model: str, version: str, *, sha256: str | None = None
+) -> tuple[Any, Card]:
     """The stored state and card of one version, after checking that it is what was saved.
 
     Args:
@@ -150,8 +154,8 @@ def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | N
             with the model is refused as well; without it the card's own hash is all there is to compare with.
 
     Raises:
-        InputError: no such version, a missing or unreadable file, a hash that differs, a type outside the trusted
-            ones, or a model of another scikit-learn release line (1.9 and 1.10, say).
+        InputError: no such version, a missing or unreadable file, a hash that differs, a type outside the
+            trusted ones, or a model of another scikit-learn release line (1.9 and 1.10, say).
     """
     import skops.io
 
@@ -159,19 +163,21 @@ def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | N
     path = folder / MODEL_FILE
     card = _read_card(folder, model, version)
     try:
-        # Hashed and built from the same bytes: a file swapped in between would pass one and be used in the other.
+        # Hashed and built from the same bytes: a file swapped in between would pass one and be used in the
+        # other.
         data = path.read_bytes()
     except OSError as error:
         raise InputError(
-            f"the model file cannot be read ({error.strerror})", where=path, fix=_RETRAIN
+            f"the model file cannot be read ({error.strerror})", where=path, fix=TRAIN_AGAIN
         ) from None
     found = hashlib.sha256(data).hexdigest()
     for expected, keeper in ((card.sha256, CARD_FILE), (sha256, "the registry (ml.models)")):
         if expected is not None and found != expected:
             raise InputError(
-                f"the file was changed after training: its SHA-256 is {found[:12]}…, {keeper} says {expected[:12]}…",
+                f"the file was changed after training: its SHA-256 starts with {found[:12]}, "
+                f"{keeper} says {expected[:12]}",
                 where=path,
-                fix=f"restore it from a backup or {_RETRAIN}",
+                fix=f"restore it from a backup or {TRAIN_AGAIN}",
             )
     _refuse_untrusted(data, path)
     trained, here = card.libraries.get("scikit-learn", "?"), installed("scikit-learn")
@@ -179,7 +185,7 @@ def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | N
         raise InputError(
             f"trained with scikit-learn {trained}, but {here} is installed: it could score differently",
             where=path,
-            fix=f"install scikit-learn {trained} or {_RETRAIN}",
+            fix=f"install scikit-learn {trained} or {TRAIN_AGAIN}",
         )
     with warnings.catch_warnings():
         # Patch releases keep fitted attributes as they are; other differences were refused above.
@@ -194,7 +200,7 @@ def versions(models_dir: Path, model: str) -> list[str]:
 
 
 def registry_frame(card: Card) -> pl.DataFrame:
-    """The card as one row of `ml.models`, in its contract's columns and types (trained_at: UTC without a zone)."""
+    """The card as one row of `ml.models`, in its contract's columns and types (trained_at in UTC)."""
     import polars as pl
 
     row = {
@@ -248,15 +254,15 @@ def _read_card(folder: Path, model: str, version: str) -> Card:
         raise InputError(
             f"there is no version {version} of {model}",
             where=path,
-            fix=f"the newest stored one is {known[-1]}" if known else _RETRAIN,
+            fix=f"the newest stored one is {known[-1]}" if known else TRAIN_AGAIN,
         ) from None
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise InputError(f"the card cannot be read: {error}", where=path, fix=_RETRAIN) from None
+        raise InputError(f"the card cannot be read: {error}", where=path, fix=TRAIN_AGAIN) from None
     if (card.model, card.version) != (model, version):
         raise InputError(
             f"the card is that of {card.model} {card.version}",
             where=path,
-            fix=f"move the folder back to where it was or {_RETRAIN}",
+            fix=f"move the folder back to where it was or {TRAIN_AGAIN}",
         )
     return card
 
@@ -267,12 +273,12 @@ def _refuse_untrusted(data: bytes, path: Path) -> None:
     try:
         untrusted = set(skops.io.get_untrusted_types(data=data)) - set(ALLOWED_TYPES)
     except Exception as error:  # skops has no error type of its own: a damaged file ends in any of a dozen
-        raise InputError(f"not a readable skops file ({error})", where=path, fix=_RETRAIN) from error
+        raise InputError(f"not a readable skops file ({error})", where=path, fix=TRAIN_AGAIN) from error
     if untrusted:
         raise InputError(
             f"the file holds types that are not trusted: {', '.join(sorted(untrusted))}",
             where=path,
-            fix=f"do not use it; {_RETRAIN}",
+            fix=f"do not use it; {TRAIN_AGAIN}",
         )
 
 

@@ -9,15 +9,16 @@ import numpy as np
 
 _REPLICATES = 1000
 _INTERVAL = (0.025, 0.975)
-#: Persons are bootstrapped in at most this many random blocks, which bounds time and memory for any number of them.
+#: Persons are bootstrapped in at most this many random blocks, which bounds time and memory for any number of
+#: them.
 _BLOCKS = 1000
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """How much closer each point is to its own group than to the nearest other one, from -1 to 1.
 
-    Method: Rousseeuw (1987), Euclidean distance; scikit-learn's `silhouette_samples`. Points of a single group get
-    0, as Rousseeuw gives a group of one point: no structure was shown.
+    Method: Rousseeuw (1987), Euclidean distance; scikit-learn's `silhouette_samples`. Points of a single
+    group get 0, as Rousseeuw gives a group of one point: no structure was shown.
 
     Args:
         points: n × d, in comparable units.
@@ -38,7 +39,8 @@ def silhouette(points: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """The 95 % bootstrap interval of a mean.
 
-    Method: percentile bootstrap (Efron 1979), 1,000 replicates, seeded. For silhouettes the values of the points
+    Method: percentile bootstrap (Efron 1979), 1,000 replicates, seeded. For silhouettes the values of the
+    points
     are resampled, not their distances: the interval is conditional on the sample drawn.
 
     Args:
@@ -54,13 +56,16 @@ def mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
 def eta_squared(labels: np.ndarray, outcome: np.ndarray) -> float:
     """The share of an outcome's variance that group membership explains, from 0 to 1.
 
-    Method: Fisher's correlation ratio, between-group over total sum of squares; 0 where the outcome is constant.
+    Method: Fisher's correlation ratio, between-group over total sum of squares; 0 where the outcome is
+    constant.
 
     Args:
         labels: n group numbers from 0.
         outcome: n values.
     """
-    return float(_eta_squared(*_sums(labels, outcome - outcome.mean(), np.zeros(len(labels), dtype=np.int64)))[0])
+    return float(
+        _eta_squared(*_sums(labels, outcome - outcome.mean(), np.zeros(len(labels), dtype=np.int64)))[0]
+    )
 
 
 def eta_squared_difference(
@@ -68,8 +73,8 @@ def eta_squared_difference(
 ) -> tuple[float, float]:
     """The 95 % bootstrap interval of eta²(labels) - eta²(baseline) on the same persons.
 
-    Method: percentile bootstrap over random blocks of persons (each a person of its own up to 1,000 persons), both
-    groupings from the same resample, so what they have in common cancels.
+    Method: percentile bootstrap over random blocks of persons (each a person of its own up to 1,000 persons),
+    both groupings from the same resample, so what they have in common cancels.
 
     Args:
         labels: n group numbers from 0.

@@ -1,7 +1,7 @@
 """Purchase histories as models see them: recency, frequency and monetary value as of a day.
 
-The table `gold.rfm` is SQL's business; here is the same definition for any earlier day, which evaluating on later
-data needs, and the split of a history into what was known and what came after. No models.
+The table `gold.rfm` is SQL's business; here is the same definition for any earlier day, which evaluating on
+later data needs, and the split of a history into what was known and what came after. No models.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ class LaterData:
 def rfm_as_of(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """Recency, frequency and monetary value of each person, from the orders before a day.
 
-    Source of the definition: MODEL.md, "rfm" (frequency = distinct purchase days; with `as_of` the day after the
-    newest order this is `gold.rfm`).
+    Source of the definition: MODEL.md, "rfm" (frequency = distinct purchase days; with `as_of` the day after
+    the newest order this is `gold.rfm`).
 
     Args:
-        orders: valid orders: person_id (VARCHAR; rows without one are left out), order_date (DATE), revenue (money,
-            in the shop's currency).
+        orders: valid orders: person_id (VARCHAR; rows without one are left out), order_date (DATE), revenue
+            (money, in the shop's currency).
         as_of: first day that is not known.
 
     Returns:
-        A row per person with an order before `as_of`, sorted by person_id: person_id, recency_days (BIGINT, days
-        from the last order to `as_of`, at least 1), frequency (BIGINT), monetary (DECIMAL(18,4)).
+        A row per person with an order before `as_of`, sorted by person_id: person_id, recency_days (BIGINT,
+        days from the last order to `as_of`, at least 1), frequency (BIGINT), monetary (DECIMAL(18,4)).
 
     Raises:
         InputError: a column is missing.
@@ -90,8 +90,8 @@ def split_orders(orders: pl.DataFrame, *, horizon_days: int = 90) -> LaterData |
         horizon_days: days to judge on.
 
     Returns:
-        The two parts, or None when a quarter of the history is shorter than `MIN_HORIZON_DAYS` (nothing to judge
-        on yet).
+        The two parts, or None when a quarter of the history is shorter than `MIN_HORIZON_DAYS` (nothing to
+        judge on yet).
     """
     import polars as pl
 

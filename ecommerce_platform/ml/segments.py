@@ -1,25 +1,30 @@
 """Which kinds of customers are there? Three segments of persons by recency, frequency and monetary value.
 
-Training, scoring and the comparison with the baseline live here, as functions of data frames. Where the frames come
-from, where artifacts are kept and when a model is trained again is the business of `assets/` and `artifacts.py`.
+Training, scoring and the comparison with the baseline live here, as functions of data frames. Where the
+frames come from, where artifacts are kept and when a model is trained again is the business of `assets/` and
+`artifacts.py`.
 
-The model: Box-Cox, standardising, K-means with three centres. The baseline `rfm_score_terciles`: persons ranked by
-the mean of their percentile ranks in R, F and M, cut in three. Both are stored in every artifact as plain numbers
-(centres; quantile tables), so scoring never depends on who else is scored.
+The model: Box-Cox, standardising, K-means with three centres. The baseline `rfm_score_terciles`: persons
+ranked by the mean of their percentile ranks in R, F and M, cut in three. Both are stored in every artifact as
+plain numbers (centres; quantile tables), so scoring never depends on who else is scored.
 
-**Who wins.** Both are fitted on what was known at an earlier day and judged on the days after it (`rfm.LaterData`):
+**Who wins.** Both are fitted on what was known at an earlier day and judged on the days after it
+(`rfm.LaterData`):
 
-- `silhouette` of the persons as of the end, in the model's standardised space. That space is the model's home ground:
-  K-means beats the baseline there even on noise, always and clearly. So winning it is required, but proves little.
-- `later_revenue_eta2`: the share of the variance of log(1 + revenue of the later days) that a person's segment as of
-  the earlier day explains. This is the even ground: neither side was made for it, and noise does not win it (beyond
-  the 2.5 % of the interval's error).
-- `smallest_share`: the smallest segment's share of persons, so that no handful of outliers counts as a segment.
+- `silhouette` of the persons as of the end, in the model's standardised space. That space is the model's home
+  ground: K-means beats the baseline there even on noise, always and clearly. So winning it is required, but
+  proves little.
+- `later_revenue_eta2`: the share of the variance of log(1 + revenue of the later days) that a person's
+  segment as of the earlier day explains. This is the even ground: neither side was made for it, and noise
+  does not win it (beyond the 2.5 % of the interval's error).
+- `smallest_share`: the smallest segment's share of persons, so that no handful of outliers counts as a
+  segment.
 
-The model is promoted when the 95 % intervals of both differences are above 0 and the smallest segment holds at
-least 1 % of persons, at the end and in the final fit. Otherwise the baseline is what is published, under the name
-`baseline:rfm_score_terciles`. Without enough data to judge (fewer than 30 persons, no later days, fewer than three
-different persons) nothing is promoted either; the card's metrics then say why in `not_evaluated`.
+The model is promoted when the 95 % intervals of both differences are above 0 and the smallest segment holds
+at least 1 % of persons, at the end and in the final fit. Otherwise the baseline is what is published, under
+the name `baseline:rfm_score_terciles`. Without enough data to judge (fewer than 30 persons, no later days,
+fewer than three different persons) nothing is promoted either; the card's metrics then say why in
+`not_evaluated`.
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import artifacts, evaluation, rfm
+from ecommerce_platform.ml import artifacts, evaluation
 from ecommerce_platform.ml.rfm import LaterData
 
 if TYPE_CHECKING:
@@ -52,11 +57,13 @@ FEATURES = ("recency_days", "frequency", "monetary")
 SEGMENTS = 3
 #: Box-Cox needs positive values. Persons whose revenue is zero or negative count as the smallest customers.
 MONETARY_FLOOR = 0.01
+#: What DECIMAL(18,4) holds.
+MONETARY_LIMIT = 1e14
 #: Box and Cox searched this range; beyond it a skewed count such as frequency turns into "one or not" in ever
 #: larger units, and its optimum can lie at minus infinity.
 LAMBDA_RANGE = (-2.0, 2.0)
-#: A feature in which this share of persons has one and the same value is left out: a segment that only it makes
-#: would be smaller than MIN_SHARE.
+#: A feature in which this share of persons has one and the same value is left out: a segment that only it
+#: makes would be smaller than MIN_SHARE.
 NEAR_CONSTANT_SHARE = 0.99
 MIN_SHARE = 0.01
 MIN_PERSONS = 30
@@ -68,7 +75,15 @@ _TABLE_SIZE = 1_000
 _BATCH = 250_000
 _STATE_FORMAT = 1
 
-_VALUE_WORDS = ("High value", "Mid value", "Low value")
+#: Words for a centre below and above the average person, in the order in which a name says them.
+_TRAITS = {
+    "monetary": ("low value", "high value"),
+    "frequency": ("occasional", "frequent"),
+    "recency_days": ("recent", "lapsed"),
+}
+#: Standard deviations from the average at which a segment is called by a trait; nearer, the word would
+#: mislead.
+TRAIT_FROM = 0.5
 _BASELINE_NAMES = ("Top third", "Middle third", "Bottom third")
 
 
@@ -76,9 +91,10 @@ _BASELINE_NAMES = ("Top third", "Middle third", "Bottom third")
 class TercileScore:
     """The baseline, as stored quantile tables: persons by mean percentile rank, cut in three.
 
-    A percentile rank is looked up in up to 1,000 evenly spaced quantiles of the persons it was made from; equal values
-    share the middle of their ranks (so the 97 % of persons who bought once all get about 0.5, and a tie never splits a
-    person from their equals). Recency counts from recent = 1. With many ties the thirds are unequal.
+    A percentile rank is looked up in up to 1,000 evenly spaced quantiles of the persons it was made from;
+    equal values share the middle of their ranks (so the 97 % of persons who bought once all get about 0.5,
+    and a tie never splits a person from their equals). Recency counts from recent = 1. With many ties the
+    thirds are unequal.
 
     Attributes:
         tables: sorted quantiles of each of `FEATURES`, and of the score itself as `score`.
@@ -88,7 +104,7 @@ class TercileScore:
 
     @classmethod
     def fit(cls, values: np.ndarray) -> TercileScore:
-        """The tables of the given persons; values as `feature_values` gives them."""
+        """The tables of the given persons: n × 3 values in the order of `FEATURES`, n may be 0."""
         tables = {name: _quantile_table(values[:, i]) for i, name in enumerate(FEATURES)}
         score = cls(tables).score(values)
         return cls({**tables, "score": _quantile_table(score)})
@@ -109,8 +125,8 @@ class SegmentsModel:
     """A fitted model with its baseline and the verdict which of them is published.
 
     Attributes:
-        pipeline: scikit-learn Pipeline (Box-Cox, standardising, K-means with centres in label order), which takes the
-            columns `features` of the values; None where nothing could be fitted.
+        pipeline: scikit-learn Pipeline (Box-Cox, standardising, K-means with centres in label order), which
+            takes the columns `features` of the values; None where nothing could be fitted.
         features: the features the pipeline uses: `FEATURES` without those that are constant or nearly so.
         names: the segments' names by label; empty without a pipeline.
         baseline: the baseline.
@@ -129,15 +145,15 @@ class SegmentsModel:
         return PUBLISHED_AS_MODEL if self.promoted else PUBLISHED_AS_BASELINE
 
     def standardised(self, values: np.ndarray) -> np.ndarray:
-        """The used features after Box-Cox and standardising, n × used features (unit: standard deviations)."""
+        """The used features after Box-Cox and standardising: n × used features, in standard deviations."""
         columns = [FEATURES.index(name) for name in self.features]
         return self.pipeline[:-1].transform(values[:, columns])
 
     def nearest(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Label and distance of the nearest centre for each row of values.
 
-        The same as the pipeline's `predict`, but worked out element by element: matrix products round differently
-        with a row's place in its batch, and a label must depend on nothing but the person.
+        The same as the pipeline's `predict`, but worked out element by element: matrix products round
+        differently with a row's place in its batch, and a label must depend on nothing but the person.
         """
         points = self.standardised(values)
         centres = self.pipeline[-1].cluster_centers_
@@ -168,7 +184,7 @@ class SegmentsModel:
         if state.get("format") != _STATE_FORMAT:
             raise InputError(
                 f"the artifact has format {state.get('format')}, this version reads {_STATE_FORMAT}",
-                fix="train again: ecommerce build --select 'key:\"ml/models\"+'",
+                fix=artifacts.TRAIN_AGAIN,
             )
         return cls(
             pipeline=state["pipeline"],
@@ -242,9 +258,9 @@ class TrainedSegments:
         }
         if self.evaluation is None:
             return pl.DataFrame(schema=schema)
+        where = (MODEL, self.card.version, self.evaluation.cutoff.isoformat())
         rows = [
-            (MODEL, self.card.version, self.evaluation.cutoff.isoformat(), c.metric, c.value)
-            + (BASELINE, c.baseline_value, c.interval_low, c.interval_high)
+            (*where, c.metric, c.value, BASELINE, c.baseline_value, c.interval_low, c.interval_high)
             for c in self.evaluation.comparisons
         ]
         return pl.DataFrame(rows, schema=schema, orient="row")
@@ -262,16 +278,19 @@ def train_segments(
 ) -> TrainedSegments:
     """Fits the segments on all persons, judges the method on later data and decides what is published.
 
-    Method: Box-Cox (Box and Cox 1964) per feature, standardising, K-means (Lloyd, k-means++ starts) with k = 3,
-    fitted on at most 200,000 persons drawn with the seed. The same persons in any row order, on any number of threads,
-    give the same model. Labels: 0 is the segment with the highest monetary centre. Names: "High/Mid/Low value" by that
-    order, and the trait in which the centre is farthest from the average person: "frequent" or "occasional",
-    "recent" or "lapsed".
+    Method: Box-Cox (Box and Cox 1964) per feature, standardising, K-means (Lloyd, k-means++ starts) with
+    k = 3, fitted on at most 200,000 persons drawn with the seed. The same persons in any row order, on any
+    number of threads, give the same model.
+
+    Labels: 0 is the segment with the highest monetary centre, 2 the one with the lowest (where money does not
+    vary: by frequency, then by recency). Names say in what a segment's centre is at least half a standard
+    deviation from the average person: "High value, frequent", "Lapsed", "Average".
 
     Args:
         persons: person_id (text, unique), recency_days (≥ 1), frequency (≥ 1), monetary (money; zero and
             negative count as 0.01): the columns of `gold.rfm`. An empty frame is allowed.
-        later: the history the evaluation runs on, from `rfm.split_orders`; None when there is no later window.
+        later: the history the evaluation runs on, from `rfm.split_orders`; None when there is no later
+            window.
         seed: of sampling, K-means and bootstrap.
         code_version: names the code; `source_version()` unless the caller has a better one.
         data_from: first day with data; taken from `later` when not given.
@@ -329,8 +348,9 @@ def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
         persons: as for `train_segments`; scored in batches of 250,000.
 
     Returns:
-        A row per row given, in the same order: person_id VARCHAR, segment INTEGER (0–2), segment_name VARCHAR,
-        distance DOUBLE (to the segment's centre in standard deviations; null for the baseline, which has none).
+        A row per row given, in the same order: person_id VARCHAR, segment INTEGER (0–2), segment_name
+        VARCHAR, distance DOUBLE (to the segment's centre in standard deviations; null for the baseline, which
+        has none).
 
     Raises:
         InputError: a column is missing or holds an impossible value.
@@ -343,33 +363,27 @@ def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
         "segment_name": pl.String,
         "distance": pl.Float64,
     }
+    names = pl.Series(model.names if model.promoted else _BASELINE_NAMES, dtype=pl.String)
     parts = [pl.DataFrame(schema=schema)]
-    names = np.array(model.names if model.promoted else _BASELINE_NAMES)
+    _refuse_impossible(persons)
     for batch in persons.iter_slices(_BATCH):
-        values = feature_values(batch)
-        labels, distance = model.nearest(values) if model.promoted else (model.baseline.labels(values), None)
-        parts.append(
-            pl.DataFrame(
-                {
-                    "person_id": batch["person_id"].cast(pl.String),
-                    "segment": labels.astype(np.int32),
-                    "segment_name": pl.Series(names).gather(labels),
-                    "distance": pl.Series(distance) if distance is not None else pl.lit(None, pl.Float64),
-                }
-                if distance is not None
-                else {
-                    "person_id": batch["person_id"].cast(pl.String),
-                    "segment": labels.astype(np.int32),
-                    "segment_name": pl.Series(names).gather(labels),
-                    "distance": pl.Series([None] * len(labels), dtype=pl.Float64),
-                }
-            )
-        )
+        values = _values(batch)
+        if model.promoted:
+            labels, distance = model.nearest(values)
+        else:
+            labels, distance = model.baseline.labels(values), None
+        scored = {
+            "person_id": batch["person_id"].cast(pl.String),
+            "segment": labels.astype(np.int32),
+            "segment_name": names.gather(labels),
+            "distance": [None] * len(labels) if distance is None else distance,
+        }
+        parts.append(pl.DataFrame(scored, schema_overrides=schema))
     return pl.concat(parts)
 
 
 def segment_rows(model: SegmentsModel, version: str, persons: pl.DataFrame) -> pl.DataFrame:
-    """`score_segments` with the columns `model` (who made the label) and `model_version`: rows of `ml.segments`."""
+    """Rows of `ml.segments`: `score_segments` with `model` (who made the label) and `model_version`."""
     import polars as pl
 
     return score_segments(model, persons).with_columns(
@@ -385,17 +399,11 @@ def load_segments(models_dir: Path, version: str, *, sha256: str | None = None) 
 
 def source_version() -> str:
     """A `code_version` that changes with the code that training runs."""
-    return artifacts.source_hash(*(Path(m.__file__) for m in (rfm, evaluation)), Path(__file__))
+    here = Path(__file__)
+    return artifacts.source_hash(here, here.with_name("rfm.py"), here.with_name("evaluation.py"))
 
 
-def feature_values(persons: pl.DataFrame) -> np.ndarray:
-    """The features of each person as n × 3 doubles in the order of `FEATURES`, money clipped to 0.01.
-
-    Money goes through DECIMAL(18,4) first, whatever type it comes in, so that the same amount is the same number.
-
-    Raises:
-        InputError: a column is missing, or a row holds a null or an impossible value; names row and column.
-    """
+def _refuse_impossible(persons: pl.DataFrame) -> None:
     import polars as pl
 
     missing = [name for name in ("person_id", *FEATURES) if name not in persons.columns]
@@ -404,11 +412,15 @@ def feature_values(persons: pl.DataFrame) -> np.ndarray:
             f"the columns {', '.join(missing)} are missing",
             fix=f"give person_id, {', '.join(FEATURES)} (the columns of gold.rfm)",
         )
+    for name in FEATURES:
+        if not persons.schema[name].is_numeric():
+            raise InputError(f"the column {name} is {persons.schema[name]}", fix="give it as numbers")
+    amount = pl.col("monetary").cast(pl.Float64)
     rules = {
         "person_id": (pl.col("person_id").is_not_null(), "a person's id"),
         "recency_days": (pl.col("recency_days") >= 1, "days since the last order, at least 1"),
         "frequency": (pl.col("frequency") >= 1, "a number of purchase days, at least 1"),
-        "monetary": (pl.col("monetary").is_not_null(), "an amount of money"),
+        "monetary": (amount.is_finite() & (amount.abs() < MONETARY_LIMIT), "an amount of money"),
     }
     wrong = persons.select(
         (~rule).fill_null(True).arg_true().first().alias(name) for name, (rule, _) in rules.items()
@@ -420,6 +432,16 @@ def feature_values(persons: pl.DataFrame) -> np.ndarray:
                 where=f"row {index + 1}, column {name}",
                 fix="correct the row or leave it out",
             )
+
+
+def _values(persons: pl.DataFrame) -> np.ndarray:
+    """The features as n × 3 doubles in the order of `FEATURES`, money at least `MONETARY_FLOOR`.
+
+    Money goes through DECIMAL(18,4) first, whatever type it comes in, so that the same amount is the same
+    number.
+    """
+    import polars as pl
+
     exact = pl.col("monetary").cast(pl.Decimal(18, 4)).cast(pl.Float64)
     chosen = persons.select(
         pl.col("recency_days").cast(pl.Float64),
@@ -430,8 +452,9 @@ def feature_values(persons: pl.DataFrame) -> np.ndarray:
 
 
 def _prepared(persons: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
-    """Persons in the order of their id, and their values: what is drawn must not depend on the order of rows."""
-    values = feature_values(persons)
+    """Ids and values in the order of the ids: what is drawn must not depend on the order of the rows."""
+    _refuse_impossible(persons)
+    values = _values(persons)
     ids = persons.select("person_id")
     order = ids["person_id"].arg_sort().to_numpy()
     ids, values = ids[order], values[order]
@@ -456,20 +479,24 @@ def _fit(values: np.ndarray, seed: int) -> tuple[SegmentsModel, str | None]:
         return without, "all persons are (nearly) the same"
 
     with _one_thread():
-        pipeline, distinct = _fit_pipeline(sample[:, used], seed)
+        pipeline, distinct = _fit_pipeline(sample[:, used], -1 if features[-1] == "recency_days" else 1, seed)
     if distinct < SEGMENTS:
         return without, f"fewer than {SEGMENTS} different persons"
     return SegmentsModel(pipeline, features, _names(pipeline, features), baseline, promoted=False), None
 
 
-def _fit_pipeline(values: np.ndarray, seed: int) -> tuple[Any, int]:
-    """Box-Cox, standardising and K-means with ordered centres; and how many different points there were."""
+def _fit_pipeline(values: np.ndarray, goodness: int, seed: int) -> tuple[Any, int]:
+    """Box-Cox, standardising and K-means; and how many different points there were.
+
+    The centres are ordered by the last feature in use, money wherever it varies; `goodness` is -1 where less
+    of it is better (recency).
+    """
     from sklearn.cluster import KMeans
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import PowerTransformer, StandardScaler
 
-    # The exponents are set rather than fitted: scikit-learn searches without bounds, which on a count that is nearly
-    # always 1 runs off to minus infinity, with warnings.
+    # The exponents are set rather than fitted: scikit-learn searches without bounds, which on a count that is
+    # nearly always 1 runs off to minus infinity, with warnings.
     box_cox = PowerTransformer(method="box-cox", standardize=False)
     box_cox.n_features_in_ = values.shape[1]
     box_cox.lambdas_ = np.array([_exponent(values[:, j]) for j in range(values.shape[1])])
@@ -479,8 +506,8 @@ def _fit_pipeline(values: np.ndarray, seed: int) -> tuple[Any, int]:
     if distinct < SEGMENTS:
         return None, distinct
     clusters = KMeans(n_clusters=SEGMENTS, n_init=N_INIT, random_state=seed).fit(points)
-    # Ordering the centres orders what predict says: by the last feature in use, money wherever it varies.
-    order = np.argsort(-clusters.cluster_centers_[:, -1], kind="stable")
+    # Ordering the centres orders what predict says.
+    order = np.argsort(-goodness * clusters.cluster_centers_[:, -1], kind="stable")
     clusters.cluster_centers_ = np.ascontiguousarray(clusters.cluster_centers_[order])
     # Scoring never looks at the sample's own labels, and they would be most of the file.
     clusters.labels_ = np.empty(0, dtype=np.int32)
@@ -497,13 +524,15 @@ def _exponent(values: np.ndarray) -> float:
 
 
 def _names(pipeline: Any, features: tuple[str, ...]) -> tuple[str, ...]:
-    traits = {"recency_days": ("recent", "lapsed"), "frequency": ("occasional", "frequent")}
-    names = []
-    for words, centre in zip(_VALUE_WORDS, pipeline[-1].cluster_centers_, strict=True):
-        standing = {name: centre[i] for i, name in enumerate(features) if name in traits}
-        strongest = max(standing, key=lambda name: abs(standing[name]), default=None)
-        trait = f", {traits[strongest][int(standing[strongest] > 0)]}" if strongest else ""
-        names.append(words + trait)
+    names: list[str] = []
+    for centre in pipeline[-1].cluster_centers_:
+        traits = [
+            words[int(centre[features.index(feature)] > 0)]
+            for feature, words in _TRAITS.items()
+            if feature in features and abs(centre[features.index(feature)]) >= TRAIT_FROM
+        ]
+        name = (", ".join(traits) or "average").capitalize()
+        names.append(name if name not in names else f"{name} ({len(names)})")
     return tuple(names)
 
 
@@ -566,7 +595,9 @@ def _metrics(
             if c.interval_low is not None:
                 metrics[c.metric]["difference_interval"] = [c.interval_low, c.interval_high]
     if model.pipeline is not None:
-        metrics["box_cox_exponents"] = dict(zip(model.features, model.pipeline[0].lambdas_.tolist(), strict=True))
+        metrics["box_cox_exponents"] = dict(
+            zip(model.features, model.pipeline[0].lambdas_.tolist(), strict=True)
+        )
         metrics["segments"] = [
             {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(model.names)
         ]

@@ -125,6 +125,18 @@ class CompiledMapping:
             sql += f"\nqualify {self.qualify}"
         return sql
 
+    def column_sources(self) -> dict[str, tuple[str, ...]]:
+        """Canonical column → the raw columns its expression names."""
+        import sqlglot
+        from sqlglot import exp
+
+        return {
+            name: tuple(
+                dict.fromkeys(c.name for c in sqlglot.parse_one(expression, dialect="duckdb").find_all(exp.Column))
+            )
+            for name, expression in self.expressions.items()
+        }
+
     def row_rules(self) -> list[tuple[str, str, str, str]]:
         """Rules that one bronze row decides: (column, reason code, text, condition over the bronze row)."""
         return [

@@ -1,0 +1,345 @@
+"""What becomes of each visit: payment, fulfilment, lines, discounts and the review; all vectorised.
+
+Times are seconds after the first day's midnight, `NEVER` for what does not happen; money is whole cents.
+How these facts are written into files, and what is wrong with the files, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ecommerce_platform.simulation.catalogue import CATEGORIES, COMPANION_PROBABILITY, Catalogue, draw_products
+from ecommerce_platform.simulation.people import (
+    CHANNELS,
+    Customers,
+    Visits,
+    make_customers,
+    make_guest_visits,
+    make_visits,
+)
+from ecommerce_platform.simulation.places import Places
+from ecommerce_platform.simulation.randomness import Rng, pick, pick_rows, stream
+from ecommerce_platform.simulation.seasons import SECONDS, Seasons
+
+#: Later than anything that happens; compares as "not yet known" on every day.
+NEVER = np.int64(2**60)
+
+DEVICES = ("desktop", "mobile", "tablet")
+CARRIERS = ("Postblitz", "Nordkurier", "Paketfuchs", "Sparversand")
+STORE = CHANNELS.index("store")
+#: Payment methods: code, label, share, seconds until approval from and to.
+METHODS = (
+    ("CC", "Credit card", 0.31, 20, 900),
+    ("EW", "Digital wallet", 0.30, 10, 300),
+    ("IV", "Invoice", 0.18, 1800, 6 * 3600),
+    ("DD", "Direct debit", 0.10, 900, 4 * 3600),
+    ("BT", "Bank transfer", 0.07, 12 * 3600, 3 * SECONDS),
+    ("GC", "Gift card", 0.04, 5, 60),
+)
+CARD, BANK, GIFT = 0, 4, 5
+
+GUEST_SHARE = 0.04
+#: A customer whose parcel came late leaves for good with this probability.
+LATE_LEAVE_PROBABILITY = 0.20
+VAT_PERCENT = 19
+
+# Fates of an order.
+DELIVERED, CANCELED, UNAVAILABLE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Orders:
+    """All orders by time of ordering; every array has one entry per order."""
+
+    #: Index of the customer record, -1 for guests.
+    customer: np.ndarray
+    placed: np.ndarray
+    approved: np.ndarray
+    shipped: np.ndarray
+    received: np.ndarray
+    #: Midnight of the promised day.
+    promised: np.ndarray
+    #: When the order was canceled or given up.
+    ended: np.ndarray
+    fate: np.ndarray
+    channel: np.ndarray
+    #: Index into `DEVICES`, -1 in a store.
+    device: np.ndarray
+    #: Index into `CARRIERS`.
+    carrier: np.ndarray
+    method: np.ndarray
+    #: Postal code (index into the places) the order goes to where it is not the customer's, else -1.
+    ship_to: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.placed)
+
+    def take(self, index: np.ndarray) -> Orders:
+        """The orders at `index` (positions or a mask)."""
+        return Orders(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    @property
+    def day(self) -> np.ndarray:
+        """Day of ordering."""
+        return self.placed // SECONDS
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Order lines, in the order of their orders."""
+
+    order: np.ndarray
+    number: np.ndarray
+    product: np.ndarray
+    quantity: np.ndarray
+    price: np.ndarray
+    discount: np.ndarray
+    shipping: np.ndarray
+    tax: np.ndarray
+    #: First line of each order, and one past the last: one entry more than there are orders.
+    bounds: np.ndarray
+
+
+@dataclass(frozen=True)
+class Payments:
+    """Payments, in the order of their orders."""
+
+    order: np.ndarray
+    number: np.ndarray
+    method: np.ndarray
+    installments: np.ndarray
+    amount: np.ndarray
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Reviews by the time they were written."""
+
+    order: np.ndarray
+    score: np.ndarray
+    written: np.ndarray
+    #: Pseudo-random number per review that chooses its words; -1 without text.
+    words: np.ndarray
+
+
+def make_orders(
+    seed: int, seasons: Seasons, places: Places, wanted: int, progress: Callable[[str, int, int], None]
+) -> tuple[Customers, Orders]:
+    """Exactly `wanted` orders, and the customer records behind them.
+
+    How many customers that takes is found from a small shop of the same kind; then some too many orders are made
+    and a random part of them left out.
+    """
+    guests = int(round(wanted * GUEST_SHARE))
+    registered = wanted - guests
+    pilot = 5_000
+    customers = make_customers(stream(seed, "pilot"), seasons, places, pilot)
+    per_customer = len(_customer_orders(seed, seasons, places, customers)) / pilot
+    surplus = 1.05
+    while True:
+        size = max(5, int(registered / max(per_customer, 0.01) * surplus))
+        customers = make_customers(stream(seed, "customers"), seasons, places, size)
+        progress("customers", size, size)
+        orders = _customer_orders(seed, seasons, places, customers)
+        if len(orders) >= registered:
+            break
+        surplus *= 1.2
+    rng = stream(seed, "guests")
+    keep = rng.choice(len(orders), registered, replace=False)
+    visits = make_guest_visits(rng, seasons, guests)
+    guest_orders = _fulfil(rng, seasons, places, customers, visits)
+    joined = Orders(
+        *(np.concatenate([getattr(orders, f.name)[keep], getattr(guest_orders, f.name)]) for f in fields(Orders))
+    )
+    joined = joined.take(np.lexsort((joined.customer, joined.placed)))
+    progress("orders", wanted, wanted)
+    return customers, joined
+
+
+def days_late(orders: Orders) -> np.ndarray:
+    """Days between promise and delivery: positive when late, 0 where nothing was promised or delivered."""
+    known = (orders.received < NEVER) & (orders.promised < NEVER)
+    return np.where(known, orders.received // SECONDS - orders.promised // SECONDS, 0)
+
+
+def make_lines(
+    rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Customers, orders: Orders
+) -> Lines:
+    """What was bought: products by popularity, season and taste, and the companions of the first line's product."""
+    business = np.where(orders.customer >= 0, customers.segment[orders.customer] > 0, False)
+    count = 1 + np.minimum(rng.negative_binomial(1.1, np.where(business, 0.46, 0.62)), 11)
+    bounds = np.concatenate([[0], np.cumsum(count)])
+    order = np.repeat(np.arange(len(orders)), count)
+    size = len(order)
+    number = np.arange(size) - bounds[order] + 1
+
+    day = orders.day[order]
+    month = seasons.month_of_day[day]
+    favourite = np.where(orders.customer >= 0, customers.favourite[orders.customer], -1)[order]
+    favourite[rng.random(size) >= 0.30] = -1
+    product = draw_products(rng, catalogue, month, favourite)
+    first = product[bounds[order]]
+    together = (number == 2) & (rng.random(size) < COMPANION_PROBABILITY)
+    product = np.where(together, catalogue.companion[first], product)
+
+    several = np.array([c.several for c in CATEGORIES])[catalogue.category[product]]
+    quantity = np.where(rng.random(size) < several, 1 + rng.geometric(0.6, size), 1)
+    quantity = np.where(business[order] & (rng.random(size) < 0.25), quantity * rng.integers(2, 6, size), quantity)
+
+    price = catalogue.price[month, product]
+    gross = price * quantity
+    campaign = seasons.campaign_of_day[day]
+    depth = np.zeros(size)
+    if seasons.campaigns:
+        depths = np.array([c.depth for c in seasons.campaigns])
+        reduced = (campaign >= 0) & catalogue.on_sale[campaign, catalogue.category[product]]
+        depth = np.where(reduced, depths[campaign], 0.0)
+    # A coupon now and then, for the whole order.
+    coupon = rng.random(len(orders)) < 0.05
+    depth = np.maximum(depth, np.where(coupon[order], 0.10, 0.0))
+    discount = np.round(gross * depth).astype(np.int64)
+
+    net = gross - discount
+    order_net = np.add.reduceat(net, bounds[:-1])
+    charged = (order_net < 4900) & (orders.channel != STORE)
+    shipping = np.where(number == 1, np.where(charged, 490, 0)[order], 0)
+    tax = (net * VAT_PERCENT + 50) // 100
+    return Lines(order, number, product, quantity, price, discount, shipping, tax, bounds)
+
+
+def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
+    """How it was paid: mostly at once, now and then partly by gift card, dear card payments in instalments."""
+    due = lines.price * lines.quantity - lines.discount + lines.shipping + lines.tax
+    total = np.add.reduceat(due, lines.bounds[:-1])
+    split = (rng.random(len(orders)) < 0.05) & (orders.method != GIFT) & (total > 500)
+    order = np.repeat(np.arange(len(orders)), 1 + split)
+    starts = np.cumsum(1 + split) - 1 - split
+    number = np.arange(len(order)) - starts[order] + 1
+    part = np.where(split, (total * (0.1 + 0.5 * rng.random(len(orders)))).astype(np.int64), 0)
+    by_card = split[order] & (number == 1)
+    amount = np.where(by_card, part[order], total[order] - part[order])
+    method = np.where(by_card, GIFT, orders.method[order])
+    instalments = np.array([1, 3, 6, 12])[pick(rng, (0.72, 0.14, 0.09, 0.05), len(order))]
+    instalments = np.where((method == CARD) & (amount >= 15_000), instalments, 1)
+    return Payments(order, number, method, instalments, amount)
+
+
+def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Reviews:
+    """Reviews written within the delivered days; lateness costs stars and makes people write."""
+    late = days_late(orders)
+    size = len(orders)
+    chance = np.where(late > 0, 0.55, 0.40)
+    lag = (0.3 * SECONDS + rng.exponential(2.5 * SECONDS, size)).astype(np.int64)
+    written = np.where(orders.received < NEVER, orders.received + lag, NEVER)
+    wanted = (rng.random(size) < chance) & (written < seasons.days * SECONDS)
+    latent = 4.75 + catalogue.quality[lines.product[lines.bounds[:-1]]] + rng.normal(0, 0.85, size)
+    latent -= np.where(late > 0, 0.9 + 0.18 * np.minimum(late, 10), 0.0)
+    # A few are unhappy whatever the shop does.
+    latent -= np.where(rng.random(size) < 0.05, 2.5, 0.0)
+    score = np.clip(np.round(latent), 1, 5).astype(np.int64)
+    words = np.where(rng.random(size) < 0.55, rng.integers(0, 1 << 30, size), -1)
+    chosen = np.flatnonzero(wanted)
+    chosen = chosen[np.argsort(written[chosen], kind="stable")]
+    return Reviews(chosen, score[chosen], written[chosen], words[chosen])
+
+
+def _customer_orders(seed: int, seasons: Seasons, places: Places, customers: Customers) -> Orders:
+    """Orders of all visits, without those of customers whom a late delivery drove away."""
+    visits = make_visits(stream(seed, "visits"), seasons, customers)
+    rng = stream(seed, "fulfilment")
+    orders = _fulfil(rng, seasons, places, customers, visits)
+    gone = (days_late(orders) > 0) & (rng.random(len(orders)) < LATE_LEAVE_PROBABILITY)
+    left_at = np.full(len(customers), NEVER)
+    np.minimum.at(left_at, orders.customer[gone], orders.received[gone])
+    return orders.take(orders.placed <= left_at[orders.customer])
+
+
+def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, visits: Visits) -> Orders:
+    """Channel, payment and the way of the parcel for each visit."""
+    size = len(visits.placed)
+    known = visits.customer >= 0
+    placed = visits.placed.astype(np.int64)
+    day = placed // SECONDS
+
+    channel = pick(rng, (0.46, 0.30, 0.10, 0.14), size)
+    usual = known & (rng.random(size) < 0.75)
+    channel = np.where(usual, customers.channel[visits.customer], channel)
+    channel = np.where(~known & (channel == STORE), 0, channel)
+    store = channel == STORE
+    device_by_channel = np.array([[0.55, 0.36, 0.09], [0.0, 0.90, 0.10], [1.0, 0.0, 0.0], [0.45, 0.48, 0.07]])
+    device = np.where(store, -1, pick_rows(rng, device_by_channel, channel))
+
+    place = pick(rng, places.weight, size)
+    gift = (rng.random(size) < 0.02) & ~store
+    ship_to = np.where(~known | gift, place, -1)
+    destination = np.where(ship_to >= 0, ship_to, customers.place[visits.customer])
+    region = places.region[destination]
+
+    method = pick(rng, [m[2] for m in METHODS], size)
+    # Cash has no place in this list: stores take cards and gift cards only.
+    method = np.where(store & (method != GIFT), CARD, method)
+    fastest, slowest = np.array([m[3] for m in METHODS]), np.array([m[4] for m in METHODS])
+    wait = fastest[method] + (rng.random(size) * (slowest - fastest)[method]).astype(np.int64)
+    approved = np.where(store, placed, placed + wait)
+
+    chance = rng.random(size)
+    canceled_share = np.where(method == BANK, 0.035, 0.011)
+    fate = np.where(
+        chance < canceled_share, CANCELED, np.where(chance < canceled_share + 0.005, UNAVAILABLE, DELIVERED)
+    )
+    fate = np.where(store, DELIVERED, fate)
+    ended = placed + ((0.05 + 2.5 * rng.random(size)) * SECONDS).astype(np.int64)
+    ended = np.where(fate == DELIVERED, NEVER, ended)
+    approved = np.where(approved > ended, NEVER, approved)
+
+    load = seasons.load[np.minimum(day, len(seasons.load) - 1)]
+    handling = np.exp(rng.normal(np.log(0.55), 0.5, size)) * load**1.6
+    ready = np.minimum(approved, placed + 10 * SECONDS) + (handling * SECONDS).astype(np.int64)
+    shipped = _within_hours(ready, approved, 8, 10, seasons.weekday_of_start)
+
+    carrier = pick_rows(
+        rng,
+        np.array([[0.4, 0.25, 0.2, 0.15], [0.4, 0.25, 0.2, 0.15], [1.0, 0, 0, 0], [0.15, 0.2, 0.3, 0.35]]),
+        channel,
+    )
+    pace = np.array([1.1, 1.5, 1.9, 2.6])[carrier] * np.array([1.1, 1.25, 1.0, 0.95])[region]
+    transit = np.exp(rng.normal(0, 0.42, size)) * pace * load**0.8
+    received = _within_hours(
+        shipped + (transit * SECONDS).astype(np.int64), shipped, 9, 11, seasons.weekday_of_start
+    )
+    promised_days = 5 + (region == 1) + (carrier >= 2) + (load > 1.25) + (method == BANK)
+    promised = (day + promised_days) * SECONDS
+
+    sent = fate == DELIVERED
+    received = np.where(store, placed, np.where(sent, received, NEVER))
+    shipped = np.where(store | ~sent, NEVER, shipped)
+    promised = np.where(store, NEVER, promised)
+    return Orders(
+        customer=visits.customer,
+        placed=placed,
+        approved=approved,
+        shipped=shipped,
+        received=received,
+        promised=promised,
+        ended=ended,
+        fate=fate,
+        channel=channel,
+        device=device,
+        carrier=carrier,
+        method=method,
+        ship_to=ship_to,
+    )
+
+
+def _within_hours(
+    moment: np.ndarray, after: np.ndarray, opens: int, hours: int, weekday_of_start: int
+) -> np.ndarray:
+    """`moment` pressed into the working hours of its day; never before an hour after `after`, never on a Sunday."""
+    day, second = moment // SECONDS, moment % SECONDS
+    within = opens * 3600 + second * hours // 24
+    day = np.where(day * SECONDS + within < after + 3600, day + 1, day)
+    sunday = (day + weekday_of_start) % 7 == 6
+    return (day + sunday) * SECONDS + within

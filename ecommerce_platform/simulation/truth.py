@@ -1,0 +1,187 @@
+"""The truth about a generated shop: what was written, and what a correct platform must make of it.
+
+Everything here is counted from the generator's own arrays and fault codes, never from the files and never with the
+platform's code. The platform must not read it; tests do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.simulation.faults import FAULTS, is_kind, is_usable
+
+TRUTH_FILE = Path("truth") / "shop.json"
+
+
+@dataclass(frozen=True)
+class TableTruth:
+    """What was written for one raw table.
+
+    `delivered` = used + superseded + `rejected`, where used rows are `Truth.expected_rows` of the entity. Lines that
+    cannot be parsed are in `unparsable` only, second copies in `delivered` and in `duplicates`.
+    """
+
+    files: int
+    delivered: int
+    unparsable: int
+    rejected: int
+    duplicates: int
+    superseded: int
+    rejected_by_reason: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was asked for, what was written and what must come out of it.
+
+    Amounts are exact decimal texts in the shop's currency, by the metric definitions of the canonical model.
+    """
+
+    seed: int
+    start: str
+    days: int
+    dirty_share: float
+    #: Orders placed, whatever became of their records.
+    orders: int
+    #: Customer records registered, and the distinct people behind them.
+    customer_records: int
+    persons: int
+    tables: dict[str, TableTruth]
+    #: Distinct current keys per canonical entity after rejects and newest-version resolution.
+    expected_rows: dict[str, int]
+    #: orders, customers, units (counts) and gross_amount, discount_amount, revenue, cost_amount, net_profit (texts).
+    totals: dict[str, Any]
+    #: orders, units and revenue of each month, by its first day.
+    by_month: dict[str, dict[str, Any]]
+    #: Effects the generator built in: probabilities, and the five most sold product pairs it made.
+    planted: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The truth as indented JSON with a final newline."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def read_truth(out_dir: Path) -> Truth:
+    """The truth that `generate_shop(out_dir)` wrote.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = out_dir / TRUTH_FILE
+    if not path.is_file():
+        raise InputError("no generated shop here", where=path, fix="generate one: `ecommerce generate`")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["tables"] = {name: TableTruth(**table) for name, table in content["tables"].items()}
+    return Truth(**content)
+
+
+def table_truth(table: str, codes: np.ndarray, files: int, used: int) -> TableTruth:
+    """Counts of one raw table from the fault codes of its records and the rows that must come of them."""
+    unparsable = int(is_kind(table, codes, "unparsable").sum())
+    rejected = int(is_kind(table, codes, "rejected").sum())
+    duplicates = int(is_kind(table, codes, "duplicate").sum())
+    delivered = len(codes) - unparsable + duplicates
+    by_reason: dict[str, int] = {}
+    for code, fault in enumerate(FAULTS[table], start=1):
+        if fault.reason:
+            by_reason[fault.reason] = by_reason.get(fault.reason, 0) + int((codes == code).sum())
+    return TableTruth(
+        files=files,
+        delivered=delivered,
+        unparsable=unparsable,
+        rejected=rejected,
+        duplicates=duplicates,
+        superseded=delivered - rejected - used,
+        rejected_by_reason={reason: count for reason, count in sorted(by_reason.items()) if count},
+    )
+
+
+def newest_usable(table: str, key: np.ndarray, codes: np.ndarray, keys: int) -> np.ndarray:
+    """For each key 0 … keys-1 the position of its newest usable record, -1 where none is usable.
+
+    `key` holds the key of each record, in the order of delivery.
+    """
+    newest = np.full(keys, -1)
+    usable = np.flatnonzero(is_usable(table, codes))
+    # Positions ascend, so the last assignment is the newest delivery; maximum.at says so without relying on it.
+    np.maximum.at(newest, key[usable], usable)
+    return newest
+
+
+def decimal_text(cents: int) -> str:
+    """Whole cents as an exact decimal text: 1234 → 12.34."""
+    sign = "-" if cents < 0 else ""
+    return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"
+
+
+def money_totals(
+    *,
+    order: np.ndarray,
+    quantity: np.ndarray,
+    price: np.ndarray,
+    discount: np.ndarray,
+    unit_cost: np.ndarray,
+    person: np.ndarray,
+) -> dict[str, Any]:
+    """Totals over valid lines, each array with one entry per line.
+
+    Args:
+        order: order of the line.
+        quantity: units.
+        price: price of one unit in cents.
+        discount: discount on the line in cents.
+        unit_cost: the product's current cost in cents, -1 where unknown.
+        person: person of the order, -1 for guests.
+    """
+    gross = int((quantity * price).sum())
+    reduced = int(discount.sum())
+    known = unit_cost >= 0
+    cost = int((quantity * unit_cost)[known].sum())
+    earned = int((quantity * price - discount)[known].sum())
+    return {
+        "orders": len(np.unique(order)),
+        "customers": len(np.unique(person[person >= 0])),
+        "units": int(quantity.sum()),
+        "gross_amount": decimal_text(gross),
+        "discount_amount": decimal_text(reduced),
+        "revenue": decimal_text(gross - reduced),
+        "cost_amount": decimal_text(cost) if known.any() else None,
+        "net_profit": decimal_text(earned - cost) if known.any() else None,
+    }
+
+
+def month_totals(
+    month: np.ndarray, order: np.ndarray, quantity: np.ndarray, revenue: np.ndarray, first_month: date
+) -> dict[str, dict[str, Any]]:
+    """Orders, units and revenue by month; `month` counts from `first_month`, arrays are per valid line."""
+    found: dict[str, dict[str, Any]] = {}
+    for index in np.unique(month):
+        of_month = month == index
+        years, months = divmod(first_month.month - 1 + int(index), 12)
+        found[date(first_month.year + years, months + 1, 1).isoformat()] = {
+            "orders": len(np.unique(order[of_month])),
+            "units": int(quantity[of_month].sum()),
+            "revenue": decimal_text(int(revenue[of_month].sum())),
+        }
+    return found
+
+
+def write_truth(out_dir: Path, truth: Truth) -> None:
+    """Writes the truth beside the drops."""
+    path = out_dir / TRUTH_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(truth.to_json(), encoding="utf-8")
+
+
+def sum_by_kind(tables: Mapping[str, TableTruth]) -> dict[str, int]:
+    """Delivered, rejected, duplicate and unparsable records of all tables together."""
+    kinds = ("delivered", "rejected", "duplicates", "unparsable")
+    return {kind: sum(getattr(table, kind) for table in tables.values()) for kind in kinds}
