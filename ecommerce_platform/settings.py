@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ecommerce_platform.contracts.source import find_source
@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
     #: Engine that runs the SQL files.
     engine: Literal["duckdb"] = "duckdb"
+    #: Key that published personal data is hashed with; default: one made once per published folder.
+    hash_key: SecretStr | None = None
 
     @field_validator("data_dir", "dagster_home", mode="before")
     @classmethod

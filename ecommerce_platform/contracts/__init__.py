@@ -1,0 +1,1 @@
+"""What is known about tables and sources besides their SQL: types, loaders, and documents derived from them."""

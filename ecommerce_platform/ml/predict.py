@@ -106,7 +106,7 @@ def read_rows(file: Path) -> pl.DataFrame:
             where=file,
             fix=f"give the columns {', '.join(_COLUMNS)} (as in gold.rfm), named in the first line",
         )
-    texts = raw.select(pl.col(name).str.strip_chars() for name in _COLUMNS)
+    texts = raw.select(list(_COLUMNS))
     rows = texts.select(_converted(name, rule).alias(name) for name, rule in _COLUMNS.items())
     for name, rule in _COLUMNS.items():
         _refuse_nulls(
@@ -119,10 +119,10 @@ def _converted(name: str, rule: str) -> pl.Expr:
     """The column as its type; null wherever the text does not follow the rule."""
     import polars as pl
 
-    text = pl.col(name)
-    number = text.cast(pl.Float64, strict=False)
     if rule == _TEXT:
-        return pl.when(text != "").then(text)
+        return pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name))
+    text = pl.col(name).str.strip_chars()
+    number = text.cast(pl.Float64, strict=False)
     if rule == _WHOLE:
         # Pandas writes whole numbers as 12.0 where a column once had a null.
         whole = text.cast(pl.Int64, strict=False)
@@ -139,7 +139,7 @@ def _refuse_nulls(values: pl.Series, texts: pl.Series, rule: str, file: Path, co
         return
     # Every place would be a wall of text: the first wrong one is named, the others are counted.
     text = texts[wrong[0]]
-    said = "the value is missing" if text is None or text == "" else f"{text[:40]!r} is not {rule}"
+    said = "the value is missing" if text is None or not text.strip() else f"{text[:40]!r} is not {rule}"
     more = f" (and {len(wrong) - 1:,} more in this column)" if len(wrong) > 1 else ""
     raise InputError(
         f"{said}{more}", where=f"{file}, {counted} {wrong[0] + 1}, column {values.name}", fix=_FIXES[rule]

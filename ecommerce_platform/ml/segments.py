@@ -673,6 +673,7 @@ def _rank(table: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def _one_thread() -> AbstractContextManager[Any]:
     """Sums split over threads round differently: with one, the fit is the same on every number of cores."""
+    import sklearn.cluster  # noqa: F401  (limits reach only libraries that are loaded when they are set)
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1)

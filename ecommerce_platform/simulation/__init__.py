@@ -1,7 +1,8 @@
 """A synthetic shop with known truth: the same arguments always write the same drops.
 
-Here live the shop's behaviour (season, catalogue, people, orders), the faults of its exports and the files it
-delivers. Nothing here reads what the platform made of them, and the platform never reads the truth written here.
+Here live the shop's behaviour (season, catalogue, people, orders), the faults of its exports and the files
+it delivers. Nothing here reads what the platform made of them, and the platform never reads the truth written
+here.
 """
 
 from ecommerce_platform.simulation.shop import generate_shop

@@ -15,7 +15,10 @@ from ecommerce_platform.simulation.seasons import Seasons
 
 @dataclass(frozen=True)
 class Category:
-    """A category: its code in the shop's tables, its name, and how its products are priced and bought."""
+    """A category: its code in the shop's tables, its name, and how its products are priced and bought.
+
+    `share` is its part of all lines, `several` the share of lines with more than one unit.
+    """
 
     code: str
     label: str
@@ -24,35 +27,52 @@ class Category:
     share: float
     several: float
     season: tuple[int, float]
-    nouns: tuple[str, ...]
 
 
 #: `season` is the calendar month (0 = January) of the peak and its strength.
 CATEGORIES: tuple[Category, ...] = (
-    Category("ELC", "Electronics", 79.0, 0.22, 9, 0.05, (10, 0.35), ("Headphones", "Speaker", "Charger", "Tracker")),
-    Category("CMP", "Computers & accessories", 64.0, 0.20, 7, 0.06, (10, 0.25), ("Keyboard", "Mouse", "Monitor")),
-    Category("HOM", "Home & living", 34.0, 0.45, 11, 0.14, (10, 0.15), ("Lamp", "Cushion", "Rug", "Mirror", "Vase")),
-    Category("KIT", "Kitchen", 29.0, 0.42, 9, 0.12, (11, 0.30), ("Pan", "Knife", "Kettle", "Mug", "Grinder")),
-    Category("GRD", "Garden", 27.0, 0.40, 6, 0.18, (4, 0.85), ("Planter", "Hose", "Shears", "Chair", "Lantern")),
-    Category("TOY", "Toys & games", 22.0, 0.38, 7, 0.16, (11, 0.80), ("Puzzle", "Board Game", "Blocks", "Plush")),
-    Category("BOK", "Books", 14.0, 0.30, 8, 0.15, (11, 0.35), ("Novel", "Cookbook", "Travel Guide", "Atlas")),
-    Category("BTY", "Beauty", 17.0, 0.55, 8, 0.22, (11, 0.20), ("Cream", "Shampoo", "Serum", "Soap", "Perfume")),
-    Category("FSH", "Fashion", 32.0, 0.50, 11, 0.12, (9, 0.20), ("Shirt", "Jacket", "Scarf", "Jeans", "Dress")),
-    Category("SHO", "Shoes", 58.0, 0.48, 5, 0.04, (8, 0.20), ("Sneaker", "Boot", "Sandal", "Slipper")),
-    Category("SPT", "Sports & outdoor", 41.0, 0.40, 6, 0.08, (5, 0.35), ("Mat", "Backpack", "Bottle", "Tent")),
-    Category("BBY", "Baby & kids", 21.0, 0.36, 4, 0.25, (8, 0.05), ("Blanket", "Bib", "Rattle", "Bodysuit")),
-    Category("PET", "Pet supplies", 19.0, 0.35, 4, 0.30, (0, 0.05), ("Food", "Leash", "Bed", "Toy", "Brush")),
-    Category("GRO", "Delicatessen", 9.5, 0.33, 3, 0.45, (11, 0.40), ("Coffee", "Tea", "Olive Oil", "Chocolate")),
-    Category("OFF", "Office & stationery", 8.0, 0.44, 2, 0.35, (7, 0.35), ("Notebook", "Pen Set", "Folder", "Planner")),
+    Category("ELC", "Electronics", 79.0, 0.22, 9, 0.05, (10, 0.35)),
+    Category("CMP", "Computers & accessories", 64.0, 0.20, 7, 0.06, (10, 0.25)),
+    Category("HOM", "Home & living", 34.0, 0.45, 11, 0.14, (10, 0.15)),
+    Category("KIT", "Kitchen", 29.0, 0.42, 9, 0.12, (11, 0.30)),
+    Category("GRD", "Garden", 27.0, 0.40, 6, 0.18, (4, 0.85)),
+    Category("TOY", "Toys & games", 22.0, 0.38, 7, 0.16, (11, 0.80)),
+    Category("BOK", "Books", 14.0, 0.30, 8, 0.15, (11, 0.35)),
+    Category("BTY", "Beauty", 17.0, 0.55, 8, 0.22, (11, 0.20)),
+    Category("FSH", "Fashion", 32.0, 0.50, 11, 0.12, (9, 0.20)),
+    Category("SHO", "Shoes", 58.0, 0.48, 5, 0.04, (8, 0.20)),
+    Category("SPT", "Sports & outdoor", 41.0, 0.40, 6, 0.08, (5, 0.35)),
+    Category("BBY", "Baby & kids", 21.0, 0.36, 4, 0.25, (8, 0.05)),
+    Category("PET", "Pet supplies", 19.0, 0.35, 4, 0.30, (0, 0.05)),
+    Category("GRO", "Delicatessen", 9.5, 0.33, 3, 0.45, (11, 0.40)),
+    Category("OFF", "Office & stationery", 8.0, 0.44, 2, 0.35, (7, 0.35)),
 )
-_BRANDS = (
-    "Aldora Brennt Corvin Delmar Elvio Fennick Gerlin Hallwyl Ilmen Jarrow Kestel Lumora Mirano Nordvik Ostera "
-    "Pellin Quintas Ravelle Solvik Tarnow Umbra Velmont Wendel Xandor Yarrow Zellin Arbora Bastide Calvane Dorning "
-    "Ebersol Falkner Gransee Heliot Isenor Juvena Kolberg Lindau Marlow Nessel"
+#: What the products of a category are called.
+_NOUNS = {
+    "ELC": ("Headphones", "Speaker", "Charger", "Tracker"),
+    "CMP": ("Keyboard", "Mouse", "Monitor"),
+    "HOM": ("Lamp", "Cushion", "Rug", "Mirror", "Vase"),
+    "KIT": ("Pan", "Knife", "Kettle", "Mug", "Grinder"),
+    "GRD": ("Planter", "Hose", "Shears", "Chair", "Lantern"),
+    "TOY": ("Puzzle", "Board Game", "Blocks", "Plush"),
+    "BOK": ("Novel", "Cookbook", "Travel Guide", "Atlas"),
+    "BTY": ("Cream", "Shampoo", "Serum", "Soap", "Perfume"),
+    "FSH": ("Shirt", "Jacket", "Scarf", "Jeans", "Dress"),
+    "SHO": ("Sneaker", "Boot", "Sandal", "Slipper"),
+    "SPT": ("Mat", "Backpack", "Bottle", "Tent"),
+    "BBY": ("Blanket", "Bib", "Rattle", "Bodysuit"),
+    "PET": ("Food", "Leash", "Bed", "Toy", "Brush"),
+    "GRO": ("Coffee", "Tea", "Olive Oil", "Chocolate"),
+    "OFF": ("Notebook", "Pen Set", "Folder", "Planner"),
+}
+_BRANDS = (  # noqa: SIM905
+    "Aldora Brennt Corvin Delmar Elvio Fennick Gerlin Hallwyl Ilmen Jarrow Kestel Lumora Mirano Nordvik "
+    "Ostera Pellin Quintas Ravelle Solvik Tarnow Umbra Velmont Wendel Xandor Yarrow Zellin Arbora Bastide "
+    "Calvane Dorning Ebersol Falkner Gransee Heliot Isenor Juvena Kolberg Lindau Marlow Nessel"
 ).split()
-_ADJECTIVES = (
-    "Classic Compact Deluxe Everyday Fine Grand Light Modern Natural Original Prime Pure Quick Royal Slim Smart "
-    "Soft Solid Urban Vintage"
+_ADJECTIVES = (  # noqa: SIM905
+    "Classic Compact Deluxe Everyday Fine Grand Light Modern Natural Original Prime Pure Quick Royal Slim "
+    "Smart Soft Solid Urban Vintage"
 ).split()
 
 COMPANION_PROBABILITY = 0.30
@@ -97,7 +117,9 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     size = int(600 + 1400 * min(1.0, orders / 2_000_000))
     months = seasons.months
     shares = np.array([c.share for c in CATEGORIES])
-    category = np.sort(np.concatenate([np.arange(len(CATEGORIES)), pick(rng, shares, size - len(CATEGORIES))]))
+    category = np.sort(
+        np.concatenate([np.arange(len(CATEGORIES)), pick(rng, shares, size - len(CATEGORIES))])
+    )
     bounds = np.searchsorted(category, np.arange(len(CATEGORIES) + 1))
 
     brands_of = [rng.choice(len(_BRANDS), 8, replace=False) for _ in CATEGORIES]
@@ -105,7 +127,7 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     brand_rank = pick(rng, 1 / np.arange(1, 9), size)
     adjective, noun = rng.integers(0, len(_ADJECTIVES), size), rng.integers(0, 1000, size)
     for i, c in enumerate(category):
-        names = CATEGORIES[c].nouns
+        names = _NOUNS[CATEGORIES[c].code]
         brand.append(_BRANDS[brands_of[c][brand_rank[i]]])
         title.append(f"{brand[i]} {_ADJECTIVES[adjective[i]]} {names[noun[i] % len(names)]} {100 + i % 900}")
 
@@ -113,8 +135,8 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     base = median * np.exp(rng.normal(0, 0.65, size))
     price, cost = _prices(rng, base, category, months)
 
-    # Seven in ten were there before the first day; the others come month by month and are listed from the next
-    # first of a month on, so that the first catalogue that names a product is never later than its first sale.
+    # Seven in ten were there before the first day; the others come month by month and are listed from the
+    # next first of a month on, so that a product is never sold before a catalogue has named it.
     later = rng.random(size) < (0.30 if months > 2 else 0.0)
     later[bounds[:-1]] = False
     launch_month = rng.integers(0, max(months - 1, 1), size)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ecommerce_platform.simulation.randomness import Rng
 
-#: Records a file must have for each line that cannot be parsed, so that no file counts as damaged as a whole.
+#: Records a file must have for each line that cannot be parsed, so that no file counts as damaged.
 RECORDS_PER_UNPARSABLE = 20
 
 
@@ -20,7 +20,7 @@ RECORDS_PER_UNPARSABLE = 20
 class Fault:
     """One way for a record to be wrong.
 
-    `rejected` faults put `value` into `column`; for them `reason` is the reason_code that silver.rejects must give.
+    `rejected` faults put `value` into `column`; their `reason` is the reason_code due in silver.rejects.
     """
 
     kind: Literal["rejected", "unparsable", "duplicate"]
@@ -37,8 +37,8 @@ UNPARSABLE = Fault("unparsable")
 DUPLICATE = Fault("duplicate")
 
 #: The faults of each raw table; the first must be one that rejects.
-#: Products keep their number (a full delivery that loses a number loses the product) and labels stay clean (gold
-#: would show codes instead of names).
+#: Products keep their number (a full delivery that loses a number loses the product) and labels stay clean
+#: (gold would show codes instead of names).
 FAULTS: dict[str, tuple[Fault, ...]] = {
     "customers": (
         _rejected("not_convertible", "born", "1985-02-30"),

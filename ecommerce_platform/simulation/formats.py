@@ -27,7 +27,9 @@ def timestamps(seconds: np.ndarray, known: np.ndarray, start: date, pattern: str
     import polars as pl
 
     epoch = int(np.datetime64(start, "s").astype(np.int64))
-    moments = pl.Series((np.where(known, seconds, 0) + epoch) * 1_000_000, dtype=pl.Int64).cast(pl.Datetime("us"))
+    moments = pl.Series((np.where(known, seconds, 0) + epoch) * 1_000_000, dtype=pl.Int64).cast(
+        pl.Datetime("us")
+    )
     return where(moments.dt.strftime(pattern), known)
 
 
@@ -51,6 +53,8 @@ def chosen(texts: list[str] | tuple[str, ...], index: np.ndarray) -> pl.Series:
     """The texts at `index`; null where it is negative."""
     import polars as pl
 
+    if not len(texts):
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(index))
     return where(pl.Series(texts, dtype=pl.String).gather(np.maximum(index, 0)), index >= 0)
 
 
@@ -107,7 +111,9 @@ def json_lines(frame: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     *others, last = frame.columns
-    pieces = [pl.concat_str([pl.lit(f'"{name}": '), _json_value(frame, name), pl.lit(", ")]) for name in others]
+    pieces = [
+        pl.concat_str([pl.lit(f'"{name}": '), _json_value(frame, name), pl.lit(", ")]) for name in others
+    ]
     ending = pl.concat_str([pl.lit(f'"{last}": '), _json_value(frame, last), pl.lit("}")])
     return frame.select(pl.concat_str([pl.lit("{"), *pieces, ending], ignore_nulls=True)).to_series()
 

@@ -11,7 +11,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ecommerce_platform.simulation.catalogue import CATEGORIES, COMPANION_PROBABILITY, Catalogue, draw_products
+from ecommerce_platform.simulation.catalogue import (
+    CATEGORIES,
+    COMPANION_PROBABILITY,
+    Catalogue,
+    draw_products,
+)
 from ecommerce_platform.simulation.people import (
     CHANNELS,
     Customers,
@@ -130,10 +135,10 @@ def make_orders(
 ) -> tuple[Customers, Orders]:
     """Exactly `wanted` orders, and the customer records behind them.
 
-    How many customers that takes is found from a small shop of the same kind; then some too many orders are made
-    and a random part of them left out.
+    How many customers that takes is found from a small shop of the same kind; then some too many orders are
+    made and a random part of them left out.
     """
-    guests = int(round(wanted * GUEST_SHARE))
+    guests = round(wanted * GUEST_SHARE)
     registered = wanted - guests
     pilot = 5_000
     customers = make_customers(stream(seed, "pilot"), seasons, places, pilot)
@@ -152,7 +157,10 @@ def make_orders(
     visits = make_guest_visits(rng, seasons, guests)
     guest_orders = _fulfil(rng, seasons, places, customers, visits)
     joined = Orders(
-        *(np.concatenate([getattr(orders, f.name)[keep], getattr(guest_orders, f.name)]) for f in fields(Orders))
+        *(
+            np.concatenate([getattr(orders, f.name)[keep], getattr(guest_orders, f.name)])
+            for f in fields(Orders)
+        )
     )
     joined = joined.take(np.lexsort((joined.customer, joined.placed)))
     progress("orders", wanted, wanted)
@@ -168,7 +176,7 @@ def days_late(orders: Orders) -> np.ndarray:
 def make_lines(
     rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Customers, orders: Orders
 ) -> Lines:
-    """What was bought: products by popularity, season and taste, and the companions of the first line's product."""
+    """What was bought: products by popularity, season and taste, and the first product's companions."""
     business = np.where(orders.customer >= 0, customers.segment[orders.customer] > 0, False)
     count = 1 + np.minimum(rng.negative_binomial(1.1, np.where(business, 0.46, 0.62)), 11)
     bounds = np.concatenate([[0], np.cumsum(count)])
@@ -187,7 +195,9 @@ def make_lines(
 
     several = np.array([c.several for c in CATEGORIES])[catalogue.category[product]]
     quantity = np.where(rng.random(size) < several, 1 + rng.geometric(0.6, size), 1)
-    quantity = np.where(business[order] & (rng.random(size) < 0.25), quantity * rng.integers(2, 6, size), quantity)
+    quantity = np.where(
+        business[order] & (rng.random(size) < 0.25), quantity * rng.integers(2, 6, size), quantity
+    )
 
     price = catalogue.price[month, product]
     gross = price * quantity
@@ -211,7 +221,7 @@ def make_lines(
 
 
 def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
-    """How it was paid: mostly at once, now and then partly by gift card, dear card payments in instalments."""
+    """How it was paid: mostly at once, now and then partly by gift card, dear orders in instalments."""
     due = lines.price * lines.quantity - lines.discount + lines.shipping + lines.tax
     total = np.add.reduceat(due, lines.bounds[:-1])
     split = (rng.random(len(orders)) < 0.05) & (orders.method != GIFT) & (total > 500)
@@ -310,7 +320,7 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     received = _within_hours(
         shipped + (transit * SECONDS).astype(np.int64), shipped, 9, 11, seasons.weekday_of_start
     )
-    promised_days = 5 + (region == 1) + (carrier >= 2) + (load > 1.25) + (method == BANK)
+    promised_days = 4 + (region == 1) + (carrier >= 2) + (load > 1.25) + (method == BANK)
     promised = (day + promised_days) * SECONDS
 
     sent = fate == DELIVERED
@@ -337,7 +347,7 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
 def _within_hours(
     moment: np.ndarray, after: np.ndarray, opens: int, hours: int, weekday_of_start: int
 ) -> np.ndarray:
-    """`moment` pressed into the working hours of its day; never before an hour after `after`, never on a Sunday."""
+    """`moment` within the working hours of its day, an hour or more after `after`, never on a Sunday."""
     day, second = moment // SECONDS, moment % SECONDS
     within = opens * 3600 + second * hours // 24
     day = np.where(day * SECONDS + within < after + 3600, day + 1, day)

@@ -20,7 +20,7 @@ CHANNELS = ("web", "app", "store", "marketplace")
 AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 _AGE_LIMITS = (18, 25, 35, 45, 55, 65, 88)
 SECOND_RECORD_SHARE = 0.03
-_ONE_TIME_SHARE = 0.40
+_ONE_TIME_SHARE = 0.45
 _MOVES_PER_YEAR = 0.06
 
 
@@ -73,7 +73,7 @@ def make_customers(rng: Rng, seasons: Seasons, places: Places, size: int) -> Cus
     registered, day = registered[order], day[order]
 
     segment = pick(rng, (0.86, 0.10, 0.04), size)
-    rate = np.exp(rng.normal(np.log(1 / 62), 1.15, size)) * np.array([1.0, 1.6, 2.4])[segment]
+    rate = np.exp(rng.normal(np.log(1 / 80), 1.15, size)) * np.array([1.0, 1.6, 2.4])[segment]
     lifetime = rng.exponential(1.0, size) * rng.gamma(2.0, 130.0, size)
     lifetime[rng.random(size) < _ONE_TIME_SHARE] = 0.0
 

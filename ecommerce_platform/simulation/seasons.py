@@ -38,7 +38,7 @@ class Campaign:
 class Seasons:
     """The days of the simulation, the burn-in before the first delivered day included.
 
-    Arrays over all simulated days start `burn_in` days before `start`; `day` everywhere else counts from `start`.
+    Arrays over all simulated days start `burn_in` days before `start`; `day` elsewhere counts from `start`.
     """
 
     start: date
@@ -73,7 +73,7 @@ class Seasons:
 
 def make_seasons(rng: Rng, start: date, days: int) -> Seasons:
     """The rhythm of a shop that delivers `days` days from `start` on."""
-    burn_in = min(365, max(30, days // 2))
+    burn_in = min(365, 1 + days // 2)
     beyond = 40  # parcels are still on their way after the last day
     all_days = [start + timedelta(days=i) for i in range(-burn_in, days + beyond)]
     demand = np.array([_WEEK[d.weekday()] * _within_year(d) for d in all_days])

@@ -1,13 +1,12 @@
 """The truth about a generated shop: what was written, and what a correct platform must make of it.
 
-Everything here is counted from the generator's own arrays and fault codes, never from the files and never with the
+Everything here is counted from the generator's own arrays and fault codes, never from the files nor with the
 platform's code. The platform must not read it; tests do.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -25,8 +24,8 @@ TRUTH_FILE = Path("truth") / "shop.json"
 class TableTruth:
     """What was written for one raw table.
 
-    `delivered` = used + superseded + `rejected`, where used rows are `Truth.expected_rows` of the entity. Lines that
-    cannot be parsed are in `unparsable` only, second copies in `delivered` and in `duplicates`.
+    `delivered` = used + `superseded` + `rejected`, where used rows are `Truth.expected_rows` of the entity.
+    Lines that cannot be parsed are in `unparsable` only, second copies in `delivered` and in `duplicates`.
     """
 
     files: int
@@ -57,7 +56,8 @@ class Truth:
     tables: dict[str, TableTruth]
     #: Distinct current keys per canonical entity after rejects and newest-version resolution.
     expected_rows: dict[str, int]
-    #: orders, customers, units (counts) and gross_amount, discount_amount, revenue, cost_amount, net_profit (texts).
+    #: orders, customers, units (counts); gross_amount, discount_amount, revenue, cost_amount and net_profit
+    #: (texts; the last two over lines with a known cost, null without any).
     totals: dict[str, Any]
     #: orders, units and revenue of each month, by its first day.
     by_month: dict[str, dict[str, Any]]
@@ -111,7 +111,7 @@ def newest_usable(table: str, key: np.ndarray, codes: np.ndarray, keys: int) -> 
     """
     newest = np.full(keys, -1)
     usable = np.flatnonzero(is_usable(table, codes))
-    # Positions ascend, so the last assignment is the newest delivery; maximum.at says so without relying on it.
+    # Positions ascend with the days of delivery, so the greatest is the newest.
     np.maximum.at(newest, key[usable], usable)
     return newest
 
@@ -134,7 +134,7 @@ def money_totals(
     """Totals over valid lines, each array with one entry per line.
 
     Args:
-        order: order of the line.
+        order: order of the line, ascending.
         quantity: units.
         price: price of one unit in cents.
         discount: discount on the line in cents.
@@ -147,8 +147,8 @@ def money_totals(
     cost = int((quantity * unit_cost)[known].sum())
     earned = int((quantity * price - discount)[known].sum())
     return {
-        "orders": len(np.unique(order)),
-        "customers": len(np.unique(person[person >= 0])),
+        "orders": _distinct(order),
+        "customers": int((np.bincount(person[person >= 0]) > 0).sum()),
         "units": int(quantity.sum()),
         "gross_amount": decimal_text(gross),
         "discount_amount": decimal_text(reduced),
@@ -159,19 +159,27 @@ def money_totals(
 
 
 def month_totals(
-    month: np.ndarray, order: np.ndarray, quantity: np.ndarray, revenue: np.ndarray, first_month: date
+    month: np.ndarray, order: np.ndarray, quantity: np.ndarray, revenue: np.ndarray, first_day: date
 ) -> dict[str, dict[str, Any]]:
-    """Orders, units and revenue by month; `month` counts from `first_month`, arrays are per valid line."""
+    """Orders, units and revenue in cents by the month's first day.
+
+    Arrays are per valid line, by time; `month` counts from the month of `first_day`.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for index in np.unique(month):
-        of_month = month == index
-        years, months = divmod(first_month.month - 1 + int(index), 12)
-        found[date(first_month.year + years, months + 1, 1).isoformat()] = {
-            "orders": len(np.unique(order[of_month])),
-            "units": int(quantity[of_month].sum()),
-            "revenue": decimal_text(int(revenue[of_month].sum())),
+    for index in np.unique(month).tolist():
+        begin, end = np.searchsorted(month, index), np.searchsorted(month, index, side="right")
+        years, months = divmod(first_day.month - 1 + index, 12)
+        found[date(first_day.year + years, months + 1, 1).isoformat()] = {
+            "orders": _distinct(order[begin:end]),
+            "units": int(quantity[begin:end].sum()),
+            "revenue": decimal_text(int(revenue[begin:end].sum())),
         }
     return found
+
+
+def _distinct(ascending: np.ndarray) -> int:
+    """How many different values an ascending array holds."""
+    return int((np.diff(ascending) != 0).sum()) + 1 if len(ascending) else 0
 
 
 def write_truth(out_dir: Path, truth: Truth) -> None:
@@ -179,9 +187,3 @@ def write_truth(out_dir: Path, truth: Truth) -> None:
     path = out_dir / TRUTH_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(truth.to_json(), encoding="utf-8")
-
-
-def sum_by_kind(tables: Mapping[str, TableTruth]) -> dict[str, int]:
-    """Delivered, rejected, duplicate and unparsable records of all tables together."""
-    kinds = ("delivered", "rejected", "duplicates", "unparsable")
-    return {kind: sum(getattr(table, kind) for table in tables.values()) for kind in kinds}

@@ -1,0 +1,1 @@
+"""The only place that writes tables: connection, transactions, loads, SQL models, publishing."""

@@ -43,6 +43,7 @@ def publish(
     published: Path,
     source: str,
     *,
+    hash_key: str | None = None,
     now: datetime | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Snapshot:
@@ -56,6 +57,7 @@ def publish(
         catalog: which columns are personal data.
         published: the folder of snapshots; belongs to one source.
         source: name of the source.
+        hash_key: key for hashing personal data; default: one made once and kept beside the snapshots.
         now: time of the snapshot's id (tests).
         progress: called with table, number of the table, number of tables.
 
@@ -64,7 +66,7 @@ def publish(
         InputError: there is nothing to publish yet.
     """
     _own(published, source)
-    key = _hash_key(published)
+    key = hash_key or _own_hash_key(published)
     now = now or datetime.now(UTC)
     name = now.strftime("%Y%m%dT%H%M%S%fZ")
     folder, building = published / "snapshots" / name, published / "snapshots" / f".building-{name}"
@@ -149,18 +151,14 @@ def _select(contract: Contract) -> str:
     return f"select {columns} from {contract.layer}.{quote(contract.name)}"
 
 
-def _hash_key(published: Path) -> str:
-    """The key personal data is hashed with: from the environment, else made once and readable by its owner alone."""
-    if key := os.environ.get("ECOMMERCE_HASH_KEY"):
-        return key
+def _own_hash_key(published: Path) -> str:
+    """The key made for this folder when it was first published to, readable by its owner alone."""
     path = published / _KEY_FILE
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    if not path.exists():
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(secrets.token_hex(32) + "\n")
-        return path.read_text(encoding="utf-8").strip()
+    return path.read_text(encoding="utf-8").strip()
 
 
 def _own(published: Path, source: str) -> None:

@@ -1,0 +1,134 @@
+"""Assets of the models: they fetch rows, call the pure code in `ml/`, and write what it returns.
+
+How a model is trained, judged and stored is in `ml/`; how rows become a table is in `warehouse/write.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from ecommerce_platform.assets.declare import (
+    asset_key,
+    check_specs,
+    code_references,
+    column_schema,
+    describe,
+    markdown_table,
+    preview,
+    report,
+)
+from ecommerce_platform.assets.resources import WarehouseResource
+from ecommerce_platform.assets.tables import Ground
+from ecommerce_platform.warehouse.write import Written, replace_table, upsert
+
+SEED = 1
+_PERSONS = "select person_id, recency_days, frequency, monetary from gold.rfm"
+_PURCHASES = (
+    "select person_id, order_date, revenue_amount as revenue from gold.fct_orders "
+    "where is_counted and person_id is not null"
+)
+
+
+def segment_assets(ground: Ground) -> list[dg.AssetsDefinition]:
+    """Training of the customer segments, and the segment of every person by the version that training made."""
+    return [_segment_model(ground), _segments(ground)]
+
+
+def _segment_model(ground: Ground) -> dg.AssetsDefinition:
+    registry, evaluations = ground.catalog.contract("ml.models"), ground.catalog.contract("ml.evaluations")
+    key = dg.AssetKey(["ml", "segments_model"])
+
+    @dg.asset(
+        key=key,
+        deps=[asset_key("gold.rfm"), asset_key("gold.fct_orders")],
+        group_name="ml",
+        owners=list(registry.owners),
+        kinds={"scikitlearn", "python"},
+        tags={"model": "segments"},
+        description="Trains the customer segments: Box-Cox, standardised, K-means with three segments on recency, "
+        "frequency and monetary value. Judged on later data than it was trained on against score terciles; if it "
+        "does not win, the baseline is what `ml.segments` holds. Writes a row of `ml.models`, the rows of "
+        "`ml.evaluations`, and the artifact under `models/`.",
+        metadata={"dagster/column_schema": column_schema(registry.columns), "dagster/table_name": "ml.models"},
+        check_specs=check_specs(registry, key),
+    )
+    def train(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
+        def write() -> tuple[Written, dict[str, Any]]:
+            from ecommerce_platform.ml import artifacts, rfm, segments
+
+            with warehouse.get_connection(context.log) as con:
+                persons, purchases = con.sql(_PERSONS).pl(), con.sql(_PURCHASES).pl()
+            # The warehouse is free while the model is trained.
+            trained = segments.train_segments(
+                persons, later=rfm.split_orders(purchases), seed=SEED, code_version=segments.source_version()
+            )
+            card = artifacts.save_artifact(ground.settings.models, trained.model.to_state(), trained.card)
+            with warehouse.get_connection(context.log) as con:
+                con.register("_evaluations", trained.evaluations.to_arrow())
+                con.register("_card", artifacts.registry_frame(card).to_arrow())
+                upsert(con, evaluations, _columns(evaluations.columns, "_evaluations"))
+                written = upsert(con, registry, _columns(registry.columns, "_card"))
+            compared = [
+                (c.metric, f"{c.value:.4f}", f"{c.baseline_value:.4f}", c.interval_low, c.interval_high)
+                for c in (trained.evaluation.comparisons if trained.evaluation else ())
+            ]
+            return written, {
+                "version": card.version,
+                "promoted": card.promoted,
+                "baseline": card.baseline,
+                "evaluation": dg.MetadataValue.md(
+                    markdown_table(["metric", "model", "baseline", "difference from", "to"], compared)
+                ),
+            }
+
+        yield from report(key, registry, write, ground.listener)
+
+    return train
+
+
+def _segments(ground: Ground) -> dg.AssetsDefinition:
+    contract = ground.catalog.contract("ml.segments")
+    key = asset_key(contract.table)
+
+    @dg.asset(
+        key=key,
+        deps=[asset_key("gold.rfm"), dg.AssetKey(["ml", "segments_model"])],
+        group_name="ml",
+        owners=list(contract.owners),
+        kinds={"duckdb", "python"},
+        tags={"model": "segments"},
+        description=describe(contract),
+        metadata={
+            "dagster/column_schema": column_schema(contract.columns),
+            "dagster/table_name": contract.table,
+            **code_references(contract.path),
+        },
+        check_specs=check_specs(contract, key),
+    )
+    def score(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
+        def write() -> tuple[Written, dict[str, Any]]:
+            from ecommerce_platform.ml import segments
+            from ecommerce_platform.ml.registry import current_version
+
+            with warehouse.get_connection(context.log) as con:
+                row = current_version(con, "segments")
+                persons = con.sql(_PERSONS).pl()
+            model = segments.load_segments(ground.settings.models, row["version"], sha256=row["sha256"])
+            scored = segments.segment_rows(model, row["version"], persons)
+            with warehouse.get_connection(context.log) as con:
+                con.register("_scored", scored.to_arrow())
+                written = replace_table(con, contract, _columns(contract.columns, "_scored"))
+                return written, {"model_version": row["version"], "preview": preview(con, contract)}
+
+        yield from report(key, contract, write, ground.listener)
+
+    return score
+
+
+def _columns(columns: Any, relation: str) -> str:
+    """A SELECT that gives a registered frame the contract's types."""
+    return f"select {', '.join(f'cast({n} as {c.type}) as {n}' for n, c in columns.items())} from {relation}"
+

@@ -1,0 +1,252 @@
+"""Running the graph from outside the UI, and reading back how it stands.
+
+The command line's `build` and `status`: plain data out, so that they can be tested and printed by anyone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.settings import Settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+Listener = Callable[[str, str, int, int], None]
+
+
+@dataclass
+class BuildResult:
+    """What a build did."""
+
+    seconds: float = 0.0
+    run_id: str = ""
+    built: list[str] = field(default_factory=list)
+    #: table → why it failed.
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: int = 0
+    #: (table, finding): input that could not be used although everything was built.
+    findings: list[tuple[str, str]] = field(default_factory=list)
+    #: (table, check, finding): checks that only warn.
+    warnings: list[tuple[str, str, str]] = field(default_factory=list)
+    rejected: int = 0
+
+
+def run_build(settings: Settings, select: str = "*", listener: Listener | None = None) -> BuildResult:
+    """Materializes the selected assets in this process, recorded in DAGSTER_HOME like any run.
+
+    Args:
+        settings: where and what.
+        select: a Dagster asset selection.
+        listener: called with table, "start" | "done" | "failed", steps done, steps in all.
+
+    Raises:
+        DefinitionError: a definition is wrong.
+        InputError: the selection is empty or not understood; there is no drop.
+    """
+    from ecommerce_platform.automation.instance import open_instance
+    from ecommerce_platform.build import build_definitions
+
+    if not settings.raw.is_dir():
+        raise InputError(
+            "there are no drops yet", where=settings.raw, fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`"
+        )
+    result = BuildResult()
+    with open_instance(settings) as instance:
+        progress = _Progress(listener)
+        definitions = build_definitions(settings, listener=progress.step)
+        keys = _selected(definitions, select)
+        progress.total = len(keys)
+        started = time.monotonic()
+        with _quiet_dagster():
+            executed = definitions.resolve_job_def("build").execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                asset_selection=sorted(keys, key=lambda k: k.path),
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+        result.seconds = time.monotonic() - started
+        result.run_id = executed.run_id
+        _read_events(executed.all_events, result)
+        result.skipped = len(keys) - len(result.built) - len(result.failed)
+    return result
+
+
+class _Progress:
+    """Turns step callbacks into (done, total)."""
+
+    def __init__(self, listener: Listener | None) -> None:
+        self.listener, self.done, self.total = listener, 0, 0
+
+    def step(self, key: dg.AssetKey, what: str) -> None:
+        self.done += what != "start"
+        if self.listener:
+            self.listener(".".join(key.path), what, self.done, self.total)
+
+
+def _selected(definitions: dg.Definitions, select: str) -> set[dg.AssetKey]:
+    import dagster as dg
+
+    graph = definitions.resolve_asset_graph()
+    try:
+        keys = set(dg.AssetSelection.from_string(select).resolve(graph))
+    except Exception as error:  # Dagster raises several kinds for a selection it cannot parse
+        raise InputError(
+            f"the selection {select!r} is not understood: {str(error).splitlines()[0]}",
+            where="--select",
+            fix="e.g. 'key:\"gold/kpi_summary\"', '+key:\"gold/rfm\"' or 'group:silver'",
+        ) from None
+    if not keys:
+        raise InputError(f"no asset matches {select!r}", where="--select", fix="`ecommerce status` lists the tables")
+    return keys
+
+
+def _read_events(events: Any, result: BuildResult) -> None:
+    import dagster as dg
+
+    blocked: dict[str, str] = {}
+    for event in events:
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
+            name = ".".join(event.asset_key.path)
+            result.built.append(name)
+            if name.startswith("silver."):
+                rejected = event.materialization.metadata.get("rows_rejected")
+                result.rejected += int(rejected.value) if rejected is not None else 0
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            name = ".".join(check.asset_key.path)
+            if check.passed:
+                continue
+            if check.severity == dg.AssetCheckSeverity.WARN:
+                result.warnings.append((name, check.check_name, check.description or ""))
+            elif check.check_name in ("readable", "deliveries_usable"):
+                result.findings.append((name, check.description or ""))
+            else:
+                blocked[name] = f"check {check.check_name}: {check.description}"
+        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            failure = event.step_failure_data.user_failure_data
+            text = (failure.description if failure else None) or (error.cause or error).message.strip()
+            result.failed[event.step_key.replace("__", ".", 1)] = text
+    for name, text in blocked.items():
+        result.failed.setdefault(name, text)
+
+
+class _quiet_dagster:
+    """Dagster prints each event to the console; here the bar and the tables at the end say what matters."""
+
+    def __enter__(self) -> None:
+        self.logger = logging.getLogger("dagster")
+        self.level = self.logger.level
+        self.logger.setLevel(logging.CRITICAL)
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.setLevel(self.level)
+
+
+@dataclass
+class Status:
+    """How a platform instance stands; rows of text and numbers, ready to print."""
+
+    source: str
+    tables: list[tuple[Any, ...]] = field(default_factory=list)
+    loads: list[tuple[Any, ...]] = field(default_factory=list)
+    waiting: list[tuple[str, int]] = field(default_factory=list)
+    rejects: list[tuple[Any, ...]] = field(default_factory=list)
+    checks: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def read_status(settings: Settings) -> Status:
+    """Tables with rows and last build, loads with where their rows went, rejects, failed checks.
+
+    Raises:
+        SettingsError: warehouse or DAGSTER_HOME belong to another source.
+    """
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.build import read_ground
+    from ecommerce_platform.ingestion.bronze import pending_days
+    from ecommerce_platform.ingestion.landing import list_drops
+    from ecommerce_platform.warehouse.write import table_exists
+
+    ground = read_ground(settings)
+    status = Status(settings.source_name)
+    if not settings.warehouse.is_file():
+        return status
+    with open_warehouse(settings).connect() as con:
+        names = con.execute(
+            "select table_schema, table_name from information_schema.tables "
+            "where table_schema in ('bronze', 'silver', 'gold', 'ml') "
+            "order by array_position(['bronze', 'silver', 'gold', 'ml'], table_schema), table_name"
+        ).fetchall()
+        rows = {}
+        for schema, name in names:
+            row = con.execute(f'select count(*) from {schema}."{name}"').fetchone()
+            rows[f"{schema}.{name}"] = int(row[0]) if row else 0
+        if table_exists(con, "bronze", "files"):
+            status.loads = _loads(con, table_exists(con, "silver", "row_accounting"))
+        if table_exists(con, "silver", "rejects"):
+            status.rejects = con.execute(
+                "select entity, reason_code, count(*), min(left(reason, 100)) from silver.rejects group by all order by 3 desc"
+            ).fetchall()
+        if settings.raw.is_dir():
+            drops = list_drops(settings.raw, ground.source).tables
+            waiting = {raw: len(pending_days(con, ground.source, raw, files)) for raw, files in drops.items()}
+            status.waiting = [(raw, n) for raw, n in waiting.items() if n]
+    built, status.checks = _history(settings)
+    status.tables = [(name, count, built.get(name, "")) for name, count in rows.items()]
+    return status
+
+
+def _loads(con: Any, accounted: bool) -> list[tuple[Any, ...]]:
+    accounting = (
+        "select _raw_table as raw_table, sum(rows_rejected) as rejected, sum(rows_used) as used, "
+        "sum(rows_superseded) as superseded from silver.row_accounting group by 1"
+        if accounted
+        else "select null as raw_table, null as rejected, null as used, null as superseded where false"
+    )
+    found: list[tuple[Any, ...]] = con.execute(
+        f"""select f.raw_table, count(distinct f._load_date), cast(min(f._load_date) as varchar),
+            cast(max(f._load_date) as varchar), cast(sum(f.rows_loaded) as bigint), cast(sum(f.rows_rejected) as bigint),
+            cast(any_value(a.rejected) as bigint), cast(any_value(a.used) as bigint), cast(any_value(a.superseded) as bigint)
+        from bronze.files as f left join ({accounting}) as a on a.raw_table = f.raw_table group by 1 order by 1"""
+    ).fetchall()
+    return found
+
+
+def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
+    """Last materialization of each asset, and the checks whose last evaluation failed."""
+    import dagster as dg
+
+    from ecommerce_platform.automation.instance import open_instance
+    from ecommerce_platform.build import build_definitions
+
+    built: dict[str, str] = {}
+    checks: list[tuple[Any, ...]] = []
+    with open_instance(settings) as instance:
+        graph = build_definitions(settings).resolve_asset_graph()
+        for record in instance.get_asset_records():
+            entry = record.asset_entry
+            if entry.last_materialization is not None:
+                when = entry.last_materialization.timestamp
+                built[".".join(entry.asset_key.path)] = f"{_local(when):%Y-%m-%d %H:%M}"
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
+        for key, record in sorted(latest.items(), key=lambda item: str(item[0])):
+            evaluation = record.event.dagster_event.asset_check_evaluation_data if record.event and record.event.dagster_event else None
+            if evaluation is not None and isinstance(evaluation, dg.AssetCheckEvaluation) and not evaluation.passed:
+                checks.append((".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or ""))
+    return built, checks
+
+
+def _local(timestamp: float) -> Any:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(timestamp)
+
+
+__all__ = ["BuildResult", "Status", "date", "read_status", "run_build"]

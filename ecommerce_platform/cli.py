@@ -1,0 +1,379 @@
+"""`ecommerce …`: the platform from the command line.
+
+Commands parse arguments, call the same functions the assets call and say what happened. Exit codes: 0 all is
+well; 1 an asset or a blocking check failed; 2 wrong usage, settings or definitions; 3 everything was built, but
+part of the input could not be used (an unreadable file, a missing column).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ecommerce_platform.errors import InputError, PlatformError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ecommerce_platform.settings import Settings
+
+FAILED, USAGE, INCOMPLETE = 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From an online shop's raw exports to trusted tables, KPIs and models.\n\n"
+    "Exit codes: 0 all is well · 1 an asset or a blocking check failed · 2 wrong usage, settings or definitions · "
+    "3 built, but part of the input could not be used.",
+)
+
+
+def main() -> None:
+    """Runs the command line; errors the user can put right are printed without a traceback."""
+    try:
+        app()
+    except PlatformError as error:
+        from rich.markup import escape
+
+        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED if type(error).__name__ == "BlockedError" else USAGE)
+    except KeyboardInterrupt:
+        _console(stderr=True).print("interrupted: nothing half-written stays; run the command again")
+        sys.exit(130)
+
+
+@app.command()
+def generate(
+    orders: Annotated[int, typer.Option(min=1, help="How many orders.")] = 100_000,
+    days: Annotated[int, typer.Option(min=1, help="Over how many days.")] = 730,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 1,
+    dirty: Annotated[float, typer.Option(min=0, max=1, help="Share of records with a fault.")] = 0.002,
+) -> None:
+    """Writes the generated shop's drops."""
+    from ecommerce_platform.settings import DEFAULT_SOURCE
+    from ecommerce_platform.simulation import generate_shop
+
+    settings = _settings()
+    if settings.source_name != DEFAULT_SOURCE:
+        raise InputError(
+            f"drops can be generated for the source {DEFAULT_SOURCE!r} only",
+            where=f"ECOMMERCE_SOURCE={settings.source}",
+            fix="unset ECOMMERCE_SOURCE; for a shop of your own use `ecommerce land`",
+        )
+    if settings.raw.is_dir() and any(p.is_dir() and not p.name.startswith(".") for p in settings.raw.iterdir()):
+        raise InputError(
+            "there are drops already", where=settings.raw, fix="move them away first, or set ECOMMERCE_DATA_DIR"
+        )
+    with _progress() as bar:
+        task = bar.add_task("generating", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        truth = generate_shop(settings.data, orders=orders, days=days, seed=seed, dirty_share=dirty, progress=step)
+    _console().print(f"generated {truth.orders:,} orders over {days} days in {_short(settings.raw)}")
+
+
+@app.command()
+def land(
+    directory: Annotated[Path, typer.Argument(help="Folder with the exported files; it is only read.")],
+    source: Annotated[str | None, typer.Option(help="Name or folder of the source; default: ECOMMERCE_SOURCE.")] = None,
+    date_: Annotated[
+        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Day of the drop; default: today in the shop's zone.")
+    ] = None,
+) -> None:
+    """Puts an export under raw/ as one drop."""
+    from zoneinfo import ZoneInfo
+
+    from ecommerce_platform.build import read_ground
+    from ecommerce_platform.ingestion.landing import land as land_files
+
+    settings = _settings(**({"source": source} if source else {}))
+    shop = read_ground(settings).source
+    today = datetime.now(ZoneInfo(shop.file.time_zone)).date()
+    with _progress(bytes_=True) as bar:
+        task = bar.add_task("landing", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        landed = land_files(directory, shop, settings.raw, _date(date_, "--date"), today, progress=step)
+    console = _console()
+    if landed.already:
+        console.print(f"already landed as the drop of {landed.day}: nothing to do")
+    else:
+        console.print(f"landed {len(landed.files)} files as the drop of {landed.day} in {_short(settings.raw)}")
+    if landed.replaced:
+        console.print(f"the drop that was there is kept in {_short(landed.replaced)}")
+    for name in landed.left:
+        console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
+
+
+@app.command()
+def build(
+    select: Annotated[str, typer.Option(help="Dagster asset selection, e.g. 'key:gold/kpi_summary+' or 'group:gold'.")] = "*",
+) -> None:
+    """Materializes what the drops deliver, from bronze to models, through Dagster in this process."""
+    from ecommerce_platform.automation.runs import run_build
+
+    settings = _settings()
+    result = _with_bar(settings, select, run_build)
+    console = _console()
+    if result.failed:
+        _table(
+            console, "Failed", ["table", "why"], [(t, why) for t, why in result.failed.items()], styles=["red", ""]
+        )
+    if result.findings:
+        _table(console, "Input that could not be used", ["table", "finding"], result.findings, styles=["yellow", ""])
+    if result.warnings:
+        _table(console, "Warnings", ["table", "check", "finding"], result.warnings)
+    built = f"{len(result.built)} tables built in {result.seconds:.1f} s"
+    if result.failed:
+        skipped = f", {result.skipped} not attempted" if result.skipped else ""
+        console.print(f"{built}, {len(result.failed)} failed{skipped}")
+        raise typer.Exit(FAILED)
+    console.print(built + (f"; {result.rejected:,} rows stand in silver.rejects" if result.rejected else ""))
+    _summary(console, settings)
+    console.print(
+        "Next: [bold]make ui[/] (or `dagster dev`) shows the assets, lineage and checks · [bold]ecommerce status[/] "
+        "the tables · [bold]ecommerce publish[/] and [bold]ecommerce sql \"select * from gold.kpi_monthly\"[/] the data"
+    )
+    if result.findings:
+        raise typer.Exit(INCOMPLETE)
+
+
+@app.command()
+def status() -> None:
+    """Tables, rows, loads, rejects, freshness and failed checks."""
+    from ecommerce_platform.automation.runs import read_status
+
+    state = read_status(_settings())
+    console = _console()
+    _table(console, f"Tables of {state.source}", ["table", "rows", "built"], state.tables, right={1})
+    _table(
+        console, "Loads", ["raw table", "days", "first", "last", "rows", "unparsable", "rejected", "used", "superseded"],
+        state.loads, right={1, 4, 5, 6, 7, 8},
+    )  # fmt: skip
+    if state.waiting:
+        console.print("waiting to be built: " + ", ".join(f"{t} ({n} days)" for t, n in state.waiting))
+    if state.rejects:
+        _table(console, "Rejected rows", ["entity", "reason", "rows", "e.g."], state.rejects, right={2})
+    if state.checks:
+        _table(console, "Failed checks", ["table", "check", "severity", "finding"], state.checks)
+    else:
+        console.print("no check fails" if state.tables else "nothing is built yet: run `ecommerce build`")
+
+
+@app.command()
+def publish() -> None:
+    """Publishes every table as Parquet and switches readers to it in one step."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.warehouse.publish import publish as publish_tables
+
+    settings = _settings()
+    if not settings.warehouse.is_file():
+        raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    with _progress() as bar:
+        task = bar.add_task("publishing", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        with open_warehouse(settings).connect() as con:
+            snapshot = publish_tables(
+                con, read_catalog(), settings.published, settings.source_name,
+                hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None, progress=step,
+            )  # fmt: skip
+    rows = sum(snapshot.tables.values())
+    _console().print(f"published {len(snapshot.tables)} tables, {rows:,} rows: {_short(snapshot.folder)}")
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="A SELECT over silver.…, gold.… and ml.….")],
+    limit: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 40,
+    csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV instead of a table.")] = False,
+) -> None:
+    """Runs a query over the published snapshot."""
+    import duckdb
+
+    from ecommerce_platform.warehouse.publish import current_snapshot, open_snapshot
+
+    settings = _settings()
+    con = open_snapshot(current_snapshot(settings.published))
+    try:
+        relation = con.sql(query)
+    except duckdb.Error as error:
+        raise InputError(f"the query does not run: {error}", fix="`ecommerce status` lists the tables") from None
+    if relation is None:
+        return
+    if csv:
+        import csv as csv_writer
+
+        writer = csv_writer.writer(sys.stdout)
+        writer.writerow(relation.columns)
+        while rows := relation.fetchmany(10_000):
+            writer.writerows(rows)
+        return
+    rows = relation.fetchmany(limit + 1)
+    _table(_console(), None, relation.columns, rows[:limit])
+    if len(rows) > limit:
+        _console().print(f"[dim]more than {limit} rows; --limit or --csv shows them[/]")
+
+
+@app.command()
+def docs(
+    folder: Annotated[Path, typer.Option("--to", help="Where to write them.")] = Path("docs"),
+) -> None:
+    """Writes the data dictionary and the ER diagram from the contracts."""
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.contracts.documents import write_documents
+
+    for path in write_documents(read_catalog(), folder):
+        _console().print(f"wrote {_short(path)}")
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="The model, e.g. segments.")],
+    input_: Annotated[Path, typer.Option("--input", help="CSV, JSON lines or Parquet with the model's columns.")],
+    output: Annotated[Path | None, typer.Option(help="CSV or Parquet to write; default: print.")] = None,
+) -> None:
+    """Scores new rows with the current model."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.ml.predict import predict_file
+    from ecommerce_platform.ml.registry import current_version
+
+    settings = _settings()
+    if not settings.warehouse.is_file():
+        raise InputError("no model is trained yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    with open_warehouse(settings).connect() as con:
+        version = current_version(con, model)
+    result = predict_file(settings.models, model, version, input_)
+    if output is None:
+        sys.stdout.write(result.write_csv())
+    elif output.suffix == ".parquet":
+        result.write_parquet(output)
+    else:
+        result.write_csv(output)
+    if output is not None:
+        _console().print(f"scored {result.height:,} rows with {model} {version}: {_short(output)}")
+
+
+@app.command(hidden=True)
+def setup() -> None:
+    """Initialises DAGSTER_HOME (done by `make setup`)."""
+    from ecommerce_platform.automation.instance import open_instance
+
+    settings = _settings()
+    with open_instance(settings) as instance:
+        instance.get_runs(limit=1)
+    _console().print(f"ready: source {settings.source_name}, data in {_short(settings.data)}, DAGSTER_HOME {_short(settings.home)}")
+
+
+@app.command(hidden=True)
+def variables() -> None:
+    """Prints the environment of these settings as shell assignments (used by the Makefile)."""
+    import shlex
+
+    from ecommerce_platform.automation.instance import prepare_home
+
+    settings = _settings()
+    prepare_home(settings)
+    for name, value in settings.environment().items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+# -- how it looks ------------------------------------------------------------------------------------------------
+
+
+def _settings(**overrides: Any) -> Settings:
+    from ecommerce_platform.settings import read_settings
+
+    return read_settings(**overrides)
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@contextmanager
+def _progress(bytes_: bool = False) -> Iterator[Progress]:
+    """A progress bar on stderr; where that is no terminal, nothing is drawn."""
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    counts = DownloadColumn() if bytes_ else MofNCompleteColumn()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), counts, TimeElapsedColumn(),
+        console=_console(stderr=True), transient=True,
+    ) as bar:  # fmt: skip
+        yield bar
+
+
+def _with_bar(settings: Settings, select: str, run: Any) -> Any:
+    with _progress() as bar:
+        task = bar.add_task("loading definitions", total=None)
+
+        def listener(table: str, what: str, done: int, total: int) -> None:
+            bar.update(task, description=table if what == "start" else bar.tasks[0].description, completed=done, total=total)
+
+        return run(settings, select, listener)
+
+
+def _table(
+    console: Console, title: str | None, columns: list[str], rows: Any,
+    right: set[int] | frozenset[int] = frozenset(), styles: list[str] | None = None,
+) -> None:  # fmt: skip
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number in right else "left", style=(styles or [""] * len(columns))[number], overflow="fold")
+    for row in rows:
+        table.add_row(*("" if v is None else f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else escape(str(v)) for v in row))
+    console.print(table)
+
+
+def _summary(console: Console, settings: Settings) -> None:
+    from ecommerce_platform.assets.resources import open_warehouse
+
+    with open_warehouse(settings).connect() as con:
+        try:
+            relation = con.sql("select * from gold.kpi_summary")
+        except Exception:  # a selection may leave the table unbuilt; the summary is a courtesy
+            return
+        names, row = relation.columns, relation.fetchall()
+    if row:
+        shown = [(n, f"{v:,.6g}" if isinstance(v, float) else f"{v:,}" if not isinstance(v, (date, str)) else v) for n, v in zip(names, row[0], strict=True) if v is not None]
+        _table(console, "gold.kpi_summary", ["kpi", "value"], shown, right={1})
+
+
+def _date(text: str | None, option: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{text!r} is not a date", where=option, fix="write it as YYYY-MM-DD") from None
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+if __name__ == "__main__":
+    main()

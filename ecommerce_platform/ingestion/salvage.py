@@ -1,0 +1,388 @@
+"""Reading a faulty CSV file line by line, so that only what is wrong is lost.
+
+DuckDB's reader loses good lines around a stray quote. Here a line that stands on its own is good whatever
+surrounds it. A quote that stays open may go on over the following lines, but only within bounds and only if it
+closes properly; otherwise its first line alone is rejected and reading resumes at the next.
+
+Memory is bounded: blocks of a few MiB, of which only lines with something odd about them (a quote, a wrong
+number of delimiters, bytes that are no UTF-8) are looked at one by one. Good lines are written out for DuckDB to
+read; what they mean is not looked at here. JSON is salvaged in `salvage_json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from ecommerce_platform.ingestion.rejects import RAW_BYTES, Reject, RejectFile
+from ecommerce_platform.ingestion.sniff import Shape
+
+#: A longer line is not data any more.
+MAX_LINE = 16_000_000
+#: How far an open quote may reach in a file that is faulty anyway.
+MAX_RECORD_BYTES = 1_000_000
+MAX_RECORD_LINES = 1_000
+
+_BLOCK = 4 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """Good records, written to a file that DuckDB reads: how many, and the bytes of the longest."""
+
+    path: Path
+    rows: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class CsvRules:
+    """What DuckDB's strict reader takes as a record of `columns` fields.
+
+    A field is quoted when a quote is its first character but spaces; inside, a quote is doubled. Any other
+    field may hold quotes: they mean nothing there.
+    """
+
+    delimiter: bytes
+    columns: int
+    newline: bytes = b"\n"
+
+    @cached_property
+    def _field(self) -> bytes:
+        d = re.escape(self.delimiter)
+        # Atomic and possessive: each field has one reading, so a mismatch fails at once, without backtracking.
+        return rb'(?> *"(?:[^"]++|"")*+" *|(?! *")(?:(?!%b)[^%b])*+)' % (d, self.newline)
+
+    @cached_property
+    def record(self) -> re.Pattern[bytes]:
+        """A whole record up to the end of its last line; quoted fields may span lines."""
+        end = rb"(?=\r?(?:\n|\Z))" if self.newline == b"\n" else rb"(?=\r|\Z)"
+        before = rb"(?:%b%b){%d}" % (self._field, re.escape(self.delimiter), self.columns - 1)
+        return re.compile(before + self._field + end)
+
+    @cached_property
+    def fields(self) -> re.Pattern[bytes]:
+        """Any number of well-formed fields."""
+        return re.compile(rb"%b(?:%b%b)*+" % (self._field, re.escape(self.delimiter), self._field))
+
+    @cached_property
+    def field(self) -> re.Pattern[bytes]:
+        """One field."""
+        return re.compile(self._field)
+
+    def judge(self, line: bytes, number: int) -> Reject:
+        """Why a line (without its end) is no record on its own."""
+        raw = line[:RAW_BYTES]
+        if (bad := first_bad_byte(line)) is not None:
+            return Reject(
+                number,
+                "bad_encoding",
+                f"byte {bad + 1} of the line is not in the declared encoding; set `encoding` for this table in "
+                "source.yml (latin-1 and cp1252 are common) or correct the line",
+                raw,
+            )
+        if b'"' in line and self.fields.fullmatch(line) is None:
+            return Reject(
+                number,
+                "bad_quote",
+                "a quote is opened and not closed properly; quotes inside a quoted value are doubled",
+                raw,
+            )
+        found = sum(1 for _ in self.split(line))
+        return Reject(
+            number,
+            "column_count",
+            f"{found} value{'s' * (found != 1)} where the header has {self.columns} "
+            f"column{'s' * (self.columns != 1)}; a value that holds the delimiter has to be quoted",
+            raw,
+        )
+
+    def split(self, record: bytes) -> Iterator[bytes]:
+        """The fields of a well-formed record, quotes and all."""
+        position = 0
+        while match := self.field.match(record, position):
+            yield match[0]
+            if match.end() >= len(record):
+                return
+            position = match.end() + len(self.delimiter)
+
+    def requoted(self, record: bytes) -> bytes:
+        """The same record with every field quoted, for values that DuckDB reads only in quotes."""
+        fields = []
+        for field in self.split(record):
+            if field.lstrip(b" ").startswith(b'"'):
+                fields.append(field.strip(b" "))
+            else:
+                fields.append(b'"' + field.replace(b'"', b'""') + b'"' if field else b"")
+        return self.delimiter.join(fields)
+
+
+def rules_of(shape: Shape) -> CsvRules:
+    """The rules for the records of a CSV file."""
+    newline = b"\r" if shape.newline == "\r" else b"\n"
+    return CsvRules(shape.delimiter.encode(), len(shape.columns), newline)
+
+
+def first_bad_byte(text: bytes) -> int | None:
+    """Position (from 0) of the first byte that is not UTF-8."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start
+    return None
+
+
+def explain_csv(path: Path, shape: Shape, offsets: Sequence[int]) -> list[Reject] | None:
+    """What is wrong with the lines that DuckDB rejected, if that is beyond doubt.
+
+    It is when each is one whole line without quotes: then DuckDB cannot have mistaken where it begins or ends.
+
+    Args:
+        path: the file, UTF-8.
+        shape: what `sniff` found.
+        offsets: where in the file the rejected lines begin, in bytes.
+
+    Returns:
+        A reject per line, in the order of the file; None when the file has to be salvaged.
+    """
+    import numpy as np
+
+    rules = rules_of(shape)
+    wanted = np.unique(np.asarray(offsets, dtype=np.int64))
+    rejects: list[Reject] = []
+    with path.open("rb") as file:
+        start = lines = done = 0
+        while done < len(wanted) and (block := file.read(_BLOCK)):
+            ends = np.flatnonzero(np.frombuffer(block, np.uint8) == rules.newline[0])
+            upto = int(np.searchsorted(wanted, start + len(block)))
+            for offset in wanted[done:upto]:
+                number = lines + int(np.searchsorted(ends, offset - start)) + 1
+                file.seek(max(0, int(offset) - 1))
+                before = file.read(1) if offset else rules.newline
+                line = _line(file, rules.newline)
+                if before != rules.newline or line is None or not line or b'"' in line:
+                    return None
+                if first_bad_byte(line) is None and line.count(rules.delimiter) == rules.columns - 1:
+                    return None
+                rejects.append(rules.judge(line, number))
+            done, lines, start = upto, lines + len(ends), start + len(block)
+            file.seek(start)
+    return rejects if done == len(wanted) else None
+
+
+def _line(file: BinaryIO, newline: bytes) -> bytes | None:
+    """The line that begins here, without its end; None when it is too long to be one."""
+    parts = b""
+    while piece := file.read(1 << 16):
+        head, found, _ = piece.partition(newline)
+        parts += head
+        if found or len(parts) > MAX_RECORD_BYTES:
+            break
+    return parts.removesuffix(b"\r") if len(parts) <= MAX_RECORD_BYTES else None
+
+
+def salvage_csv(path: Path, shape: Shape, target: Path, rejects: RejectFile) -> Salvaged:
+    """Splits a CSV file into good records and rejects.
+
+    Args:
+        path: the file, UTF-8.
+        shape: what `sniff` found.
+        target: gets the good records as delivered, without header; lines end in a line feed.
+        rejects: gets the others, in the order of the file.
+
+    Raises:
+        OSError: the file cannot be read or the disk is full.
+    """
+    with path.open("rb", buffering=0) as source, target.open("wb") as out:
+        work = _CsvSalvage(source, shape, out, rejects)
+        work.run()
+    return Salvaged(target, work.rows, work.longest)
+
+
+class _CsvSalvage:
+    """Reading one file: where we are, and the block in hand with what is known of its lines."""
+
+    def __init__(self, source: BinaryIO, shape: Shape, out: BinaryIO, rejects: RejectFile) -> None:
+        self.source, self.out, self.rejects = source, out, rejects
+        self.rules = rules_of(shape)
+        self.skip = shape.skip + shape.header_lines
+        self.line = 1
+        self.rows = 0
+        self.longest = 0
+
+    def run(self) -> None:
+        rest, more, newline = self.source.read(len(_BOM)), True, self.rules.newline
+        if rest == _BOM:
+            rest = b""
+        while more or rest:
+            read = self.source.read(_BLOCK) if more else b""
+            more = bool(read)
+            block = rest + read
+            while self.skip and block:
+                end = block.find(newline)
+                block = block[end + 1 :] if end >= 0 else b""
+                self.line, self.skip = self.line + 1, self.skip - 1
+            rest = block[self._block(block, last=not more) :]
+            if more and len(rest) > MAX_LINE and newline not in rest:
+                rest, more = self._too_long(rest)
+
+    def _too_long(self, start: bytes) -> tuple[bytes, bool]:
+        """Skips the rest of an endless line; what follows it, and whether there may be more."""
+        size, rest, more = len(start), b"", True
+        while more and not rest:
+            read = self.source.read(_BLOCK)
+            more = bool(read)
+            head, found, rest = read.partition(self.rules.newline)
+            size += len(head)
+            if found:
+                break
+        self._reject_length(start, size)
+        self.line += 1
+        return rest, more
+
+    def _reject_length(self, line: bytes, size: int, after: int = 0) -> None:
+        self.rejects.add(
+            Reject(
+                self.line + after,
+                "line_too_long",
+                f"the line has {size:,} bytes, more than the {MAX_LINE:,} a line may have",
+                line[:RAW_BYTES],
+            )
+        )
+
+    def _block(self, block: bytes, last: bool) -> int:
+        """Deals with the whole lines of `block`; returns how many bytes are done."""
+        import numpy as np
+
+        data = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(data == self.rules.newline[0])
+        done = int(ends[-1]) + 1 if len(ends) else 0
+        if last and done < len(block):
+            ends, done = np.append(ends, len(block)), len(block)
+        if not len(ends):
+            return 0
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        stops = ends.copy()
+        odd_returns = np.zeros(len(ends), bool)
+        other = b"\r" if self.rules.newline == b"\n" else b"\n"
+        if other in block:
+            per_line = _per_line(np.flatnonzero(data == other[0]), ends)
+            if other == b"\r":
+                returned = (ends > starts) & (data[ends - 1] == 13)
+                stops -= returned
+                per_line -= returned
+            odd_returns = per_line > 0
+        sizes = stops - starts
+        delimiters = _positions(block, data, self.rules.delimiter)
+        simple = (_per_line(delimiters, ends) == self.rules.columns - 1) & ~odd_returns & (sizes <= MAX_LINE)
+        if b'"' in block:
+            simple &= _per_line(np.flatnonzero(data == 34), ends) == 0
+        if first_bad_byte(block[:done]) is not None:
+            high = _per_line(np.flatnonzero(data >= 128), ends) > 0
+            for i in np.flatnonzero(high & simple):
+                simple[i] = first_bad_byte(block[starts[i] : stops[i]]) is None
+        # DuckDB passes over blank lines, unless a table of one column makes them records.
+        blank = (sizes == 0) & (self.rules.columns > 1)
+        simple &= (sizes > 0) | blank
+        simple |= blank
+
+        self.block, self.last, self.starts, self.ends, self.stops = block, last, starts, ends, stops
+        self.good, self.blank = simple & ~blank, blank
+        next_line = 0
+        for i in np.flatnonzero(~simple):
+            if i < next_line:
+                continue
+            self._run(next_line, i)
+            used = self._odd(int(i))
+            if not used:
+                self.line += int(i)
+                return int(starts[i])
+            next_line = int(i) + used
+        self._run(next_line, len(ends))
+        self.line += len(ends)
+        return done
+
+    def _run(self, start: int, stop: int) -> None:
+        """Writes lines that need no second look."""
+        if start >= stop:
+            return
+        text = self.block[self.starts[start] : self.ends[stop - 1]]
+        if self.rules.newline == b"\r":
+            text = text.replace(b"\r", b"\n")
+        elif b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").removesuffix(b"\r")
+        self.out.write(text + b"\n")
+        self.rows += int(self.good[start:stop].sum())
+        self.longest = max(self.longest, int((self.stops - self.starts)[start:stop].max()))
+
+    def _odd(self, i: int) -> int:
+        """Deals with the record that begins in line `i`; returns its lines, 0 when the block ends too early."""
+        start, stop = int(self.starts[i]), int(self.stops[i])
+        line = self.block[start:stop]
+        if len(line) > MAX_LINE:
+            self._reject_length(line, len(line), after=i)
+            return 1
+        if not line:
+            self._write(b'""')
+            return 1
+        match = self.rules.record.match(self.block, start, stop)
+        if match is None and b'"' in line:
+            limit = min(i + MAX_RECORD_LINES, len(self.ends)) - 1
+            reach = max(i, int(self.ends.searchsorted(start + MAX_RECORD_BYTES, "right")) - 1)
+            window = min(limit, reach)
+            match = self.rules.record.match(self.block, start, int(self.ends[window]))
+            if match is None and window == len(self.ends) - 1 and i > 0 and not self.last:
+                return 0
+        if match is None:
+            self.rejects.add(self.rules.judge(line, self.line + i))
+            return 1
+        record = match[0]
+        used = record.count(self.rules.newline) + 1
+        if used > 1 and self._swallows_records(i + 1, i + used - 1):
+            self.rejects.add(self.rules.judge(line, self.line + i))
+            return 1
+        if first_bad_byte(record) is not None:
+            self.rejects.add(self.rules.judge(record, self.line + i))
+            return used
+        other = b"\r" if self.rules.newline == b"\n" else b"\n"
+        self._write(self.rules.requoted(record) if other in record else record)
+        return used
+
+    def _swallows_records(self, start: int, stop: int) -> bool:
+        """Whether the lines inside a quoted value look like records that a stray quote ran over.
+
+        A text can hold a line with as many delimiters as a record by chance: the fewer it takes, the more such
+        lines are needed before it is held for an accident.
+        """
+        columns = self.rules.columns
+        if columns == 1:
+            return False
+        suspicious = int(self.good[start:stop].sum())
+        enough = 1 if columns > 5 else 2 if columns > 2 else 3
+        return suspicious >= enough and 2 * suspicious >= stop - start
+
+    def _write(self, record: bytes) -> None:
+        self.out.write(record + b"\n")
+        self.rows += 1
+        self.longest = max(self.longest, len(record))
+
+
+def _positions(block: bytes, data, needle: bytes):  # type: ignore[no-untyped-def]
+    """Where a delimiter stands in the block, in bytes."""
+    import numpy as np
+
+    if len(needle) == 1:
+        return np.flatnonzero(data == needle[0])
+    return np.fromiter((m.start() for m in re.finditer(re.escape(needle), block)), np.int64)
+
+
+def _per_line(positions, ends):  # type: ignore[no-untyped-def]
+    """How many of `positions` fall into each line, lines being given by their ends."""
+    import numpy as np
+
+    return np.diff(np.searchsorted(positions, ends), prepend=0)

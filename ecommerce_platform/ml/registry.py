@@ -1,0 +1,27 @@
+"""Reading the model registry, `ml.models`. Training writes it; nothing here trains or loads a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.errors import InputError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def current_version(con: DuckDBPyConnection, model: str) -> dict[str, Any]:
+    """The registry's row of the newest version of a model.
+
+    Raises:
+        InputError: the model has not been trained.
+    """
+    there = con.execute(
+        "select count(*) from information_schema.tables where table_schema = 'ml' and table_name = 'models'"
+    ).fetchone()
+    if there and there[0]:
+        found = con.execute("select * from ml.models where model = ? order by version desc limit 1", [model])
+        names = [column[0] for column in found.description or ()]
+        if row := found.fetchone():
+            return dict(zip(names, row, strict=True))
+    raise InputError(f"the model {model!r} has not been trained", fix="run `ecommerce build` first")

@@ -1,0 +1,180 @@
+"""A mistake in a table's files or a source's is answered with file, line and what to do, when definitions load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecommerce_platform.build import parse_models
+from ecommerce_platform.contracts.catalog import Catalog, read_catalog
+from ecommerce_platform.contracts.source import Source, find_source, read_source
+from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.warehouse.mapping import compile_source
+from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, write_source
+
+GOOD_YML = """description: A table made for a test.
+grain: one row per order
+key: [order_id]
+columns:
+  order_id:
+    type: VARCHAR
+    description: The order.
+  amount:
+    type: DECIMAL(18,4)
+    description: What it is worth.
+    min: 0
+"""
+GOOD_SQL = "select\n    order_id,\n    cast(1 as decimal(18, 4)) as amount\nfrom silver.orders\n"
+
+
+def models(tmp_path: Path, yml: str = GOOD_YML, sql: str | None = GOOD_SQL) -> Catalog:
+    folder = tmp_path / "models"
+    (folder / "gold" / "test").mkdir(parents=True, exist_ok=True)
+    (folder / "silver").mkdir(exist_ok=True)
+    for path in (Path(read_catalog().contract("silver.orders").path),):
+        (folder / "silver" / path.name).write_text(path.read_text())
+    (folder / "gold" / "test" / "worth.yml").write_text(yml)
+    if sql is not None:
+        (folder / "gold" / "test" / "worth.sql").write_text(sql)
+    return read_catalog(folder)
+
+
+def parsed(tmp_path: Path, **files: str) -> None:
+    source = read_source(find_source("olist"), read_catalog().entities)
+    parse_models(models(tmp_path, **files), source, {"orders": [1]})
+
+
+def test_a_good_pair_of_files_loads(tmp_path: Path) -> None:
+    parsed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "says"),
+    [
+        (("DECIMAL(18,4)", "MONEY"), 9, "unknown type 'MONEY'"),
+        (("    min: 0\n", "    minimum: 0\n"), 11, "Extra inputs are not permitted"),
+        (("key: [order_id]", "key: [number]"), 1, "key column 'number' is not among the columns"),
+        (("description: What it is worth.", "description: TODO"), 10, "placeholder"),
+        (("  amount:\n", "  Amount:\n"), 4, "not lower snake_case"),
+        (("grain: one row per order\n", "grain: [one\n"), 3, "not valid YAML"),
+        (("grain: one row per order\n", ""), 1, "grain: Field required"),
+    ],
+)
+def test_a_mistake_in_a_contract_names_file_and_line(
+    tmp_path: Path, change: tuple[str, str], line: int, says: str
+) -> None:
+    assert change[0] in GOOD_YML
+    with pytest.raises(DefinitionError) as error:
+        models(tmp_path, yml=GOOD_YML.replace(*change))
+    assert f"worth.yml:{line}" in str(error.value)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "says"),
+    [
+        ("select\n    order_id,\n    from from\n", 3, "not valid SQL"),
+        (GOOD_SQL.replace("silver.orders", "silver.ordres"), 4, "there is no table 'silver.ordres'"),
+        (GOOD_SQL.replace("silver.orders", "orders"), 4, "there is no table 'orders'"),
+        (GOOD_SQL.replace("as amount", "as sum"), 2, "missing in the SELECT: amount"),
+        ("create table x as select 1", 1, "exactly one SELECT"),
+        ("select 1; select 2", 1, "exactly one SELECT"),
+    ],
+)
+def test_a_mistake_in_a_select_names_file_and_line(tmp_path: Path, sql: str, line: int, says: str) -> None:
+    with pytest.raises(DefinitionError) as error:
+        parsed(tmp_path, sql=sql)
+    assert f"worth.sql:{line}" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_contract_without_select_says_which_file_to_add(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionError, match=r"add worth\.sql beside it"):
+        models(tmp_path, sql=None)
+
+
+def test_a_select_without_contract_is_refused(tmp_path: Path) -> None:
+    models(tmp_path)
+    (tmp_path / "models" / "gold" / "test" / "worth.yml").unlink()
+    with pytest.raises(DefinitionError, match="a SELECT without a contract"):
+        read_catalog(tmp_path / "models")
+
+
+def tiny(tmp_path: Path, **mapping: str) -> TinyShop:
+    return TinyShop(tmp_path, {**MAPPINGS, **{k.replace("__", "."): v for k, v in mapping.items()}})
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "says"),
+    [
+        ("orders.orders", MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "cast(placed as timestamp)"),
+         "converts text without reporting"),
+        ("orders.orders", MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "try_strptime(placed, '%Y')"),
+         "converts text without reporting"),
+        ("orders.orders", MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "as_moment(placed)"),
+         "there is no macro 'as_moment'"),
+        ("orders.orders", MAPPINGS["orders.orders"] + " join bronze.tiny__lines using (id)", "exactly one table"),
+        ("orders.orders", MAPPINGS["orders.orders"].replace("tiny__orders", "tiny__lines"), "reads exactly one table"),
+        ("orders.orders", MAPPINGS["orders.orders"].replace("as order_id", "as number"), "is not a column of"),
+        ("orders.orders", MAPPINGS["orders.orders"].replace("as_text(id) as order_id, ", ""),
+         "required column 'order_id'"),
+        ("postal_codes.places", MAPPINGS["postal_codes.places"].replace("_load_date, ", ""), "leaves out _load_date"),
+        ("order_items.lines", MAPPINGS["order_items.lines"].replace("_load_date, ", ""), "leaves out _load_date"),
+        ("postal_codes.places", MAPPINGS["postal_codes.places"].replace("median(as_double(lat))", "as_double(max(lat))"),
+         "convert first, then aggregate"),
+        ("orders.orders", "selec 1", "not valid SQL"),
+    ],
+)  # fmt: skip
+def test_a_mapping_that_would_break_convergence_is_refused(tmp_path: Path, name: str, sql: str, says: str) -> None:
+    with pytest.raises(DefinitionError) as error:
+        TinyShop(tmp_path, {**MAPPINGS, name: sql})
+    assert f"{name}.sql:" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_numbering_rows_without_a_unit_is_refused(tmp_path: Path) -> None:
+    yml = SOURCE_YML.replace("units:\n  order_items.lines: [order_id]\n", "")
+    with pytest.raises(DefinitionError, match="needs a unit"):
+        TinyShop(tmp_path, MAPPINGS, yml)
+
+
+def source(tmp_path: Path, yml: str) -> Source:
+    return read_source(write_source(tmp_path, MAPPINGS, yml), read_catalog().entities)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("Europe/Berlin", "Berlin"), "unknown time zone 'Berlin'"),
+        (("EUR", "Euro"), "currency"),
+        (("delivery: full}", "delivery: daily}"), "delivery"),
+        (('files: ["web*.csv"], ', ""), "files: Field required"),
+    ],
+)
+def test_a_mistake_in_source_yml_names_file_and_line(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    with pytest.raises(DefinitionError) as error:
+        source(tmp_path, SOURCE_YML.replace(*change, 1))
+    assert "source.yml:" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
+    home = write_source(tmp_path)
+    (home / "ordres.orders.sql").write_text("select 1")
+    with pytest.raises(DefinitionError, match="'ordres' is not a canonical entity"):
+        read_source(home, read_catalog().entities)
+
+
+def test_an_unknown_source_lists_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="olist, synthetic"):
+        find_source("nowhere")
+
+
+@pytest.mark.parametrize("name", ["olist", "synthetic"])
+def test_the_built_in_sources_compile(name: str) -> None:
+    catalog = read_catalog()
+    built_in = read_source(find_source(name), catalog.entities)
+    compiled = compile_source(built_in, {e: catalog.contract(f"silver.{e}") for e in catalog.entities})
+    used = {m.raw_table for found in compiled.values() for m in found}
+    assert used == set(built_in.file.tables), "every raw table feeds an entity"

@@ -1,0 +1,126 @@
+"""How the shop behaves: the patterns that KPIs and models are meant to find are really there."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from ecommerce_platform.simulation.drops import Shop
+from ecommerce_platform.simulation.orders import DELIVERED, NEVER, STORE, days_late
+from ecommerce_platform.simulation.seasons import SECONDS
+from ecommerce_platform.simulation.shop import simulate
+
+START = date(2024, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Shop:
+    return simulate(orders=40_000, days=730, seed=2, start=START, progress=lambda what, done, total: None)
+
+
+def _orders_per_day(shop: Shop) -> np.ndarray:
+    return np.bincount(shop.orders.day, minlength=730)
+
+
+def _month(day: int) -> int:
+    return (START + timedelta(days=int(day))).month
+
+
+def test_a_tenth_of_the_buyers_places_a_third_of_the_orders_or_more(shop: Shop) -> None:
+    buyers = shop.orders.customer[shop.orders.customer >= 0]
+    counts = np.sort(np.bincount(buyers))[::-1]
+    counts = counts[counts > 0]
+    assert counts[: len(counts) // 10].sum() / counts.sum() > 1 / 3
+    assert counts.max() > 20 * np.median(counts)
+
+
+def test_customers_leave_and_do_not_come_back(shop: Shop) -> None:
+    customer, day = shop.orders.customer, shop.orders.day
+    known = customer >= 0
+    assert (day[known] <= shop.customers.leaves[customer[known]]).all()
+    early = np.unique(customer[known & (day < 180)])
+    active_late = np.unique(customer[known & (day >= 365)])
+    assert np.isin(early, active_late).mean() < 0.5
+    # Yet a good part of them comes again before leaving.
+    assert (np.bincount(customer[known])[early] > 1).mean() > 0.3
+
+
+def test_a_late_parcel_drives_customers_away(shop: Shop) -> None:
+    orders, late = shop.orders, days_late(shop.orders) > 0
+    window = (orders.customer >= 0) & (orders.received < 365 * SECONDS)
+    last = np.zeros(len(shop.customers), dtype=np.int64)
+    np.maximum.at(last, np.maximum(orders.customer, 0), orders.placed)
+    again = last[orders.customer] > orders.received
+    assert again[window & late].mean() < again[window & ~late].mean() - 0.05
+
+
+def test_late_deliveries_lower_scores(shop: Shop) -> None:
+    late = days_late(shop.orders)[shop.reviews.order] > 0
+    scores = shop.reviews.score
+    assert scores[late].mean() < scores[~late].mean() - 0.7
+    assert set(np.unique(scores)) == {1, 2, 3, 4, 5}
+
+
+def test_carriers_differ_and_peaks_make_parcels_late(shop: Shop) -> None:
+    orders = shop.orders
+    sent = (orders.fate == DELIVERED) & (orders.promised < NEVER)
+    late = days_late(orders) > 0
+    by_carrier = [(orders.received - orders.shipped)[sent & (orders.carrier == c)].mean() for c in range(4)]
+    assert max(by_carrier) > 1.5 * min(by_carrier)
+    peak = np.array([_month(d) in (11, 12) for d in orders.day])
+    assert late[sent & peak].mean() > 2 * late[sent & ~peak].mean()
+    assert 0.03 < late[sent].mean() < 0.2
+
+
+def test_the_fourth_quarter_peaks_and_the_shop_grows(shop: Shop) -> None:
+    per_day = _orders_per_day(shop)
+    quarter = np.array([(_month(d) - 1) // 3 for d in range(730)])
+    for year in (slice(0, 366), slice(366, 730)):
+        means = [per_day[year][quarter[year] == q].mean() for q in range(4)]
+        assert means[3] > 1.25 * max(means[:3])
+    assert per_day[366:].sum() > 1.1 * per_day[:366].sum()
+
+
+def test_weekdays_differ(shop: Shop) -> None:
+    weekday = np.arange(730) % 7  # 2024 starts on a Monday
+    means = np.bincount(weekday, _orders_per_day(shop)) / np.bincount(weekday)
+    assert means[0] > 1.1 * means[5]
+    received = shop.orders.received[(shop.orders.received < NEVER) & (shop.orders.channel != STORE)]
+    assert (received // SECONDS % 7 != 6).all(), "nobody delivers on Sundays"
+
+
+def test_few_products_make_most_of_the_sales(shop: Shop) -> None:
+    sold = np.sort(np.bincount(shop.lines.product, minlength=len(shop.catalogue)))[::-1]
+    assert sold[: len(sold) // 5].sum() / sold.sum() > 0.5
+
+
+def test_a_product_is_sold_only_after_a_catalogue_has_named_it(shop: Shop) -> None:
+    month = shop.seasons.month_of_day[shop.orders.day[shop.lines.order]]
+    assert (month >= shop.catalogue.first_month[shop.lines.product]).all()
+    assert (shop.catalogue.first_month > 0).any()
+    price = shop.catalogue.price[month, shop.lines.product]
+    assert (shop.lines.price == price).all()
+
+
+def test_companions_are_bought_together(shop: Shop) -> None:
+    second = np.flatnonzero(shop.lines.number == 2)
+    together = shop.lines.product[second] == shop.catalogue.companion[shop.lines.product[second - 1]]
+    assert 0.25 < together.mean() < 0.40
+
+
+def test_discounts_belong_to_campaigns_and_coupons(shop: Shop) -> None:
+    reduced = shop.lines.discount > 0
+    campaign = shop.seasons.campaign_of_day[shop.orders.day[shop.lines.order]] >= 0
+    assert reduced[campaign].mean() > 0.4
+    assert reduced[~campaign].mean() < 0.1
+    assert (shop.lines.discount < shop.lines.price * shop.lines.quantity).all()
+
+
+def test_some_orders_are_of_guests_some_paid_in_parts_and_some_never_arrive(shop: Shop) -> None:
+    assert 0.03 < (shop.orders.customer < 0).mean() < 0.05
+    assert 0.03 < (shop.payments.number == 2).mean() < 0.06
+    assert (shop.payments.installments > 1).any()
+    assert 0.01 < (shop.orders.fate != DELIVERED).mean() < 0.03
+    assert (shop.catalogue.cost == -1).any()

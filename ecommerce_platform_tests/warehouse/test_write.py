@@ -1,0 +1,152 @@
+"""Writing a table: one transaction with its checks, and the counts that come back."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.quality.contract_checks import BlockedError, check_table
+from ecommerce_platform.warehouse.write import replace_days, replace_table, upsert
+
+COLUMNS = {
+    "id": {"type": "VARCHAR", "description": "The key."},
+    "on_day": {"type": "DATE", "description": "The day.", "required": True},
+    "amount": {"type": "INTEGER", "description": "An amount.", "min": 0, "max": 100},
+    "kind": {"type": "VARCHAR", "description": "A kind.", "accepted": ["a", "b"]},
+    "parent": {"type": "VARCHAR", "description": "A parent.", "references": "gold.parents.id"},
+}
+
+
+def contract(**more: object) -> Contract:
+    return Contract.model_validate(
+        {
+            "name": "things", "layer": "gold", "path": Path("models/gold/things.yml"), "grain": "one row per thing",
+            "description": "Things made for a test.", "key": ["id"], "columns": COLUMNS, "day_column": "on_day", **more,
+        }  # fmt: skip
+    )
+
+
+def rows(*values: tuple[str, str, int, str, str | None]) -> str:
+    return " union all ".join(
+        f"select '{i}' as id, date '{d}' as on_day, cast({a} as integer) as amount, '{k}' as kind, "
+        + (f"'{p}' as parent" if p else "cast(null as varchar) as parent")
+        for i, d, a, k, p in values
+    )
+
+
+@pytest.fixture
+def con() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(":memory:")
+    connection.execute("create schema gold; create table gold.parents as select 'p' as id")
+    return connection
+
+
+def content(con: duckdb.DuckDBPyConnection) -> list[tuple]:
+    return con.execute("select id, cast(on_day as varchar), amount from gold.things order by id").fetchall()
+
+
+def test_replace_leaves_exactly_the_new_rows(con: duckdb.DuckDBPyConnection) -> None:
+    first = replace_table(con, contract(), rows(("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 2, "b", "p")))
+    assert (first.rows, first.inserted, first.updated, first.deleted) == (2, 2, 0, 0)
+    second = replace_table(con, contract(), rows(("z", "2024-01-03", 3, "a", None)))
+    assert (second.rows, second.inserted, second.updated, second.deleted) == (1, 1, 0, 2)
+    assert content(con) == [("z", "2024-01-03", 3)]
+
+
+def test_replace_days_touches_only_the_days_asked_for(con: duckdb.DuckDBPyConnection) -> None:
+    before = [("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 2, "b", None), ("z", "2024-01-03", 3, "a", None)]
+    replace_table(con, contract(), rows(*before))
+    new = rows(("y", "2024-01-02", 20, "b", None), ("w", "2024-01-02", 21, "b", None), ("q", "2024-01-09", 9, "a", None))
+    written = replace_days(con, contract(), new, date(2024, 1, 2), date(2024, 1, 3))
+    assert (written.inserted, written.deleted, written.rows) == (2, 2, 3)
+    assert content(con) == [("w", "2024-01-02", 21), ("x", "2024-01-01", 1), ("y", "2024-01-02", 20)]
+
+
+def test_upsert_counts_only_real_changes(con: duckdb.DuckDBPyConnection) -> None:
+    replace_table(con, contract(), rows(("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 2, "b", None)))
+    new = rows(("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 7, "b", None), ("z", "2024-01-03", 3, "a", None))
+    written = upsert(con, contract(), new)
+    assert (written.inserted, written.updated, written.deleted) == (1, 1, 0)
+    assert content(con) == [("x", "2024-01-01", 1), ("y", "2024-01-02", 7), ("z", "2024-01-03", 3)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        (("x", "2024-01-01", -1, "a", None), "amount is at least 0"),
+        (("x", "2024-01-01", 101, "a", None), "amount is at most 100"),
+        (("x", "2024-01-01", 1, "c", None), "kind is one of a, b"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["replace", "days", "upsert"])
+def test_a_broken_rule_rolls_the_write_back(con: duckdb.DuckDBPyConnection, bad: tuple, rule: str, mode: str) -> None:
+    replace_table(con, contract(), rows(("o", "2024-01-01", 5, "a", None)))
+    write = {
+        "replace": lambda: replace_table(con, contract(), rows(bad)),
+        "days": lambda: replace_days(con, contract(), rows(bad), date(2024, 1, 1), date(2024, 1, 1)),
+        "upsert": lambda: upsert(con, contract(), rows(bad)),
+    }[mode]
+    with pytest.raises(BlockedError) as error:
+        write()
+    assert rule in str(error.value)
+    assert "id=x" in str(error.value)
+    assert content(con) == [("o", "2024-01-01", 5)]
+
+
+def test_two_rows_of_one_key_block_and_are_shown(con: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(BlockedError, match=r"unique key \(id\): 1 rows, e\.g\. \(id=x, rows=2\)"):
+        replace_table(con, contract(), rows(("x", "2024-01-01", 1, "a", None), ("x", "2024-01-02", 1, "a", None)))
+
+
+def test_a_missing_required_value_blocks(con: duckdb.DuckDBPyConnection) -> None:
+    select = rows(("x", "2024-01-01", 1, "a", None)).replace("date '2024-01-01'", "cast(null as date)")
+    with pytest.raises(BlockedError, match="on_day is required: 1 rows"):
+        replace_table(con, contract(), select)
+
+
+def test_a_reference_without_parent_only_warns(con: duckdb.DuckDBPyConnection) -> None:
+    written = replace_table(con, contract(), rows(("x", "2024-01-01", 1, "a", "nobody")))
+    found = {check.name: check for check in written.checks}
+    assert found["foreign_keys"].severity == "warn"
+    assert found["foreign_keys"].failing == 1
+    assert "nobody" in found["foreign_keys"].explain()
+    assert found["contract"].passed
+
+
+def test_a_check_of_the_contract_itself_blocks_with_examples(con: duckdb.DuckDBPyConnection) -> None:
+    check = {"name": "total_is_ten", "description": "The amounts sum to ten.",
+             "sql": "select sum(amount) as total from gold.things having sum(amount) <> 10"}  # fmt: skip
+    with pytest.raises(BlockedError, match=r"total_is_ten: 1 rows, e\.g\. \(total=9\)"):
+        replace_table(con, contract(checks=[check]), rows(("x", "2024-01-01", 9, "a", None)))
+    replace_table(con, contract(checks=[check]), rows(("x", "2024-01-01", 10, "a", None)))
+
+
+def test_a_select_with_other_types_is_refused_before_anything_is_written(con: duckdb.DuckDBPyConnection) -> None:
+    select = rows(("x", "2024-01-01", 1, "a", None)).replace("cast(1 as integer)", "cast(1 as bigint)")
+    with pytest.raises(DefinitionError, match="amount is BIGINT, the contract says INTEGER"):
+        replace_table(con, contract(), select)
+    assert not con.execute("select 1 from information_schema.tables where table_name = 'things'").fetchall()
+
+
+def test_a_table_changed_behind_the_platforms_back_fails_its_check(con: duckdb.DuckDBPyConnection) -> None:
+    replace_table(con, contract(), rows(("x", "2024-01-01", 1, "a", None)))
+    con.execute("alter table gold.things drop column kind")
+    con.execute("alter table gold.things add column kind integer")
+    with pytest.raises(BlockedError, match="kind: INTEGER, expected VARCHAR"):
+        check_table(con, contract())
+
+
+def test_an_error_in_the_middle_leaves_the_previous_version(con: duckdb.DuckDBPyConnection) -> None:
+    replace_table(con, contract(), rows(("x", "2024-01-01", 1, "a", None)))
+
+    def interrupted(*_: object) -> list:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace_table(con, contract(), rows(("y", "2024-01-01", 1, "a", None)), check=interrupted)
+    assert content(con) == [("x", "2024-01-01", 1)]
