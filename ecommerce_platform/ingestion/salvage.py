@@ -15,11 +15,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ecommerce_platform.ingestion.rejects import RAW_BYTES, Reject, RejectFile
 from ecommerce_platform.ingestion.sniff import Shape
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: A longer line is not data any more.
 MAX_LINE = 16_000_000
@@ -45,7 +49,8 @@ class CsvRules:
     """What DuckDB's strict reader takes as a record of `columns` fields.
 
     A field is quoted when a quote is its first character but spaces; inside, a quote is doubled. Any other
-    field may hold quotes: they mean nothing there.
+    field may hold quotes: they mean nothing there. Further values at the end of a line do no harm while they
+    are empty.
     """
 
     delimiter: bytes
@@ -62,8 +67,9 @@ class CsvRules:
     def record(self) -> re.Pattern[bytes]:
         """A whole record up to the end of its last line; quoted fields may span lines."""
         end = rb"(?=\r?(?:\n|\Z))" if self.newline == b"\n" else rb"(?=\r|\Z)"
-        before = rb"(?:%b%b){%d}" % (self._field, re.escape(self.delimiter), self.columns - 1)
-        return re.compile(before + self._field + end)
+        d = re.escape(self.delimiter)
+        before = rb"(?:%b%b){%d}" % (self._field, d, self.columns - 1)
+        return re.compile(before + self._field + rb'(?:%b(?: *"" *)?)*+' % d + end)
 
     @cached_property
     def fields(self) -> re.Pattern[bytes]:
@@ -114,7 +120,7 @@ class CsvRules:
     def requoted(self, record: bytes) -> bytes:
         """The same record with every field quoted, for values that DuckDB reads only in quotes."""
         fields = []
-        for field in self.split(record):
+        for field in islice(self.split(record), self.columns):
             if field.lstrip(b" ").startswith(b'"'):
                 fields.append(field.strip(b" "))
             else:
@@ -294,15 +300,16 @@ class _CsvSalvage:
         self.block, self.last, self.starts, self.ends, self.stops = block, last, starts, ends, stops
         self.good, self.blank = simple & ~blank, blank
         next_line = 0
-        for i in np.flatnonzero(~simple):
+        odd: list[int] = np.flatnonzero(~simple).tolist()
+        for i in odd:
             if i < next_line:
                 continue
             self._run(next_line, i)
-            used = self._odd(int(i))
+            used = self._odd(i)
             if not used:
-                self.line += int(i)
+                self.line += i
                 return int(starts[i])
-            next_line = int(i) + used
+            next_line = i + used
         self._run(next_line, len(ends))
         self.line += len(ends)
         return done
@@ -341,7 +348,7 @@ class _CsvSalvage:
         if match is None:
             self.rejects.add(self.rules.judge(line, self.line + i))
             return 1
-        record = match[0]
+        record = match[0].removesuffix(b"\r") if self.rules.newline == b"\n" else match[0]
         used = record.count(self.rules.newline) + 1
         if used > 1 and self._swallows_records(i + 1, i + used - 1):
             self.rejects.add(self.rules.judge(line, self.line + i))
@@ -372,7 +379,7 @@ class _CsvSalvage:
         self.longest = max(self.longest, len(record))
 
 
-def _positions(block: bytes, data, needle: bytes):  # type: ignore[no-untyped-def]
+def _positions(block: bytes, data: np.ndarray, needle: bytes) -> np.ndarray:
     """Where a delimiter stands in the block, in bytes."""
     import numpy as np
 
@@ -381,7 +388,7 @@ def _positions(block: bytes, data, needle: bytes):  # type: ignore[no-untyped-de
     return np.fromiter((m.start() for m in re.finditer(re.escape(needle), block)), np.int64)
 
 
-def _per_line(positions, ends):  # type: ignore[no-untyped-def]
+def _per_line(positions: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """How many of `positions` fall into each line, lines being given by their ends."""
     import numpy as np
 
