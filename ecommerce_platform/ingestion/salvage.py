@@ -48,9 +48,9 @@ class Salvaged:
 class CsvRules:
     """What DuckDB's strict reader takes as a record of `columns` fields.
 
-    A field is quoted when a quote is its first character but spaces; inside, a quote is doubled. Any other
-    field may hold quotes: they mean nothing there. Further values at the end of a line do no harm while they
-    are empty.
+    A field is quoted when a quote is its first character, or its second after a space; inside, a quote is
+    doubled. Any other field may hold quotes: they mean nothing there. Further values at the end of a line do no
+    harm while they are empty.
     """
 
     delimiter: bytes
@@ -60,8 +60,8 @@ class CsvRules:
     @cached_property
     def _field(self) -> bytes:
         d = re.escape(self.delimiter)
-        # Atomic and possessive: each field has one reading, so a mismatch fails at once, without backtracking.
-        return rb'(?> *"(?:[^"]++|"")*+" *|(?! *")(?:(?!%b)[^%b])*+)' % (d, self.newline)
+        # Atomic and possessive: a field has one reading, so that a mismatch fails without backtracking.
+        return rb'(?> ?"(?:[^"]++|"")*+" *|(?! ?")(?:(?!%b)[^%b])*+)' % (d, self.newline)
 
     @cached_property
     def record(self) -> re.Pattern[bytes]:
@@ -69,7 +69,7 @@ class CsvRules:
         end = rb"(?=\r?(?:\n|\Z))" if self.newline == b"\n" else rb"(?=\r|\Z)"
         d = re.escape(self.delimiter)
         before = rb"(?:%b%b){%d}" % (self._field, d, self.columns - 1)
-        return re.compile(before + self._field + rb'(?:%b(?: *"" *)?)*+' % d + end)
+        return re.compile(before + self._field + rb'(?:%b(?: ?"" *)?)*+' % d + end)
 
     @cached_property
     def fields(self) -> re.Pattern[bytes]:
@@ -121,7 +121,7 @@ class CsvRules:
         """The same record with every field quoted, for values that DuckDB reads only in quotes."""
         fields = []
         for field in islice(self.split(record), self.columns):
-            if field.lstrip(b" ").startswith(b'"'):
+            if field.startswith((b'"', b' "')):
                 fields.append(field.strip(b" "))
             else:
                 fields.append(b'"' + field.replace(b'"', b'""') + b'"' if field else b"")
@@ -343,7 +343,8 @@ class _CsvSalvage:
             reach = max(i, int(self.ends.searchsorted(start + MAX_RECORD_BYTES, "right")) - 1)
             window = min(limit, reach)
             match = self.rules.record.match(self.block, start, int(self.ends[window]))
-            if match is None and window == len(self.ends) - 1 and i > 0 and not self.last:
+            short = len(self.block) - start <= MAX_RECORD_BYTES and len(self.ends) - i < MAX_RECORD_LINES
+            if match is None and short and not self.last:
                 return 0
         if match is None:
             self.rejects.add(self.rules.judge(line, self.line + i))

@@ -1,0 +1,73 @@
+"""What all tests share: the folder of real exports, and a platform instance driven as a user drives it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In CI nothing may be skipped silently."""
+    if report.skipped and os.environ.get("ECOMMERCE_REQUIRE_ALL"):
+        raise pytest.UsageError(f"{report.nodeid} was skipped, but ECOMMERCE_REQUIRE_ALL is set")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real exports; its absence is a failure, never a skip."""
+    folder = Path(os.environ.get("ECOMMERCE_TEST_DATA") or ROOT.parent / "shared" / "data").resolve()
+    if not (folder / "olist" / "olist_orders_dataset.csv").is_file():
+        pytest.fail(f"the real exports are missing: set ECOMMERCE_TEST_DATA to the folder that holds olist/ (now {folder})")
+    return folder
+
+
+@dataclass
+class Shop:
+    """One platform instance in a folder of its own, run through the installed command."""
+
+    folder: Path
+    source: str = "synthetic"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("ECOMMERCE_", "DAGSTER_"))}
+        return {
+            **clean,
+            "ECOMMERCE_SOURCE": self.source,
+            "ECOMMERCE_DATA_DIR": str(self.data),
+            "DAGSTER_HOME": str(self.folder / "dagster_home"),
+            "COLUMNS": "200",
+        }
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("ecommerce")), *arguments]
+        return subprocess.run(
+            command, env={**self.environment, **environment}, capture_output=True, text=True, cwd=self.folder, timeout=600
+        )
+
+    def ok(self, *arguments: str, **environment: str) -> str:
+        done = self.run(*arguments, **environment)
+        assert done.returncode == 0, f"ecommerce {' '.join(arguments)} → {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def query(self, sql: str) -> list[tuple]:
+        import duckdb
+
+        with duckdb.connect(str(self.data / "warehouse.duckdb"), read_only=True) as con:
+            return con.execute(sql).fetchall()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)

@@ -1,0 +1,80 @@
+"""The generated shop through the whole platform: what was made comes out again, faults and all."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from ecommerce_platform.simulation.truth import read_truth
+from ecommerce_platform_tests.conftest import Shop
+
+
+@pytest.fixture(scope="module", params=[0.0, 0.03], ids=["clean", "dirty"])
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    shop.ok("generate", "--orders", "4000", "--days", "120", "--dirty", str(request.param))
+    done = shop.run("build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return shop
+
+
+def test_every_delivered_record_is_where_the_truth_says(built: Shop) -> None:
+    truth = read_truth(built.data)
+    rows = {
+        raw: (landed, rejected, superseded)
+        for raw, landed, rejected, superseded in built.query(
+            "select _raw_table, sum(rows_landed), sum(rows_rejected), sum(rows_superseded) from silver.row_accounting group by 1"
+        )
+    }
+    for raw, table in truth.tables.items():
+        assert rows[raw] == (table.delivered, table.rejected, table.superseded), raw
+        unparsable = built.query(f"select count(*) from bronze.rejects where raw_table = '{raw}'")
+        assert unparsable == [(table.unparsable,)], raw
+
+
+def test_every_reason_is_counted_right(built: Shop) -> None:
+    truth = read_truth(built.data)
+    for raw, table in truth.tables.items():
+        found = dict(built.query(f"select reason_code, count(*) from silver.rejects where _raw_table = '{raw}' group by 1"))
+        assert found == {reason: n for reason, n in table.rejected_by_reason.items() if n}, raw
+
+
+def test_silver_has_exactly_the_rows_that_are_current(built: Shop) -> None:
+    truth = read_truth(built.data)
+    for entity, rows in truth.expected_rows.items():
+        assert built.query(f"select count(*) from silver.{entity}") == [(rows,)], entity
+
+
+def test_the_kpis_are_the_truth(built: Shop) -> None:
+    truth = read_truth(built.data)
+    ((orders, customers, units, revenue, gross, discount, profit),) = built.query(
+        "select orders, customers, units, revenue, gross_amount, discount_amount, net_profit from gold.kpi_summary"
+    )
+    totals = truth.totals
+    assert (orders, customers, units) == (totals.orders, totals.customers, totals.units)
+    assert (revenue, gross, discount) == tuple(map(Decimal, (totals.revenue, totals.gross_amount, totals.discount_amount)))
+    assert profit == Decimal(totals.net_profit)
+
+
+def test_the_months_are_the_truth(built: Shop) -> None:
+    truth = read_truth(built.data)
+    found = {
+        str(month): (orders, units, revenue)
+        for month, orders, units, revenue in built.query("select month, orders, units, revenue from gold.kpi_monthly")
+        if orders
+    }
+    expected = {month: (m.orders, m.units, Decimal(m.revenue)) for month, m in truth.by_month.items()}
+    assert found == expected
+
+
+def test_status_shows_where_things_stand(built: Shop) -> None:
+    shown = built.ok("status")
+    assert "gold.kpi_summary" in shown
+    assert "no check fails" in shown or "Failed checks" in shown
+
+
+def test_generating_again_is_refused(built: Shop) -> None:
+    refused = built.run("generate")
+    assert refused.returncode == 2
+    assert "there are drops already" in refused.stderr
