@@ -63,8 +63,12 @@ def _built(out: str) -> tuple[int, float]:
 
 def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    model = next((x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "?")
-    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    model = next(
+        (x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in x), "?"
+    )
+    return (
+        f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
+    )
 
 
 def main() -> None:
@@ -94,7 +98,10 @@ def main() -> None:
                 bare.append(measure([*python, "-m", "benchmarks.bare", str(data)], environment(data)))
                 if not chosen.no_pandas and number == 0:
                     usual.append(measure([*python, "-m", "benchmarks.pandas_way", str(data)], environment(data)))
-                print(f"  run {number + 1}: ours {ours[-1]['seconds']:.1f} s, bare {bare[-1]['seconds']:.1f} s", flush=True)
+                print(
+                    f"  run {number + 1}: ours {ours[-1]['seconds']:.1f} s, bare {bare[-1]['seconds']:.1f} s",
+                    flush=True,
+                )
             rows.append(summary(orders, ours, bare, usual))
             print(json.dumps(rows[-1]), flush=True)
         finally:
@@ -145,7 +152,10 @@ def report(rows: list[dict], chosen: argparse.Namespace, limit: str) -> None:
             f"{pandas[0]} | {pandas[1]} |"
         )
     if len(rows) > 1:
-        lines += ["", f"Growth from {rows[-2]['orders']:,} to {rows[-1]['orders']:,} orders: {rows[-1]['ours'] / rows[-2]['ours']:.2f} ×."]
+        lines += [
+            "",
+            f"Growth from {rows[-2]['orders']:,} to {rows[-1]['orders']:,} orders: {rows[-1]['ours'] / rows[-2]['ours']:.2f} ×.",
+        ]
     name = "build" if not chosen.dirty else "build-dirty"
     (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
     plot(rows, RESULTS / f"{name}.png")

@@ -28,7 +28,11 @@ def scan(raw: Path, table) -> str:
     if not found:
         raise SystemExit(f"nothing matches {patterns}")
     kind = table.format or "csv"
-    options = {"csv": ", all_varchar=true, header=true", "jsonl": ", format='newline_delimited'", "json": ", format='array'"}
+    options = {
+        "csv": ", all_varchar=true, header=true",
+        "jsonl": ", format='newline_delimited'",
+        "json": ", format='array'",
+    }
     option = options.get(kind, "")
     if kind == "csv" and table.delimiter:
         option += f", delim='{table.delimiter}'"
@@ -74,9 +78,7 @@ def main() -> None:
                 continue
             # The newest version of each key, found before anything is converted: the faster of two ways tried.
             keys = ", ".join(mapping.expressions[k] for k in mapping.version_key)
-            newest = (
-                f"rowid in (select arg_max(rowid, (_load_date, _source_file, _source_row)) from {mapping.bronze} group by {keys})"
-            )
+            newest = f"rowid in (select arg_max(rowid, (_load_date, _source_file, _source_row)) from {mapping.bronze} group by {keys})"
             if mapping.delivery == "full":
                 newest = f"_load_date = (select max(_load_date) from {mapping.bronze})"
             selects.append(mapping.rows(newest))

@@ -35,7 +35,10 @@ def main() -> None:
     lines["revenue"] = lines["qty"].astype(float) * lines["unit_price"].astype(float) - lines["rebate"].astype(float)
     lines["month"] = lines["placed"].dt.to_period("M")
     monthly = lines.groupby("month").agg(
-        revenue=("revenue", "sum"), orders=("order_no", "nunique"), customers=("person_id", "nunique"), units=("qty", "sum")
+        revenue=("revenue", "sum"),
+        orders=("order_no", "nunique"),
+        customers=("person_id", "nunique"),
+        units=("qty", "sum"),
     )
     per_person = lines.groupby("person_id")["order_no"].nunique()
     score = reviews["stars"].astype(float)

@@ -103,7 +103,11 @@ def build_definitions(
     return dg.Definitions(
         assets=assets,
         resources={"warehouse": warehouse_resource(settings)},
-        jobs=[dg.define_asset_job("build", selection=dg.AssetSelection.all(), description="Everything, from drops to models.")],
+        jobs=[
+            dg.define_asset_job(
+                "build", selection=dg.AssetSelection.all(), description="Everything, from drops to models."
+            )
+        ],
         executor=dg.in_process_executor,
     )
 
@@ -115,4 +119,7 @@ def _no_cycles(assets: list[dg.AssetsDefinition]) -> None:
     while ready := {key for key, deps in reads.items() if key not in done and deps & reads.keys() <= done}:
         done |= ready
     if circle := sorted(".".join(key.path) for key in reads.keys() - done):
-        raise DefinitionError(f"these tables read each other in a circle: {', '.join(circle)}", fix="break the circle in one of their SELECTs")
+        raise DefinitionError(
+            f"these tables read each other in a circle: {', '.join(circle)}",
+            fix="break the circle in one of their SELECTs",
+        )

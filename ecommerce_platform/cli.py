@@ -7,6 +7,7 @@ part of the input could not be used (an unreadable file, a missing column).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,7 +87,8 @@ def land(
     directory: Annotated[Path, typer.Argument(help="Folder with the exported files; it is only read.")],
     source: Annotated[str | None, typer.Option(help="Name or folder of the source; default: ECOMMERCE_SOURCE.")] = None,
     date_: Annotated[
-        str | None, typer.Option("--date", metavar="YYYY-MM-DD", help="Day of the drop; default: today in the shop's zone.")
+        str | None,
+        typer.Option("--date", metavar="YYYY-MM-DD", help="Day of the drop; default: today in the shop's zone."),
     ] = None,
 ) -> None:
     """Puts an export under raw/ as one drop."""
@@ -101,15 +103,15 @@ def land(
     with _progress(bytes_=True) as bar:
         task = bar.add_task("landing", total=None)
 
-        def step(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+        def step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
 
         landed = land_files(directory, shop, settings.raw, _date(date_, "--date"), today, progress=step)
     console = _console()
     if landed.already:
         console.print(f"already landed as the drop of {landed.day}: nothing to do")
     else:
-        console.print(f"landed {len(landed.files)} files as the drop of {landed.day} in {_short(settings.raw)}")
+        console.print(f"landed {len(landed.landed)} files as the drop of {landed.day} in {_short(settings.raw)}")
     if landed.replaced:
         console.print(f"the drop that was there is kept in {_short(landed.replaced)}")
     for name in landed.left:
@@ -118,7 +120,9 @@ def land(
 
 @app.command()
 def build(
-    select: Annotated[str, typer.Option(help="Dagster asset selection, e.g. 'key:gold/kpi_summary+' or 'group:gold'.")] = "*",
+    select: Annotated[
+        str, typer.Option(help="Dagster asset selection, e.g. 'key:gold/kpi_summary+' or 'group:gold'.")
+    ] = "*",
 ) -> None:
     """Materializes what the drops deliver, from bronze to models, through Dagster in this process."""
     from ecommerce_platform.automation.runs import run_build
@@ -127,9 +131,7 @@ def build(
     result = _with_bar(settings, select, run_build)
     console = _console()
     if result.failed:
-        _table(
-            console, "Failed", ["table", "why"], [(t, why) for t, why in result.failed.items()], styles=["red", ""]
-        )
+        _table(console, "Failed", ["table", "why"], [(t, why) for t, why in result.failed.items()], styles=["red", ""])
     if result.findings:
         _table(console, "Input that could not be used", ["table", "finding"], result.findings, styles=["yellow", ""])
     if result.warnings:
@@ -143,7 +145,7 @@ def build(
     _summary(console, settings)
     console.print(
         "Next: [bold]make ui[/] (or `dagster dev`) shows the assets, lineage and checks · [bold]ecommerce status[/] "
-        "the tables · [bold]ecommerce publish[/] and [bold]ecommerce sql \"select * from gold.kpi_monthly\"[/] the data"
+        'the tables · [bold]ecommerce publish[/] and [bold]ecommerce sql "select * from gold.kpi_monthly"[/] the data'
     )
     if result.findings:
         raise typer.Exit(INCOMPLETE)
@@ -210,21 +212,21 @@ def sql(
     settings = _settings()
     con = open_snapshot(current_snapshot(settings.published))
     try:
-        relation = con.sql(query)
+        found = con.execute(query)
+        columns = [column[0] for column in found.description or ()]
+        rows = found.fetchmany(10_000 if csv else limit + 1)
     except duckdb.Error as error:
         raise InputError(f"the query does not run: {error}", fix="`ecommerce status` lists the tables") from None
-    if relation is None:
-        return
     if csv:
         import csv as csv_writer
 
-        writer = csv_writer.writer(sys.stdout)
-        writer.writerow(relation.columns)
-        while rows := relation.fetchmany(10_000):
+        writer = csv_writer.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        while rows:
             writer.writerows(rows)
+            rows = found.fetchmany(10_000)
         return
-    rows = relation.fetchmany(limit + 1)
-    _table(_console(), None, relation.columns, rows[:limit])
+    _table(_console(), None, columns, rows[:limit])
     if len(rows) > limit:
         _console().print(f"[dim]more than {limit} rows; --limit or --csv shows them[/]")
 
@@ -276,7 +278,9 @@ def setup() -> None:
     settings = _settings()
     with open_instance(settings) as instance:
         instance.get_runs(limit=1)
-    _console().print(f"ready: source {settings.source_name}, data in {_short(settings.data)}, DAGSTER_HOME {_short(settings.home)}")
+    _console().print(
+        f"ready: source {settings.source_name}, data in {_short(settings.data)}, DAGSTER_HOME {_short(settings.home)}"
+    )
 
 
 @app.command(hidden=True)
@@ -304,7 +308,10 @@ def _settings(**overrides: Any) -> Settings:
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    stream = sys.stderr if stderr else sys.stdout
+    # Where nobody watches (a pipe, CI) lines must not be folded at 80 columns.
+    width = None if stream.isatty() or "COLUMNS" in os.environ else 200
+    return Console(stderr=stderr, width=width)
 
 
 @contextmanager
@@ -325,7 +332,9 @@ def _with_bar(settings: Settings, select: str, run: Any) -> Any:
         task = bar.add_task("loading definitions", total=None)
 
         def listener(table: str, what: str, done: int, total: int) -> None:
-            bar.update(task, description=table if what == "start" else bar.tasks[0].description, completed=done, total=total)
+            bar.update(
+                task, description=table if what == "start" else bar.tasks[0].description, completed=done, total=total
+            )
 
         return run(settings, select, listener)
 
@@ -339,9 +348,19 @@ def _table(
 
     table = Table(title=title, title_justify="left", title_style="bold")
     for number, name in enumerate(columns):
-        table.add_column(name, justify="right" if number in right else "left", style=(styles or [""] * len(columns))[number], overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if number in right else "left",
+            style=(styles or [""] * len(columns))[number],
+            overflow="fold",
+        )
     for row in rows:
-        table.add_row(*("" if v is None else f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else escape(str(v)) for v in row))
+        table.add_row(
+            *(
+                "" if v is None else f"{v:,}" if isinstance(v, int) and not isinstance(v, bool) else escape(str(v))
+                for v in row
+            )
+        )
     console.print(table)
 
 
@@ -355,7 +374,11 @@ def _summary(console: Console, settings: Settings) -> None:
             return
         names, row = relation.columns, relation.fetchall()
     if row:
-        shown = [(n, f"{v:,.6g}" if isinstance(v, float) else f"{v:,}" if not isinstance(v, (date, str)) else v) for n, v in zip(names, row[0], strict=True) if v is not None]
+        shown = [
+            (n, f"{v:,.6g}" if isinstance(v, float) else f"{v:,}" if not isinstance(v, (date, str)) else v)
+            for n, v in zip(names, row[0], strict=True)
+            if v is not None
+        ]
         _table(console, "gold.kpi_summary", ["kpi", "value"], shown, right={1})
 
 

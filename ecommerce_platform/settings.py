@@ -128,7 +128,9 @@ def read_settings(**overrides: Any) -> Settings:
         name = "_".join(str(part) for part in first["loc"]).upper()
         variable = name if name == "DAGSTER_HOME" else f"ECOMMERCE_{name}"
         raise SettingsError(
-            f"{first.get('input')!r}: {first['msg']}", where=variable, fix="unset it or correct it; README.md lists all settings"
+            f"{first.get('input')!r}: {first['msg']}",
+            where=variable,
+            fix="unset it or correct it; README.md lists all settings",
         ) from None
     _ = settings.source_folder  # an unknown source is refused here, with the list of those there are
     return settings

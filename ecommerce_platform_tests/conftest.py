@@ -24,7 +24,9 @@ def test_data() -> Path:
     """The folder of real exports; its absence is a failure, never a skip."""
     folder = Path(os.environ.get("ECOMMERCE_TEST_DATA") or ROOT.parent / "shared" / "data").resolve()
     if not (folder / "olist" / "olist_orders_dataset.csv").is_file():
-        pytest.fail(f"the real exports are missing: set ECOMMERCE_TEST_DATA to the folder that holds olist/ (now {folder})")
+        pytest.fail(
+            f"the real exports are missing: set ECOMMERCE_TEST_DATA to the folder that holds olist/ (now {folder})"
+        )
     return folder
 
 
@@ -53,12 +55,19 @@ class Shop:
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [str(Path(sys.executable).with_name("ecommerce")), *arguments]
         return subprocess.run(
-            command, env={**self.environment, **environment}, capture_output=True, text=True, cwd=self.folder, timeout=600
+            command,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            timeout=600,
         )
 
     def ok(self, *arguments: str, **environment: str) -> str:
         done = self.run(*arguments, **environment)
-        assert done.returncode == 0, f"ecommerce {' '.join(arguments)} → {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == 0, (
+            f"ecommerce {' '.join(arguments)} → {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout
 
     def query(self, sql: str) -> list[tuple]:

@@ -3,8 +3,6 @@
 How a model is trained, judged and stored is in `ml/`; how rows become a table is in `warehouse/write.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,4 +129,3 @@ def _segments(ground: Ground) -> dg.AssetsDefinition:
 def _columns(columns: Any, relation: str) -> str:
     """A SELECT that gives a registered frame the contract's types."""
     return f"select {', '.join(f'cast({n} as {c.type}) as {n}' for n, c in columns.items())} from {relation}"
-

@@ -46,6 +46,8 @@ def connection_config(settings: Settings) -> dict[str, Any]:
         "preserve_insertion_order": True,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        # Else a Python variable named like a table would be read in its place.
+        "python_enable_replacements": False,
         "custom_user_agent": "ecommerce_platform",
     }
 

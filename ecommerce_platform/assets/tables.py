@@ -4,8 +4,6 @@ Each function takes what it declares (a raw table, an entity, a parsed SELECT) a
 `ingestion`, mapping and writing are `warehouse`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -103,10 +101,12 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
             rows = int(row[0]) if row else 0
             metadata: dict[str, Any] = {
                 "loads": len(days),
-                "rows_rejected": loaded.rejected,
+                "rows_rejected": loaded.rows_rejected,
                 "columns_added": ", ".join(loaded.columns_added) or None,
             }
-            return Written(rows, loaded.inserted, 0, loaded.deleted, ()), {k: v for k, v in metadata.items() if v is not None}
+            return Written(rows, loaded.rows_inserted, 0, loaded.rows_deleted, ()), {
+                k: v for k, v in metadata.items() if v is not None
+            }
 
         for event in report(key, _BRONZE, write, ground.listener):
             if isinstance(event, dg.MaterializeResult):
@@ -129,7 +129,10 @@ def _readable(key: dg.AssetKey, problems: Sequence[tuple[date, str, str]]) -> dg
         asset_key=key,
         severity=dg.AssetCheckSeverity.ERROR,
         description=first or None,
-        metadata={"files": len(problems), "problems": dg.MetadataValue.md(markdown_table(["day", "file", "problem"], shown))},
+        metadata={
+            "files": len(problems),
+            "problems": dg.MetadataValue.md(markdown_table(["day", "file", "problem"], shown)),
+        },
     )
 
 
@@ -263,7 +266,9 @@ def accounting_asset(ground: Ground) -> dg.AssetsDefinition:
     )
 
 
-def _python_table(ground: Ground, contract: Contract, deps: Sequence[dg.AssetKey], fill: Any, *files: Any) -> dg.AssetsDefinition:
+def _python_table(
+    ground: Ground, contract: Contract, deps: Sequence[dg.AssetKey], fill: Any, *files: Any
+) -> dg.AssetsDefinition:
     key = asset_key(contract.table)
 
     @dg.asset(
@@ -298,4 +303,3 @@ def _labels(contract: Contract) -> dict[str, Any]:
     tags = {**contract.tags, **({"subject": contract.subject} if contract.subject else {})}
     kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by else "sql"}
     return {"group_name": contract.layer, "owners": list(contract.owners), "tags": tags, "kinds": kinds}
-

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
@@ -55,7 +55,9 @@ def run_build(settings: Settings, select: str = "*", listener: Listener | None =
 
     if not settings.raw.is_dir():
         raise InputError(
-            "there are no drops yet", where=settings.raw, fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`"
+            "there are no drops yet",
+            where=settings.raw,
+            fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`",
         )
     result = BuildResult()
     with open_instance(settings) as instance:
@@ -68,7 +70,7 @@ def run_build(settings: Settings, select: str = "*", listener: Listener | None =
             executed = definitions.resolve_job_def("build").execute_in_process(
                 instance=instance,
                 raise_on_error=False,
-                asset_selection=sorted(keys, key=lambda k: k.path),
+                asset_selection=sorted(keys, key=lambda key: key.to_user_string()),
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         result.seconds = time.monotonic() - started
@@ -95,7 +97,10 @@ def _selected(definitions: dg.Definitions, select: str) -> set[dg.AssetKey]:
 
     graph = definitions.resolve_asset_graph()
     try:
-        keys = set(dg.AssetSelection.from_string(select).resolve(graph))
+        with warnings.catch_warnings():
+            # Dagster's own parser passes a beta parameter along for `group:`; nothing we could call differently.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            keys = set(dg.AssetSelection.from_string(select).resolve(graph))
     except Exception as error:  # Dagster raises several kinds for a selection it cannot parse
         raise InputError(
             f"the selection {select!r} is not understood: {str(error).splitlines()[0]}",
@@ -236,10 +241,13 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
                 when = entry.last_materialization.timestamp
                 built[".".join(entry.asset_key.path)] = f"{_local(when):%Y-%m-%d %H:%M}"
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
-        for key, record in sorted(latest.items(), key=lambda item: str(item[0])):
-            evaluation = record.event.dagster_event.asset_check_evaluation_data if record.event and record.event.dagster_event else None
+        for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
+            event = found.event.dagster_event if found.event else None
+            evaluation = event.asset_check_evaluation_data if event else None
             if evaluation is not None and isinstance(evaluation, dg.AssetCheckEvaluation) and not evaluation.passed:
-                checks.append((".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or ""))
+                checks.append(
+                    (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")
+                )
     return built, checks
 
 
@@ -248,5 +256,3 @@ def _local(timestamp: float) -> Any:
 
     return datetime.fromtimestamp(timestamp)
 
-
-__all__ = ["BuildResult", "Status", "date", "read_status", "run_build"]

@@ -56,7 +56,13 @@ def data_dictionary(catalog: Catalog) -> str:
 
 def _table(table: Table) -> list[str]:
     contract = table.contract
-    lines = [f"### {table.name}", "", contract.description, "", f"Grain: {contract.grain}. Key: {', '.join(contract.key)}."]
+    lines = [
+        f"### {table.name}",
+        "",
+        contract.description,
+        "",
+        f"Grain: {contract.grain}. Key: {', '.join(contract.key)}.",
+    ]
     if contract.entity:
         lines.append("Filled by each source's mappings; carries provenance besides the columns below.")
     lines += ["", "| column | type | unit | meaning | rules |", "| --- | --- | --- | --- | --- |"]
@@ -95,7 +101,9 @@ def er_diagram(catalog: Catalog) -> str:
         "columns are in the [data dictionary](data-dictionary.md).",
         "",
     ]
-    silver = [t.contract for t in catalog.tables.values() if t.contract.entity or t.name == "silver.customer_identities"]
+    silver = [
+        t.contract for t in catalog.tables.values() if t.contract.entity or t.name == "silver.customer_identities"
+    ]
     core = [t.contract for t in catalog.tables.values() if t.contract.layer == "gold" and t.contract.subject == "core"]
     for title, contracts in (("Silver: canonical entities", silver), ("Gold: star schema", core)):
         lines += [f"## {title}", "", "```mermaid", "erDiagram"]
@@ -106,7 +114,9 @@ def er_diagram(catalog: Catalog) -> str:
             lines.append(f"    {contract.name} {{")
             for name, column in contract.columns.items():
                 if name in contract.key or column.references:
-                    mark = ", ".join(m for m, on in (("PK", name in contract.key), ("FK", bool(column.references))) if on)
+                    mark = ", ".join(
+                        m for m, on in (("PK", name in contract.key), ("FK", bool(column.references))) if on
+                    )
                     lines.append(f"        {column.type.split('(')[0].lower()} {name} {mark}")
             lines.append("    }")
         lines += ["```", ""]

@@ -47,7 +47,9 @@ def read_model(path: Path, model: type[Model], /, **extra: Any) -> Model:
         problems = [(line_of(path, e["loc"]), _say(e["loc"], e["msg"])) for e in error.errors()]
         first = problems[0][0]
         text = "; ".join(f"line {line}: {said}" for line, said in problems)
-        raise DefinitionError(text, where=f"{path}:{first}", fix="correct the file; the fields are in CONTRIBUTING.md") from None
+        raise DefinitionError(
+            text, where=f"{path}:{first}", fix="correct the file; the fields are in CONTRIBUTING.md"
+        ) from None
 
 
 def line_of(path: Path, location: tuple[Any, ...]) -> int:

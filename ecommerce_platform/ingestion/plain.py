@@ -28,14 +28,16 @@ _CUT_BYTES = 40_000
 class Plain:
     """A file as DuckDB gets it.
 
-    `newlines` counts the bytes that end lines; `open_end` says that the last line has none.
-    `trailing_blanks` are empty lines at the end. For a file that ends too early `damage` says how; of line
+    `newlines` counts the bytes that end lines, `others` those of the other kind (carriage returns, where lines
+    end in a line feed or both); `open_end` says that the last line has no end. `trailing_blanks` are empty
+    lines at the end. For a file that ends too early `damage` says how; of line
     formats `cut` is then the last, unfinished line, which `path` no longer holds.
     """
 
     path: Path
     size: int
     newlines: int = 0
+    others: int = 0
     open_end: bool = False
     trailing_blanks: int = 0
     damage: str | None = None
@@ -81,11 +83,14 @@ def make_plain(path: Path, shape: Shape, scratch: Path) -> Plain:
 def _counted(path: Path, chunks: Iterator[bytes | memoryview], shape: Shape) -> Plain:
     import numpy as np
 
-    byte, size, newlines, last = shape.newline_byte, 0, 0, shape.newline_byte
+    byte, other = (13, 10) if shape.newline == "\r" else (10, 13)
+    size, newlines, others, last = 0, 0, 0, byte
     for chunk in chunks:
         if len(chunk):
             size += len(chunk)
-            newlines += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == byte))
+            data = np.frombuffer(chunk, np.uint8)
+            newlines += int(np.count_nonzero(data == byte))
+            others += int(np.count_nonzero(data == other))
             last = chunk[-1]
     blanks = 0
     if newlines and last == byte:
@@ -93,7 +98,7 @@ def _counted(path: Path, chunks: Iterator[bytes | memoryview], shape: Shape) -> 
             file.seek(max(0, size - _TAIL))
             tail = file.read()
         blanks = tail[len(tail.rstrip(b"\r\n")) :].count(byte) - 1
-    return Plain(path, size, newlines, last != byte, max(0, blanks))
+    return Plain(path, size, newlines, others, last != byte, max(0, blanks))
 
 
 def _chunks(path: Path) -> Iterator[memoryview]:
@@ -143,7 +148,7 @@ def _without_last_line(plain: Plain, shape: Shape) -> Plain:
     if shape.format not in ("csv", "jsonl") or not plain.open_end:
         return plain
     end, position = b"", plain.size
-    newline = bytes([shape.newline_byte])
+    newline = b"\r" if shape.newline == "\r" else b"\n"
     kept = 0
     with plain.path.open("r+b") as file:
         while position > 0:

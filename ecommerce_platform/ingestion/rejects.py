@@ -6,11 +6,9 @@ Deciding that something cannot be parsed is the readers' business; writing `bron
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from typing import TextIO
 
 #: Characters of a rejected line that are kept; the file itself stays untouched.
 RAW_CHARACTERS = 10_000
@@ -40,29 +38,25 @@ class Reject:
 class RejectFile:
     """Rejects of one delivered file on their way to `bronze.rejects`, as JSON lines on disk.
 
-    A file can be wrong in every one of its lines, so they do not wait in memory.
+    A file can be wrong in every one of its lines, so they do not wait in memory. `count` is all of them, `lines`
+    those that mean a line, `first` the first of these, `whole` the reasons that mean the file.
     """
 
     path: Path
     count: int = 0
     lines: int = 0
-    codes: Counter[str] = field(default_factory=Counter)
     first: Reject | None = None
-
-    def __enter__(self) -> RejectFile:
-        self._file = self.path.open("w", encoding="ascii")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
+    whole: list[str] = field(default_factory=list)
+    _file: TextIO | None = None
 
     def add(self, reject: Reject) -> None:
         """Appends one; their order is their number."""
+        if self._file is None:
+            self._file = self.path.open("a" if self.count else "w", encoding="ascii")
         self.count += 1
-        self.codes[reject.code] += 1
-        if reject.line is not None:
+        if reject.line is None:
+            self.whole.append(reject.reason)
+        else:
             self.lines += 1
             self.first = self.first or reject
         row = {
@@ -74,7 +68,13 @@ class RejectFile:
         }
         self._file.write(json.dumps(row) + "\n")
 
-    def extend(self, rejects: Iterator[Reject] | list[Reject]) -> None:
-        """Appends several."""
-        for reject in rejects:
-            self.add(reject)
+    def close(self) -> None:
+        """Writes out what is still in memory; more can be added later."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.close()
+        self.count, self.lines, self.first, self.whole = 0, 0, None, []

@@ -290,8 +290,8 @@ class _CsvSalvage:
             simple &= _per_line(np.flatnonzero(data == 34), ends) == 0
         if first_bad_byte(block[:done]) is not None:
             high = _per_line(np.flatnonzero(data >= 128), ends) > 0
-            for i in np.flatnonzero(high & simple):
-                simple[i] = first_bad_byte(block[starts[i] : stops[i]]) is None
+            for k in np.flatnonzero(high & simple):
+                simple[k] = first_bad_byte(block[starts[k] : stops[k]]) is None
         # DuckDB passes over blank lines, unless a table of one column makes them records.
         blank = (sizes == 0) & (self.rules.columns > 1)
         simple &= (sizes > 0) | blank

@@ -89,11 +89,6 @@ class Shape:
     header_lines: int = 0
     columns: tuple[str, ...] = ()
 
-    @property
-    def newline_byte(self) -> int:
-        """The byte that ends a line, once the file is UTF-8."""
-        return 13 if self.newline == "\r" else 10
-
 
 @dataclass(frozen=True)
 class Unusable:

@@ -141,9 +141,7 @@ def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
     return filled
 
 
-def load_artifact(
-    models_dir: Path, model: str, version: str, *, sha256: str | None = None
-) -> tuple[Any, Card]:
+def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | None = None) -> tuple[Any, Card]:
     """The stored state and card of one version, after checking that it is what was saved.
 
     Args:
@@ -167,9 +165,7 @@ def load_artifact(
         # other.
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(
-            f"the model file cannot be read ({error.strerror})", where=path, fix=TRAIN_AGAIN
-        ) from None
+        raise InputError(f"the model file cannot be read ({error.strerror})", where=path, fix=TRAIN_AGAIN) from None
     found = hashlib.sha256(data).hexdigest()
     for expected, keeper in ((card.sha256, CARD_FILE), (sha256, "the registry (ml.models)")):
         if expected is not None and found != expected:

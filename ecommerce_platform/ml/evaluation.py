@@ -63,9 +63,7 @@ def eta_squared(labels: np.ndarray, outcome: np.ndarray) -> float:
         labels: n group numbers from 0.
         outcome: n values.
     """
-    return float(
-        _eta_squared(*_sums(labels, outcome - outcome.mean(), np.zeros(len(labels), dtype=np.int64)))[0]
-    )
+    return float(_eta_squared(*_sums(labels, outcome - outcome.mean(), np.zeros(len(labels), dtype=np.int64)))[0])
 
 
 def eta_squared_difference(
@@ -95,9 +93,7 @@ def eta_squared_difference(
     return float(low), float(high)
 
 
-def _sums(
-    labels: np.ndarray, outcome: np.ndarray, block: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sums(labels: np.ndarray, outcome: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Per block and group: count, sum and sum of squares; each blocks × groups."""
     groups = int(labels.max()) + 1
     cell = block * groups + labels

@@ -32,9 +32,7 @@ _FIXES = {
 }
 
 
-def predict_file(
-    models_dir: Path, model: str, registered: str | Mapping[str, Any], file: Path
-) -> pl.DataFrame:
+def predict_file(models_dir: Path, model: str, registered: str | Mapping[str, Any], file: Path) -> pl.DataFrame:
     """Scores the rows of a file with one stored version of a model.
 
     Args:
@@ -109,9 +107,7 @@ def read_rows(file: Path) -> pl.DataFrame:
     texts = raw.select(list(_COLUMNS))
     rows = texts.select(_converted(name, rule).alias(name) for name, rule in _COLUMNS.items())
     for name, rule in _COLUMNS.items():
-        _refuse_nulls(
-            rows[name], texts[name], rule, file, "line" if kind.startswith(("js", "nd")) else "record"
-        )
+        _refuse_nulls(rows[name], texts[name], rule, file, "line" if kind.startswith(("js", "nd")) else "record")
     return rows
 
 
@@ -141,9 +137,7 @@ def _refuse_nulls(values: pl.Series, texts: pl.Series, rule: str, file: Path, co
     text = texts[wrong[0]]
     said = "the value is missing" if text is None or not text.strip() else f"{text[:40]!r} is not {rule}"
     more = f" (and {len(wrong) - 1:,} more in this column)" if len(wrong) > 1 else ""
-    raise InputError(
-        f"{said}{more}", where=f"{file}, {counted} {wrong[0] + 1}, column {values.name}", fix=_FIXES[rule]
-    )
+    raise InputError(f"{said}{more}", where=f"{file}, {counted} {wrong[0] + 1}, column {values.name}", fix=_FIXES[rule])
 
 
 @contextmanager
@@ -249,6 +243,4 @@ def _score_segments(models_dir: Path, version: str, sha256: str | None, rows: pl
     return segments.segment_rows(model, version, rows)
 
 
-_SCORERS: dict[str, Callable[[Path, str, str | None, pl.DataFrame], pl.DataFrame]] = {
-    segments.MODEL: _score_segments
-}
+_SCORERS: dict[str, Callable[[Path, str, str | None, pl.DataFrame], pl.DataFrame]] = {segments.MODEL: _score_segments}

@@ -18,10 +18,10 @@ def current_version(con: DuckDBPyConnection, model: str) -> dict[str, Any]:
     """
     there = con.execute(
         "select count(*) from information_schema.tables where table_schema = 'ml' and table_name = 'models'"
-    ).fetchone()
-    if there and there[0]:
+    ).fetchall()
+    if there[0][0]:
         found = con.execute("select * from ml.models where model = ? order by version desc limit 1", [model])
         names = [column[0] for column in found.description or ()]
-        if row := found.fetchone():
+        for row in found.fetchall():
             return dict(zip(names, row, strict=True))
     raise InputError(f"the model {model!r} has not been trained", fix="run `ecommerce build` first")

@@ -63,9 +63,7 @@ def rfm_as_of(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
 
     missing = [name for name in ORDER_COLUMNS if name not in orders.columns]
     if missing:
-        raise InputError(
-            f"the orders lack {', '.join(missing)}", fix=f"give the columns {', '.join(ORDER_COLUMNS)}"
-        )
+        raise InputError(f"the orders lack {', '.join(missing)}", fix=f"give the columns {', '.join(ORDER_COLUMNS)}")
     known = orders.filter(pl.col("person_id").is_not_null() & (pl.col("order_date") < as_of))
     # By day first: it makes frequency a plain count, and sums of decimals are exact in any order.
     days = known.group_by("person_id", "order_date").agg(pl.col("revenue").cast(pl.Decimal(38, 4)).sum())

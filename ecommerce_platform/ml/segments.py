@@ -386,9 +386,7 @@ def segment_rows(model: SegmentsModel, version: str, persons: pl.DataFrame) -> p
     """Rows of `ml.segments`: `score_segments` with `model` (who made the label) and `model_version`."""
     import polars as pl
 
-    return score_segments(model, persons).with_columns(
-        model=pl.lit(model.published_as), model_version=pl.lit(version)
-    )
+    return score_segments(model, persons).with_columns(model=pl.lit(model.published_as), model_version=pl.lit(version))
 
 
 def load_segments(models_dir: Path, version: str, *, sha256: str | None = None) -> SegmentsModel:
@@ -595,9 +593,7 @@ def _metrics(
             if c.interval_low is not None:
                 metrics[c.metric]["difference_interval"] = [c.interval_low, c.interval_high]
     if model.pipeline is not None:
-        metrics["box_cox_exponents"] = dict(
-            zip(model.features, model.pipeline[0].lambdas_.tolist(), strict=True)
-        )
+        metrics["box_cox_exponents"] = dict(zip(model.features, model.pipeline[0].lambdas_.tolist(), strict=True))
         metrics["segments"] = [
             {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(model.names)
         ]

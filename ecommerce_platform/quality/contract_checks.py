@@ -197,9 +197,12 @@ def _foreign_keys(con: DuckDBPyConnection, contract: Contract) -> CheckResult:
             f"(select 1 from {schema}.{quote(table)} as parent where parent.{quote(parent)} = child.{quote(name)})"
         )
         row = con.execute(f"select count(*) {orphans}").fetchone()
-        count, examples = int(row[0]) if row else 0, ()
+        count = int(row[0]) if row else 0
+        examples: tuple[str, ...] = ()
         if count:
-            sample = con.execute(f"select distinct child.{quote(name)} {orphans} order by 1 limit {EXAMPLES}").fetchall()
+            sample = con.execute(
+                f"select distinct child.{quote(name)} {orphans} order by 1 limit {EXAMPLES}"
+            ).fetchall()
             examples = tuple(str(r[0]) for r in sample)
         rules.append(Rule(f"{name} → {target}", count, examples))
     return CheckResult("foreign_keys", "warn", "Every reference finds its parent row.", tuple(rules))

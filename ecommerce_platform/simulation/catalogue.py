@@ -117,9 +117,7 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     size = int(600 + 1400 * min(1.0, orders / 2_000_000))
     months = seasons.months
     shares = np.array([c.share for c in CATEGORIES])
-    category = np.sort(
-        np.concatenate([np.arange(len(CATEGORIES)), pick(rng, shares, size - len(CATEGORIES))])
-    )
+    category = np.sort(np.concatenate([np.arange(len(CATEGORIES)), pick(rng, shares, size - len(CATEGORIES))]))
     bounds = np.searchsorted(category, np.arange(len(CATEGORIES) + 1))
 
     brands_of = [rng.choice(len(_BRANDS), 8, replace=False) for _ in CATEGORIES]

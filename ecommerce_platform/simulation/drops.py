@@ -184,9 +184,7 @@ def _with_faults(table: str, frame: pl.DataFrame, fault: np.ndarray) -> pl.DataF
             frame = frame.with_columns(column.alias(kind.column))
         elif kind.kind == "unparsable" and "text" in frame.columns:
             # A line that is broken on purpose is one line: its multi-line text goes.
-            frame = frame.with_columns(
-                pl.when(codes == code).then(None).otherwise(pl.col("text")).alias("text")
-            )
+            frame = frame.with_columns(pl.when(codes == code).then(None).otherwise(pl.col("text")).alias("text"))
     return frame
 
 
@@ -272,9 +270,7 @@ def _products(shop: Shop, dirty_share: float) -> Feed:
                 "price": pl.Series([c / 100 for c in catalogue.price[m, p].tolist()], dtype=pl.Object),
                 "cost": cost,
                 "grams": catalogue.grams[p],
-                "listed_on": [
-                    (seasons.start + timedelta(days=int(d))).isoformat() for d in catalogue.launched[p]
-                ],
+                "listed_on": [(seasons.start + timedelta(days=int(d))).isoformat() for d in catalogue.launched[p]],
             }
         )
 
@@ -460,9 +456,7 @@ def _order_items(shop: Shop, dirty_share: float) -> Feed:
     def encode(part: pl.DataFrame, broken: np.ndarray) -> bytes:
         import pyarrow as pa
 
-        arrays: dict[str, Any] = {
-            name: pa.array(part[name].to_list(), pa.string()) for name in ("order_no", "sku")
-        }
+        arrays: dict[str, Any] = {name: pa.array(part[name].to_list(), pa.string()) for name in ("order_no", "sku")}
         arrays |= {name: pa.array(part[name].to_numpy()) for name in ("pos", "qty")}
         money = ("unit_price", "rebate", "shipping", "vat")
         arrays |= {name: formats.decimal_array(part[name].to_numpy()) for name in money}
@@ -497,9 +491,7 @@ def _payments(shop: Shop, dirty_share: float) -> Feed:
                 "instalments": pl.Series(payments.installments[position]).cast(pl.String),
                 "amount": formats.money(payments.amount[position], comma=True),
                 # Payments are exported once, with their order: later approvals are not seen here.
-                "paid_on": formats.timestamps(
-                    approved, approved < (day[position] + 1) * SECONDS, start, formats.ISO
-                ),
+                "paid_on": formats.timestamps(approved, approved < (day[position] + 1) * SECONDS, start, formats.ISO),
             }
         )
 

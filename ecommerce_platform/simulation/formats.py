@@ -27,9 +27,7 @@ def timestamps(seconds: np.ndarray, known: np.ndarray, start: date, pattern: str
     import polars as pl
 
     epoch = int(np.datetime64(start, "s").astype(np.int64))
-    moments = pl.Series((np.where(known, seconds, 0) + epoch) * 1_000_000, dtype=pl.Int64).cast(
-        pl.Datetime("us")
-    )
+    moments = pl.Series((np.where(known, seconds, 0) + epoch) * 1_000_000, dtype=pl.Int64).cast(pl.Datetime("us"))
     return where(moments.dt.strftime(pattern), known)
 
 
@@ -111,9 +109,7 @@ def json_lines(frame: pl.DataFrame) -> pl.Series:
     import polars as pl
 
     *others, last = frame.columns
-    pieces = [
-        pl.concat_str([pl.lit(f'"{name}": '), _json_value(frame, name), pl.lit(", ")]) for name in others
-    ]
+    pieces = [pl.concat_str([pl.lit(f'"{name}": '), _json_value(frame, name), pl.lit(", ")]) for name in others]
     ending = pl.concat_str([pl.lit(f'"{last}": '), _json_value(frame, last), pl.lit("}")])
     return frame.select(pl.concat_str([pl.lit("{"), *pieces, ending], ignore_nulls=True)).to_series()
 

@@ -157,10 +157,7 @@ def make_orders(
     visits = make_guest_visits(rng, seasons, guests)
     guest_orders = _fulfil(rng, seasons, places, customers, visits)
     joined = Orders(
-        *(
-            np.concatenate([getattr(orders, f.name)[keep], getattr(guest_orders, f.name)])
-            for f in fields(Orders)
-        )
+        *(np.concatenate([getattr(orders, f.name)[keep], getattr(guest_orders, f.name)]) for f in fields(Orders))
     )
     joined = joined.take(np.lexsort((joined.customer, joined.placed)))
     progress("orders", wanted, wanted)
@@ -173,9 +170,7 @@ def days_late(orders: Orders) -> np.ndarray:
     return np.where(known, orders.received // SECONDS - orders.promised // SECONDS, 0)
 
 
-def make_lines(
-    rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Customers, orders: Orders
-) -> Lines:
+def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Customers, orders: Orders) -> Lines:
     """What was bought: products by popularity, season and taste, and the first product's companions."""
     business = np.where(orders.customer >= 0, customers.segment[orders.customer] > 0, False)
     count = 1 + np.minimum(rng.negative_binomial(1.1, np.where(business, 0.46, 0.62)), 11)
@@ -195,9 +190,7 @@ def make_lines(
 
     several = np.array([c.several for c in CATEGORIES])[catalogue.category[product]]
     quantity = np.where(rng.random(size) < several, 1 + rng.geometric(0.6, size), 1)
-    quantity = np.where(
-        business[order] & (rng.random(size) < 0.25), quantity * rng.integers(2, 6, size), quantity
-    )
+    quantity = np.where(business[order] & (rng.random(size) < 0.25), quantity * rng.integers(2, 6, size), quantity)
 
     price = catalogue.price[month, product]
     gross = price * quantity
@@ -317,9 +310,7 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     )
     pace = np.array([1.1, 1.5, 1.9, 2.6])[carrier] * np.array([1.1, 1.25, 1.0, 0.95])[region]
     transit = np.exp(rng.normal(0, 0.42, size)) * pace * load**0.8
-    received = _within_hours(
-        shipped + (transit * SECONDS).astype(np.int64), shipped, 9, 11, seasons.weekday_of_start
-    )
+    received = _within_hours(shipped + (transit * SECONDS).astype(np.int64), shipped, 9, 11, seasons.weekday_of_start)
     promised_days = 4 + (region == 1) + (carrier >= 2) + (load > 1.25) + (method == BANK)
     promised = (day + promised_days) * SECONDS
 
@@ -344,9 +335,7 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     )
 
 
-def _within_hours(
-    moment: np.ndarray, after: np.ndarray, opens: int, hours: int, weekday_of_start: int
-) -> np.ndarray:
+def _within_hours(moment: np.ndarray, after: np.ndarray, opens: int, hours: int, weekday_of_start: int) -> np.ndarray:
     """`moment` within the working hours of its day, an hour or more after `after`, never on a Sunday."""
     day, second = moment // SECONDS, moment % SECONDS
     within = opens * 3600 + second * hours // 24

@@ -70,9 +70,7 @@ def generate_shop(
     _check(orders, days, seed, dirty_share, start)
     raw = out_dir / "raw"
     if raw.exists() and any(p for p in raw.iterdir() if not p.name.startswith(".")):
-        raise InputError(
-            "there are drops already", where=raw, fix="remove them or generate into another folder"
-        )
+        raise InputError("there are drops already", where=raw, fix="remove them or generate into another folder")
     tell = progress or (lambda what, done, total: None)
 
     shop = simulate(orders=orders, days=days, seed=seed, start=start, progress=tell)
@@ -107,26 +105,18 @@ def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progre
 
 def _check(orders: int, days: int, seed: int, dirty_share: float, start: date) -> None:
     if orders < 1:
-        raise InputError(
-            f"a shop without orders cannot be generated: {orders}", where="orders", fix="give 1 or more"
-        )
+        raise InputError(f"a shop without orders cannot be generated: {orders}", where="orders", fix="give 1 or more")
     if days < 1 or start + timedelta(days=min(days, 10**5)) > _LAST_DAY:
-        raise InputError(
-            f"{days} days from {start} cannot be generated", where="days", fix="give 1 or more, to 2199"
-        )
+        raise InputError(f"{days} days from {start} cannot be generated", where="days", fix="give 1 or more, to 2199")
     if seed < 0:
         raise InputError(f"a seed is not negative: {seed}", where="seed", fix="give 0 or more")
     if not 0 <= dirty_share <= 0.2:
-        raise InputError(
-            f"not a share from 0 to 0.2: {dirty_share}", where="dirty_share", fix="give 0 for none"
-        )
+        raise InputError(f"not a share from 0 to 0.2: {dirty_share}", where="dirty_share", fix="give 0 for none")
 
 
 def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
     """The truth of a shop and of what its feeds wrote."""
-    newest = {
-        name: truths.newest_usable(name, feed.key, feed.fault, feed.keys) for name, feed in feeds.items()
-    }
+    newest = {name: truths.newest_usable(name, feed.key, feed.fault, feed.keys) for name, feed in feeds.items()}
     expected = {name: int((positions >= 0).sum()) for name, positions in newest.items()}
 
     # Valid lines: accepted, of an order whose newest accepted version is neither canceled nor given up.

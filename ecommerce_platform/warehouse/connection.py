@@ -92,10 +92,11 @@ class Warehouse:
         version = sha256(macros.encode()).hexdigest()[:16]
         known = con.execute(
             "select count(*) from information_schema.tables where table_schema = 'main' and table_name = 'warehouse_info'"
-        ).fetchone()
+        ).fetchall()
         row = None
-        if known and known[0]:
-            row = con.execute("select source, macros_version from main.warehouse_info").fetchone()
+        if known[0][0]:
+            # fetchall: a result that is not read to its end keeps `con.sql` from being used afterwards.
+            row = next(iter(con.execute("select source, macros_version from main.warehouse_info").fetchall()), None)
             if row and row[0] != self.source:
                 raise SettingsError(
                     f"this warehouse holds the source {row[0]!r}, not {self.source!r}",

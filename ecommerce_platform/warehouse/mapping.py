@@ -7,8 +7,9 @@ the statements is `silver.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
@@ -53,7 +54,7 @@ class Conversion:
     @property
     def reason(self) -> str:
         """SQL text that says which value is at fault, or null."""
-        label = "'" + f"{self.column}: {self.argument} \"".replace("'", "''") + "'"
+        label = "'" + f'{self.column}: {self.argument} "'.replace("'", "''") + "'"
         meaning = self.meaning.replace("'", "''")
         return f"case when {self.failed} then {label} || left({self.argument}, 200) || '\" is not {meaning}' end"
 
@@ -157,9 +158,7 @@ class CompiledMapping:
         return [
             (name, code, text, condition)
             for name, column in self.contract.columns.items()
-            for code, text, condition in column_rules(
-                name, column, required=name in self.contract.required_columns
-            )
+            for code, text, condition in column_rules(name, column, required=name in self.contract.required_columns)
         ]
 
 
@@ -185,7 +184,11 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
     if not isinstance(tree, exp.Select) or tree.args.get("with_") or tree.args.get("with"):
         raise wrong("a mapping is one plain SELECT", tree, "move what needs more than one row's table to gold")
     tables = list(tree.find_all(exp.Table))
-    if len(tables) != 1 or tables[0].sql(dialect="duckdb", normalize_functions=False).split(" ")[0].replace('"', "") != f"bronze.{bronze}":
+    if (
+        len(tables) != 1
+        or tables[0].sql(dialect="duckdb", normalize_functions=False).split(" ")[0].replace('"', "")
+        != f"bronze.{bronze}"
+    ):
         raise wrong(
             f"a mapping reads exactly one table, bronze.{bronze}",
             tables[-1] if tables else tree,
@@ -220,7 +223,11 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         ):
             late.add(name)
         conversions.extend(_conversions(body, name, wrong))
-        if name in contract.required_columns and isinstance(body, exp.Anonymous) and body.name.lower().startswith("as_"):
+        if (
+            name in contract.required_columns
+            and isinstance(body, exp.Anonymous)
+            and body.name.lower().startswith("as_")
+        ):
             argument = body.expressions[0]
             if isinstance(argument, exp.Column):
                 required_raw[argument.name] = f"{contract.name}.{name}"
@@ -242,7 +249,9 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         )  # fmt: skip
     windows = list(tree.find_all(exp.Window))
     for window in windows:
-        if "_load_date" not in {p.sql(dialect="duckdb", normalize_functions=False) for p in window.args.get("partition_by") or []}:
+        if "_load_date" not in {
+            p.sql(dialect="duckdb", normalize_functions=False) for p in window.args.get("partition_by") or []
+        }:
             raise wrong(
                 "a window leaves out _load_date, so the result would depend on what else is loaded", window,
                 "partition by _load_date and the unit",
@@ -262,8 +271,7 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         constant = [e for e in outside if not sqlglot.parse_one(e, dialect="duckdb").find(exp.Column)]
         if len(outside) > len(constant):
             raise wrong("GROUP BY leaves out a key column", group, "group by _load_date and the key")
-    where = tree.args.get("where")
-    qualify = tree.args.get("qualify")
+    where_part, qualify = tree.args.get("where"), tree.args.get("qualify")
     raw = dict.fromkeys(
         c.name for c in tree.find_all(exp.Column) if not c.name.startswith("_load_date") and c.name not in _OURS
     )
@@ -274,7 +282,7 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         delivery=source.file.tables[mapping.raw_table].delivery,
         expressions=expressions,
         late=frozenset(late),
-        where=where.this.sql(dialect="duckdb", normalize_functions=False) if where else None,
+        where=where_part.this.sql(dialect="duckdb", normalize_functions=False) if where_part else None,
         qualify=qualify.this.sql(dialect="duckdb", normalize_functions=False) if qualify else None,
         group_by=group_by,
         windowed=bool(windows),
@@ -288,7 +296,7 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
 _OURS = frozenset({"_load_date", "_source_file", "_source_row", "_row_hash"})
 
 
-def _conversions(body, column: str, wrong) -> list[Conversion]:  # type: ignore[no-untyped-def]
+def _conversions(body: Any, column: str, wrong: Callable[..., DefinitionError]) -> list[Conversion]:
     from sqlglot import exp
 
     found = []
@@ -301,15 +309,22 @@ def _conversions(body, column: str, wrong) -> list[Conversion]:  # type: ignore[
         argument = call.expressions[0]
         if argument.find(exp.AggFunc, exp.Window):
             raise wrong(
-                f"{macro} is applied to a result of several rows", call, "convert first, then aggregate: max(as_date(x))"
+                f"{macro} is applied to a result of several rows",
+                call,
+                "convert first, then aggregate: max(as_date(x))",
             )
         found.append(
-            Conversion(call.sql(dialect="duckdb", normalize_functions=False), argument.sql(dialect="duckdb", normalize_functions=False), column, CONVERSIONS[macro])
+            Conversion(
+                call.sql(dialect="duckdb", normalize_functions=False),
+                argument.sql(dialect="duckdb", normalize_functions=False),
+                column,
+                CONVERSIONS[macro],
+            )
         )
     return found
 
 
-def _line(sql: str, node) -> int:  # type: ignore[no-untyped-def]
+def _line(sql: str, node: Any) -> int:
     """The line a node stands on: sqlglot keeps it on names only, so the first name below it decides."""
     if node is not None:
         for part in node.walk():

@@ -122,7 +122,9 @@ def current_snapshot(published: Path) -> Path:
     """
     link = published / "current"
     if not (link / "manifest.json").is_file():
-        raise InputError("nothing is published yet", where=published, fix="run `ecommerce build` and `ecommerce publish`")
+        raise InputError(
+            "nothing is published yet", where=published, fix="run `ecommerce build` and `ecommerce publish`"
+        )
     return link.resolve()
 
 

@@ -126,9 +126,7 @@ class _Run:
         if days is not None:
             pending = {raw: {d for d in found if d in days} for raw, found in pending.items()}
         gone = {raw for raw, _ in taken} - set(delivered)
-        everything = all(
-            {d for r, d in taken if r == raw} | set(delivered[raw]) <= pending[raw] for raw in delivered
-        )
+        everything = all({d for r, d in taken if r == raw} | set(delivered[raw]) <= pending[raw] for raw in delivered)
         rebuild = not exists or changed or bool(gone) or everything
         if rebuild:
             self._rebuild(delivered)
@@ -312,7 +310,11 @@ class _Run:
             # A required value that did not convert has been named already.
             said = [c.failed for c in mapping.conversions if c.column == name]
             truly = f"(({condition}) is true" + "".join(f" and not {s}" for s in said) + ")"
-            value = "" if code == "missing_required" else f" || ', but is \"' || left(cast({expression} as varchar), 200) || '\"'"
+            value = (
+                ""
+                if code == "missing_required"
+                else f" || ', but is \"' || left(cast({expression} as varchar), 200) || '\"'"
+            )
             where = f" ({expression} is empty)" if code == "missing_required" and name in required else ""
             label = (text + where).replace("'", "''")
             texts.append(f"case when {truly} then '{label}'{value} end")
@@ -339,7 +341,9 @@ class _Run:
             for name, _, text, condition in rules
         )
         key = [k for k in self.contract.key if mapping.expressions[k] in mapping.group_by]
-        same = " and ".join([f"({mapping.expressions[k]}) = g.{quote(k)}" for k in key] + ["b._load_date = g._load_date"])
+        same = " and ".join(
+            [f"({mapping.expressions[k]}) = g.{quote(k)}" for k in key] + ["b._load_date = g._load_date"]
+        )
         broken = " or ".join(r[3] for r in rules)
         self.con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
@@ -395,7 +399,9 @@ class _Run:
             ).fetchall()
         )
         landed = dict(
-            self.con.execute(f"select _load_date, count(*) from {mapping.bronze} where {loads} group by _load_date").fetchall()
+            self.con.execute(
+                f"select _load_date, count(*) from {mapping.bronze} where {loads} group by _load_date"
+            ).fetchall()
         )
         rejected = dict(
             self.con.execute(
@@ -471,14 +477,18 @@ class _Run:
         if keys == total and (version == key or versions == version_loads):
             return
         newest_load = f"max(_load_date) over (partition by {vk})" if version != key else "_load_date"
-        last = f"row_number() over (partition by {self.key} order by _load_date desc, _source_file desc, _source_row desc)"
+        last = (
+            f"row_number() over (partition by {self.key} order by _load_date desc, _source_file desc, _source_row desc)"
+        )
         con.execute(
             f"create or replace temp table _kept as select _rowid from (select rowid as _rowid, _load_date, "
             f"{newest_load} as _newest, {last} as _place from {stage} where {mine}) as ranked "
             "where _place = 1 and _load_date = _newest"
         )
         if stage != self.table and (total - keys) > _COPY_ABOVE * total:
-            con.execute(f"create or replace temp table _copy as select * from {stage} where rowid in (select _rowid from _kept)")
+            con.execute(
+                f"create or replace temp table _copy as select * from {stage} where rowid in (select _rowid from _kept)"
+            )
             con.execute(f"create or replace temp table {stage} as select * from _copy")
             con.execute("drop table _copy")
         else:

@@ -122,14 +122,14 @@ def column_lineage(model: SqlModel, known: Mapping[str, Table]) -> dict[str, tup
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import Scope, traverse_scope
 
-    schema: dict[str, dict[str, dict[str, str]]] = {}
+    schema: dict[str, Any] = {}
     for name in model.reads:
         if name in known:
             layer, table = name.split(".")
             columns = known[name].contract.all_columns
             schema.setdefault(layer, {})[table] = {c: column.type for c, column in columns.items()}
     tree = qualify(model.tree.copy(), dialect="duckdb", schema=schema, validate_qualify_columns=False)
-    steps: dict[int, list[dict[str, None] | Any]] = {}
+    steps: dict[int, list[dict[tuple[str, str], None]]] = {}
     result: list[dict[tuple[str, str], None]] = []
     for scope in traverse_scope(tree):
         result = _scope_columns(scope, steps, exp, Scope)
@@ -137,9 +137,9 @@ def column_lineage(model: SqlModel, known: Mapping[str, Table]) -> dict[str, tup
     return {name: tuple(found) for name, found in zip(model.contract.columns, result, strict=True)}
 
 
-def _scope_columns(scope: Any, steps: dict[int, Any], exp: Any, scope_type: type) -> list[dict[tuple[str, str], None]]:
-    if scope.union_scopes:
-        left, right = (steps[id(s)] for s in scope.union_scopes)
+def _scope_columns(scope: Any, steps: dict[int, Any], exp: Any, scope_type: Any) -> list[dict[tuple[str, str], None]]:
+    if scope.set_operation_scopes:
+        left, right = (steps[id(s)] for s in scope.set_operation_scopes)
         return [{**a, **b} for a, b in zip(left, right, strict=True)]
     result = []
     for selected in scope.expression.selects:

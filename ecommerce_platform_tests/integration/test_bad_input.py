@@ -129,7 +129,9 @@ def test_building_without_drops_says_what_to_do(tmp_path: Path) -> None:
         (("publish",), "there is no warehouse yet"),
     ],
 )
-def test_a_wrong_call_is_answered_with_what_and_how_to_fix(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_a_wrong_call_is_answered_with_what_and_how_to_fix(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
     shop = Shop(tmp_path)
     if arguments[0] == "build":
         (shop.data / "raw").mkdir(parents=True)

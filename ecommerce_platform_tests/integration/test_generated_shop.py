@@ -36,7 +36,9 @@ def test_every_delivered_record_is_where_the_truth_says(built: Shop) -> None:
 def test_every_reason_is_counted_right(built: Shop) -> None:
     truth = read_truth(built.data)
     for raw, table in truth.tables.items():
-        found = dict(built.query(f"select reason_code, count(*) from silver.rejects where _raw_table = '{raw}' group by 1"))
+        found = dict(
+            built.query(f"select reason_code, count(*) from silver.rejects where _raw_table = '{raw}' group by 1")
+        )
         assert found == {reason: n for reason, n in table.rejected_by_reason.items() if n}, raw
 
 
@@ -53,7 +55,9 @@ def test_the_kpis_are_the_truth(built: Shop) -> None:
     )
     totals = truth.totals
     assert (orders, customers, units) == (totals.orders, totals.customers, totals.units)
-    assert (revenue, gross, discount) == tuple(map(Decimal, (totals.revenue, totals.gross_amount, totals.discount_amount)))
+    assert (revenue, gross, discount) == tuple(
+        map(Decimal, (totals.revenue, totals.gross_amount, totals.discount_amount))
+    )
     assert profit == Decimal(totals.net_profit)
 
 

@@ -58,7 +58,9 @@ def test_control_totals_are_exact(olist: Shop) -> None:
 
 
 def test_every_landed_row_is_accounted_for(olist: Shop) -> None:
-    rows = olist.query("select _raw_table, rows_landed, rows_used + rows_superseded + rows_rejected from silver.row_accounting")
+    rows = olist.query(
+        "select _raw_table, rows_landed, rows_used + rows_superseded + rows_rejected from silver.row_accounting"
+    )
     assert {row[0] for row in rows} == set(FILES)
     assert all(landed == found for _, landed, found in rows)
 
@@ -80,7 +82,9 @@ def test_the_kpi_summary_is_right(olist: Shop) -> None:
 
 def test_categories_are_translated_and_the_untranslated_keep_their_code(olist: Shop) -> None:
     assert olist.query("select count(*) from gold.dim_product where category = 'health_beauty'")[0][0] > 0
-    assert olist.query("select count(*) from gold.dim_product where category in ('pc_gamer', 'portateis_cozinha_e_preparadores_de_alimentos')") == [(13,)]
+    assert olist.query(
+        "select count(*) from gold.dim_product where category in ('pc_gamer', 'portateis_cozinha_e_preparadores_de_alimentos')"
+    ) == [(13,)]
 
 
 def test_predict_gives_exactly_the_labels_of_training(olist: Shop, tmp_path: Path) -> None:
@@ -88,7 +92,9 @@ def test_predict_gives_exactly_the_labels_of_training(olist: Shop, tmp_path: Pat
 
     file, out = tmp_path / "persons.csv", tmp_path / "labels.csv"
     with duckdb.connect(str(olist.data / "warehouse.duckdb"), read_only=True) as con:
-        con.execute(f"copy (select person_id, recency_days, frequency, monetary from gold.rfm order by random()) to '{file}' (header)")
+        con.execute(
+            f"copy (select person_id, recency_days, frequency, monetary from gold.rfm order by random()) to '{file}' (header)"
+        )
     olist.ok("predict", "segments", "--input", str(file), "--output", str(out))
     with duckdb.connect(str(olist.data / "warehouse.duckdb"), read_only=True) as con:
         differing = con.execute(

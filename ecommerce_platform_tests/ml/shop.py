@@ -60,9 +60,7 @@ def noise_orders(persons: int = 600, seed: int = 1) -> pl.DataFrame:
 
 def persons_frame(recency: object, frequency: object, monetary: object) -> pl.DataFrame:
     """Persons as in `gold.rfm`, numbered p00000, p00001 and so on."""
-    frame = pl.DataFrame(
-        {"recency_days": recency, "frequency": frequency, "monetary": monetary}, strict=False
-    )
+    frame = pl.DataFrame({"recency_days": recency, "frequency": frequency, "monetary": monetary}, strict=False)
     return frame.select(
         pl.format("p{}", pl.int_range(pl.len()).cast(pl.String).str.zfill(5)).alias("person_id"),
         pl.col("recency_days").cast(pl.Int64),

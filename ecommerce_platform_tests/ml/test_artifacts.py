@@ -78,9 +78,7 @@ def test_a_changed_model_file_is_refused(tmp_path: Path, saved: Card) -> None:
     assert str(path) in str(error.value)
 
 
-def test_a_model_changed_together_with_its_card_is_refused_by_the_registry(
-    tmp_path: Path, saved: Card
-) -> None:
+def test_a_model_changed_together_with_its_card_is_refused_by_the_registry(tmp_path: Path, saved: Card) -> None:
     forged = skops.io.dumps({"scaler": "another"})
     model_file(tmp_path).write_bytes(forged)
     card_path = model_file(tmp_path).with_name("card.json")
@@ -119,9 +117,7 @@ def test_a_pickle_is_not_loaded(tmp_path: Path, saved: Card) -> None:
         load_artifact(tmp_path, "things", VERSION)
 
 
-def test_a_save_that_dies_leaves_nothing_to_read(
-    tmp_path: Path, saved: Card, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_that_dies_leaves_nothing_to_read(tmp_path: Path, saved: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = "20250401T120000Z-0123456789ab"
 
     def die(*_: object) -> None:
@@ -147,9 +143,7 @@ def test_saving_a_version_again_keeps_the_first(tmp_path: Path, saved: Card) -> 
         ("things", "../../etc", "is not a version"),
     ],
 )
-def test_a_version_that_is_not_there_is_named(
-    tmp_path: Path, saved: Card, model: str, version: str, said: str
-) -> None:
+def test_a_version_that_is_not_there_is_named(tmp_path: Path, saved: Card, model: str, version: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         load_artifact(tmp_path, model, version)
 

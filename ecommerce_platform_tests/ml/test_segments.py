@@ -186,16 +186,12 @@ def test_a_version_s_hash_changes_with_what_it_was_made_from(
     change: str, planted: LaterData, winner: TrainedSegments
 ) -> None:
     first = pl.col("person_id") == "p00000"
-    changed = (
-        pl.when(first).then(pl.lit("1.25").cast(pl.Decimal(18, 4))).otherwise("monetary").alias("monetary")
-    )
+    changed = pl.when(first).then(pl.lit("1.25").cast(pl.Decimal(18, 4))).otherwise("monetary").alias("monetary")
     again = {
         "seed": lambda: train(planted.after, planted, seed=4),
         "code": lambda: train(planted.after, planted, code_version="other"),
         "data": lambda: train(planted.after.with_columns(changed), planted),
-        "later data": lambda: train(
-            planted.after, replace(planted, after=planted.after.with_columns(changed))
-        ),
+        "later data": lambda: train(planted.after, replace(planted, after=planted.after.with_columns(changed))),
     }[change]()
     assert again.card.version != winner.card.version
 
@@ -212,9 +208,7 @@ def test_a_version_s_hash_changes_with_what_it_was_made_from(
         ("ones", "equal", ("recency_days",)),
     ],
 )
-def test_constant_features_are_left_out_without_a_warning(
-    frequency: str, monetary: str, used: tuple[str, ...]
-) -> None:
+def test_constant_features_are_left_out_without_a_warning(frequency: str, monetary: str, used: tuple[str, ...]) -> None:
     rng = np.random.default_rng(0)
     n = 400
     frequencies = {
@@ -251,9 +245,7 @@ def test_zero_and_negative_money_counts_as_one_cent(winner: TrainedSegments) -> 
     ],
 )
 def test_with_too_little_data_the_baseline_is_published_and_says_why(persons: int, reason: str) -> None:
-    frame = persons_frame(
-        np.arange(persons) % 90 + 1, np.arange(persons) % 5 + 1, (np.arange(persons) % 17 + 1) * 10
-    )
+    frame = persons_frame(np.arange(persons) % 90 + 1, np.arange(persons) % 5 + 1, (np.arange(persons) % 17 + 1) * 10)
     trained = train(frame, None, data_from=date(2025, 1, 1), data_to=date(2025, 1, 20))
     assert not trained.card.promoted
     assert trained.card.metrics["not_evaluated"] == reason
@@ -330,9 +322,7 @@ def test_on_noise_the_baseline_is_published_although_the_silhouette_is_better(
 
 def test_a_segment_of_a_handful_is_not_published(planted: LaterData, winner: TrainedSegments) -> None:
     assert winner.evaluation is not None
-    tiny = tuple(
-        replace(c, value=0.009) if c.metric == "smallest_share" else c for c in winner.evaluation.comparisons
-    )
+    tiny = tuple(replace(c, value=0.009) if c.metric == "smallest_share" else c for c in winner.evaluation.comparisons)
     assert winner.evaluation.wins
     assert not replace(winner.evaluation, comparisons=tiny).wins
 
@@ -356,9 +346,7 @@ def test_what_happens_after_the_cutoff_does_not_reach_the_evaluated_model() -> N
     assert two.evaluation is not None
     assert one.evaluation.cutoff == two.evaluation.cutoff
     first, second = (fitted.evaluation.model.to_state() for fitted in (one, two))  # type: ignore[union-attr]
-    np.testing.assert_array_equal(
-        first["pipeline"][-1].cluster_centers_, second["pipeline"][-1].cluster_centers_
-    )
+    np.testing.assert_array_equal(first["pipeline"][-1].cluster_centers_, second["pipeline"][-1].cluster_centers_)
     np.testing.assert_array_equal(first["pipeline"][0].lambdas_, second["pipeline"][0].lambdas_)
     np.testing.assert_array_equal(first["pipeline"][1].mean_, second["pipeline"][1].mean_)
     for name, table in first["baseline"].items():
@@ -369,9 +357,7 @@ def test_what_happens_after_the_cutoff_does_not_reach_the_evaluated_model() -> N
 
 def test_segments_that_explain_later_revenue_are_those_known_at_the_cutoff(planted: LaterData) -> None:
     # A person who first buys after the cutoff has no segment then, so changes nothing in that metric.
-    newcomer = pl.DataFrame(
-        {"person_id": ["new"], "revenue": [99999]}, schema_overrides={"revenue": pl.Decimal(18, 4)}
-    )
+    newcomer = pl.DataFrame({"person_id": ["new"], "revenue": [99999]}, schema_overrides={"revenue": pl.Decimal(18, 4)})
     more = replace(planted, revenue=pl.concat([planted.revenue, newcomer]))
     one, two = (train(planted.after, part) for part in (planted, more))
     assert one.evaluation is not None
@@ -383,9 +369,7 @@ def test_the_baseline_scores_by_stored_tables_not_by_who_else_is_scored(
     noise: LaterData, loser: TrainedSegments
 ) -> None:
     everyone = score_segments(loser.model, noise.after)
-    the_best = noise.after.join(everyone.filter(pl.col("segment") == 0), on="person_id").select(
-        noise.after.columns
-    )
+    the_best = noise.after.join(everyone.filter(pl.col("segment") == 0), on="person_id").select(noise.after.columns)
     assert set(score_segments(loser.model, the_best)["segment"]) == {0}
 
 
@@ -393,9 +377,7 @@ def test_the_baseline_scores_by_stored_tables_not_by_who_else_is_scored(
 
 
 def test_rfm_as_of_a_day_counts_what_was_before_it() -> None:
-    orders = orders_frame(
-        np.array([1, 1, 1, 2, 3]), np.array([0, 0, 10, 5, 20]), np.array([10.5, 1.25, 100, 7, 9])
-    )
+    orders = orders_frame(np.array([1, 1, 1, 2, 3]), np.array([0, 0, 10, 5, 20]), np.array([10.5, 1.25, 100, 7, 9]))
     rows = rfm_as_of(orders, date(2024, 1, 21)).rows()  # day 20 is not before it
     assert [(p, r, f, str(m)) for p, r, f, m in rows] == [
         ("p00001", 10, 2, "111.7500"),
@@ -459,8 +441,7 @@ def test_segment_profiles_add_up() -> None:
             " as t(person_id, segment, segment_name, model, model_version)"
         )
         con.execute(
-            "create table gold.rfm (person_id varchar, recency_days bigint, frequency bigint,"
-            " monetary decimal(18, 4))"
+            "create table gold.rfm (person_id varchar, recency_days bigint, frequency bigint, monetary decimal(18, 4))"
         )
         con.execute("insert into gold.rfm values ('a', 10, 3, 75.5), ('b', 20, 1, 20), ('c', 40, 2, 4.5)")
         result = con.sql((CONTRACTS / "segment_profiles.sql").read_text())

@@ -170,9 +170,7 @@ def test_an_order_that_ends_comes_again_in_its_newer_state(clean: tuple[Path, Tr
 
 def test_the_catalogue_comes_whole_on_each_first_of_a_month(clean: tuple[Path, Truth]) -> None:
     folder, truth = clean
-    catalogues = {
-        d: json.loads(p.read_text(encoding="utf-8")) for d, p in _drops(folder, "products.json").items()
-    }
+    catalogues = {d: json.loads(p.read_text(encoding="utf-8")) for d, p in _drops(folder, "products.json").items()}
     assert list(catalogues) == [date(2024, 1, 1), date(2024, 2, 1), date(2024, 3, 1)]
     listed = [{p["sku"]: p["price"] for p in products} for products in catalogues.values()]
     assert set(listed[0]) <= set(listed[1]) <= set(listed[2])
@@ -187,15 +185,11 @@ def test_each_table_is_in_the_format_its_system_writes(clean: tuple[Path, Truth]
     assert (first / "labels.csv").read_bytes().startswith(b"\xef\xbb\xbfkind,code,name")
     assert "München" in (first / "postal_codes.csv").read_bytes().decode("latin-1")
     parcels = [gzip.decompress(p.read_bytes()).decode() for p in _drops(folder, "shipments.csv.gz").values()]
-    record = dict(
-        zip(parcels[0].splitlines()[0].split(","), parcels[0].splitlines()[1].split(","), strict=True)
-    )
+    record = dict(zip(parcels[0].splitlines()[0].split(","), parcels[0].splitlines()[1].split(","), strict=True))
     assert datetime.strptime(record["handed_over"], "%d.%m.%Y %H:%M").year == 2024
     payments = b"".join(p.read_bytes() for p in _drops(folder, "payments.csv").values()).decode()
     assert payments.startswith("order_no;seq;method;instalments;amount;paid_on\n")
-    assert any(
-        "." in line.split(";")[4] for line in payments.splitlines()[1:] if not line.startswith("order_no")
-    )
+    assert any("." in line.split(";")[4] for line in payments.splitlines()[1:] if not line.startswith("order_no"))
     reviews = b"".join(p.read_bytes() for p in _drops(folder, "reviews.csv").values()).decode()
     assert '""' in reviews
     customers = [

@@ -98,19 +98,13 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> tuple[list[Row], 
             except json.JSONDecodeError:
                 broken += 1
         return rows, broken
-    text = (
-        (gzip.decompress(content) if path.suffix == ".gz" else content)
-        .decode(encoding)
-        .removeprefix("\ufeff")
-    )
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode(encoding).removeprefix("\ufeff")
     header, *lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or ",", strict=True)
     good = [dict(zip(header, line, strict=True)) for line in lines if len(line) == len(header)]
     return good, len(lines) - len(good)
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection, mapping: Mapping, records: list[tuple[str, Row]]
-) -> list[Row]:
+def _run(connection: duckdb.DuckDBPyConnection, mapping: Mapping, records: list[tuple[str, Row]]) -> list[Row]:
     """The mapping's output row for each record."""
     import polars as pl
 
@@ -137,9 +131,7 @@ def _problem(contract: Contract, conversions: list[tuple[str, str]], raw: Row, r
                 return "missing_required"
         elif column.accepted and value not in column.accepted:
             return "not_accepted"
-        elif (column.min is not None and value < column.min) or (
-            column.max is not None and value > column.max
-        ):
+        elif (column.min is not None and value < column.min) or (column.max is not None and value > column.max):
             return "out_of_range"
     return None
 
@@ -155,9 +147,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def test_delivered_records_and_broken_lines_are_found_back(shop: tuple[Truth, Reading]) -> None:
     truth, reading = shop
     for name, table in truth.tables.items():
-        assert (reading.delivered[name], reading.unparsable[name]) == (table.delivered, table.unparsable), (
-            name
-        )
+        assert (reading.delivered[name], reading.unparsable[name]) == (table.delivered, table.unparsable), name
 
 
 def test_rejects_are_found_back_with_their_reasons(shop: tuple[Truth, Reading]) -> None:
@@ -185,9 +175,7 @@ def test_every_delivered_record_is_used_superseded_or_rejected(shop: tuple[Truth
 def test_totals_are_those_of_the_current_rows(shop: tuple[Truth, Reading]) -> None:
     truth, reading = shop
     orders, products = reading.current["orders"], reading.current["products"]
-    keys = {
-        c["customer_id"]: c["person_key"] or c["customer_id"] for c in reading.current["customers"].values()
-    }
+    keys = {c["customer_id"]: c["person_key"] or c["customer_id"] for c in reading.current["customers"].values()}
     counted: set[str] = set()
     persons: set[str] = set()
     units, gross, discount, cost, profit = 0, Decimal(0), Decimal(0), Decimal(0), Decimal(0)

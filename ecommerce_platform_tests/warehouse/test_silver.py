@@ -186,21 +186,29 @@ def test_two_systems_with_the_same_keys_are_refused(tmp_path: Path) -> None:
 def test_a_changed_mapping_rebuilds_the_entity(tmp_path: Path, shop, con) -> None:
     deliver(con, "orders", day(0), [("1", "2024-01-01", "created")])
     load(shop, con, "orders")
-    changed = TinyShop(tmp_path, {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"].replace("as_text(id)", "'o-' || as_text(id)")})
+    changed = TinyShop(
+        tmp_path, {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"].replace("as_text(id)", "'o-' || as_text(id)")}
+    )
     load(changed, con, "orders")
     assert con.execute("select order_id from silver.orders").fetchall() == [("o-1",)]
 
 
 def test_text_reaching_a_typed_column_without_a_macro_is_refused(tmp_path: Path) -> None:
-    shop = TinyShop(tmp_path, {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "placed")})
+    shop = TinyShop(
+        tmp_path, {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "placed")}
+    )
     con = shop.connect()
     deliver(con, "orders", day(0), [("1", "2024-01-01", "created")])
-    with pytest.raises(DefinitionError, match="ordered_at is TIMESTAMP in silver.orders, but the mapping gives VARCHAR"):
+    with pytest.raises(
+        DefinitionError, match=r"ordered_at is TIMESTAMP in silver\.orders, but the mapping gives VARCHAR"
+    ):
         load(shop, con, "orders")
 
 
 def test_a_row_that_a_mapping_drops_silently_fails_the_accounting(tmp_path: Path) -> None:
-    shop = TinyShop(tmp_path, {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"] + " where as_text(state) <> 'lost'"})
+    shop = TinyShop(
+        tmp_path, {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"] + " where as_text(state) <> 'lost'"}
+    )
     con = shop.connect()
     deliver(con, "orders", day(0), [("1", "2024-01-01", "created"), ("2", "2024-01-01", "lost")])
     for entity in shop.filled:

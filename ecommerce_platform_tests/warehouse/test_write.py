@@ -25,9 +25,16 @@ COLUMNS = {
 def contract(**more: object) -> Contract:
     return Contract.model_validate(
         {
-            "name": "things", "layer": "gold", "path": Path("models/gold/things.yml"), "grain": "one row per thing",
-            "description": "Things made for a test.", "key": ["id"], "columns": COLUMNS, "day_column": "on_day", **more,
-        }  # fmt: skip
+            "name": "things",
+            "layer": "gold",
+            "path": Path("models/gold/things.yml"),
+            "grain": "one row per thing",
+            "description": "Things made for a test.",
+            "key": ["id"],
+            "columns": COLUMNS,
+            "day_column": "on_day",
+            **more,
+        }
     )
 
 
@@ -61,7 +68,9 @@ def test_replace_leaves_exactly_the_new_rows(con: duckdb.DuckDBPyConnection) -> 
 def test_replace_days_touches_only_the_days_asked_for(con: duckdb.DuckDBPyConnection) -> None:
     before = [("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 2, "b", None), ("z", "2024-01-03", 3, "a", None)]
     replace_table(con, contract(), rows(*before))
-    new = rows(("y", "2024-01-02", 20, "b", None), ("w", "2024-01-02", 21, "b", None), ("q", "2024-01-09", 9, "a", None))
+    new = rows(
+        ("y", "2024-01-02", 20, "b", None), ("w", "2024-01-02", 21, "b", None), ("q", "2024-01-09", 9, "a", None)
+    )
     written = replace_days(con, contract(), new, date(2024, 1, 2), date(2024, 1, 3))
     assert (written.inserted, written.deleted, written.rows) == (2, 2, 3)
     assert content(con) == [("w", "2024-01-02", 21), ("x", "2024-01-01", 1), ("y", "2024-01-02", 20)]

@@ -1,6 +1,8 @@
 with customers as (
 
-    select customer_id, person_key
+    select
+        customer_id,
+        person_key
     from silver.customers
 
 )

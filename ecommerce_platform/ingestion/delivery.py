@@ -1,0 +1,112 @@
+"""One file on its way into bronze: what is known of it so far, and what will be said of it in the end.
+
+Nothing is read or written here; `loader` does that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from ecommerce_platform.contracts.source import RawTable
+from ecommerce_platform.ingestion.landing import RawFile
+from ecommerce_platform.ingestion.plain import Plain
+from ecommerce_platform.ingestion.rejects import RejectFile
+from ecommerce_platform.ingestion.sniff import Shape, Unusable
+
+
+@dataclass(frozen=True)
+class FileLoad:
+    """What became of one file.
+
+    `rows` are records in bronze, `rejected` entries in `bronze.rejects`. `problem` says what makes the file as a
+    whole suspect; with `note` set that is worth knowing but no fault (a header without records, say).
+    """
+
+    day: date
+    name: str
+    format: str | None
+    rows: int
+    rejected: int
+    problem: str | None
+    note: bool = False
+
+
+@dataclass
+class Delivery:
+    """One file and where its loading stands.
+
+    `id` (from 1) tells its rows from those of other files while they are being written. `suspect` is set once
+    DuckDB has given up on the file. `plain` is there only while the file's batch is at work.
+    """
+
+    id: int
+    file: RawFile
+    shape: Shape | None
+    unusable: Unusable | None
+    rejects: RejectFile
+    suspect: bool = False
+    plain: Plain | None = None
+    columns: tuple[str, ...] | None = None
+    rows: int = 0
+
+    def start_again(self) -> None:
+        """Forgets an attempt that was rolled back, but not whom it found suspect."""
+        self.rejects.clear()
+        self.columns, self.rows = None, 0
+
+    @property
+    def needs_scratch(self) -> bool:
+        """Whether the file has to be written out plain before DuckDB can read it."""
+        shape = self.shape
+        return shape is not None and (
+            shape.gzip or shape.encoding != "utf-8" or (shape.bom > 0 and shape.format != "csv")
+        )
+
+    @property
+    def content_lines(self) -> int:
+        """Lines that have to be rows, parts of rows or rejects: neither header nor blank lines at the end."""
+        assert self.shape is not None and self.plain is not None
+        # In a CSV file of one column a blank line is a record.
+        blanks = 0 if len(self.shape.columns) == 1 else self.plain.trailing_blanks
+        return max(0, self.plain.lines - self.shape.skip - self.shape.header_lines - blanks)
+
+    def outcome(self, table: RawTable, required: Mapping[str, str]) -> FileLoad:
+        """What there is to say once the file has been loaded."""
+        problems = list(self.rejects.whole)
+        if self.unusable and self.unusable.kind == "empty":
+            problems.append(self.unusable.text)
+        if self.columns is not None and self.unusable is None:
+            problems += self._missing(required)
+        problems += self._unparsable(table)
+        note = False
+        if not problems and not self.rows and not self.rejects.count:
+            note, problems = True, ["note: holds a header and no records" if self.columns else "note: holds no records"]
+        return FileLoad(
+            day=self.file.day,
+            name=self.file.name,
+            format=None if self.unusable or self.shape is None else self.shape.format,
+            rows=self.rows,
+            rejected=self.rejects.count,
+            problem="; ".join(problems) or None,
+            note=note,
+        )
+
+    def _missing(self, required: Mapping[str, str]) -> list[str]:
+        there = {column.lower() for column in self.columns or ()}
+        return [
+            f"column {name} is missing (needed for {needed}); the file has: {', '.join(self.columns or ())}"
+            for name, needed in required.items()
+            if name.lower() not in there
+        ]
+
+    def _unparsable(self, table: RawTable) -> list[str]:
+        lines, first = self.rejects.lines, self.rejects.first
+        share = lines / max(1, lines + self.rows)
+        if first is None or share <= table.max_unparsable_share:
+            return []
+        return [
+            f"{lines:,} of {lines + self.rows:,} records cannot be parsed ({share:.1%}, more than the "
+            f"{table.max_unparsable_share:.1%} that are tolerated); the first is line {first.line}: {first.reason}"
+        ]

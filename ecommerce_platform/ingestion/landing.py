@@ -1,0 +1,330 @@
+"""Drops: the folders `raw/<YYYY-MM-DD>/` that hold one day's delivery each, how they come to be and what is in them.
+
+A drop is never changed in place. It appears whole, by a rename, and one that is delivered again moves to
+`.replaced/` first. What the files hold is the readers' business; hidden folders are nobody's.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from fnmatch import translate
+from pathlib import Path
+
+from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import InputError
+
+_CHUNK = 1 << 20
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_INCOMING = ".incoming-"
+_REPLACED = ".replaced"
+#: What a killed `land` left behind is removed after this many seconds; a running one is younger.
+_STALE = 24 * 3600
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, order=True)
+class RawFile:
+    """One delivered file of a raw table, as it stood in the folder of its day."""
+
+    day: date
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Everything below `raw/`: the files of each raw table by day and name, and those no table names."""
+
+    tables: dict[str, list[RawFile]]
+    left: tuple[Path, ...]
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """Days with at least one file of a raw table, in order."""
+        return tuple(sorted({file.day for files in self.tables.values() for file in files}))
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What became of a delivery.
+
+    `landed` are the names of the files that make up the drop, `left` those of files that no raw table names.
+    `already` says that the very same files were there before, so that nothing was done. `replaced` is where the
+    drop that was there before has been moved.
+    """
+
+    day: date
+    folder: Path
+    landed: tuple[str, ...]
+    left: tuple[str, ...]
+    size: int
+    already: bool = False
+    replaced: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Given:
+    name: str
+    path: Path
+    size: int
+
+
+def land(
+    directory: str | Path,
+    source: Source,
+    raw_dir: Path,
+    day: date | None,
+    today: date,
+    progress: Progress | None = None,
+) -> Landed:
+    """Puts the files of an export folder under `raw/` as the drop of one day.
+
+    The folder itself is only read. Its subfolders are not looked at.
+
+    Args:
+        directory: the export folder.
+        source: its raw tables' patterns say which files belong.
+        raw_dir: the folder of drops; created when missing.
+        day: the day of the drop. Without it, today, unless the very same files (name, size, content) are a drop
+            already.
+        today: the current day in the shop's time zone.
+        progress: called with the bytes copied so far and the bytes in all.
+
+    Raises:
+        InputError: the folder does not exist or holds no file that a raw table names; two raw tables name the
+            same file; a file cannot be read; the disk is full.
+    """
+    given, left = _choose(Path(directory), source)
+    size = sum(file.size for file in given)
+    names = tuple(file.name for file in given)
+    raw_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(raw_dir)
+
+    drops = _days(raw_dir)
+    candidates = [day] if day else sorted(drops, reverse=True)
+    for known in candidates:
+        if known in drops and _same(given, drops[known]):
+            return Landed(known, drops[known], names, left, size, already=True)
+    day = day or today
+    folder = raw_dir / day.isoformat()
+
+    incoming = Path(tempfile.mkdtemp(prefix=f"{_INCOMING}{day.isoformat()}-", dir=raw_dir))
+    try:
+        with _explained(raw_dir, size):
+            _copy(given, incoming, progress, size)
+        replaced = _swap(incoming, folder, raw_dir)
+    except BaseException:
+        shutil.rmtree(incoming, ignore_errors=True)
+        raise
+    return Landed(day, folder, names, left, size, replaced=replaced)
+
+
+def list_drops(raw_dir: Path, source: Source) -> Drops:
+    """The files of every raw table in all drops, ordered by day and name; every raw table has an entry.
+
+    Only files directly in the folder of a day count. Hidden files and folders do not.
+
+    Raises:
+        InputError: a folder below `raw_dir` is not named like a day; a file that two raw tables name.
+    """
+    tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
+    match = _matcher(source)
+    left: list[Path] = []
+    if raw_dir.is_dir():
+        left += [
+            Path(entry.path) for entry in os.scandir(raw_dir) if not entry.name.startswith(".") and not entry.is_dir()
+        ]
+    for day, folder in sorted(_days(raw_dir).items()):
+        for entry in os.scandir(folder):
+            if entry.name.startswith("."):
+                continue
+            table = match(entry.name, folder)
+            if table is None or not entry.is_file():
+                left.append(Path(entry.path))
+                continue
+            stat = entry.stat()
+            tables[table].append(RawFile(day, entry.name, Path(entry.path), stat.st_size, stat.st_mtime_ns))
+    for files in tables.values():
+        files.sort()
+    return Drops(tables, tuple(sorted(left)))
+
+
+def _days(raw_dir: Path) -> dict[date, Path]:
+    days = {}
+    for entry in os.scandir(raw_dir) if raw_dir.is_dir() else ():
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        try:
+            day = date.fromisoformat(entry.name) if _DAY.fullmatch(entry.name) else None
+        except ValueError:
+            day = None
+        if day is None:
+            raise InputError(
+                f"{entry.name!r} is not a day",
+                where=entry.path,
+                fix="name the folder YYYY-MM-DD after the day of the delivery, or move it elsewhere",
+            )
+        days[day] = Path(entry.path)
+    return days
+
+
+def _matcher(source: Source) -> Callable[[str, Path], str | None]:
+    """Tells the raw table that a file belongs to by its name."""
+    patterns = {
+        table: re.compile("|".join(translate(p) for f in raw.files for p in (f, f + ".gz")))
+        for table, raw in source.file.tables.items()
+    }
+
+    def match(name: str, folder: Path) -> str | None:
+        tables = [table for table, pattern in patterns.items() if pattern.match(name)]
+        if len(tables) > 1:
+            raise InputError(
+                f"the raw tables {' and '.join(tables)} both name this file",
+                where=folder / name,
+                fix=f"make their `files` in {source.file.path} tell them apart",
+            )
+        return tables[0] if tables else None
+
+    return match
+
+
+def _choose(directory: Path, source: Source) -> tuple[list[_Given], tuple[str, ...]]:
+    """The files of an export folder that raw tables name, and the names of the others."""
+    if not directory.is_dir():
+        raise InputError("there is no such folder", where=directory, fix="give the folder of the export")
+    match = _matcher(source)
+    given, left = [], []
+    with _explained(directory, 0):
+        for entry in sorted(os.scandir(directory), key=lambda e: e.name):
+            if entry.name.startswith("."):
+                continue
+            if match(entry.name, directory) and entry.is_file():
+                given.append(_Given(entry.name, Path(entry.path), entry.stat().st_size))
+            else:
+                left.append(entry.name)
+    if not given:
+        patterns = ", ".join(f for raw in source.file.tables.values() for f in raw.files)
+        raise InputError(
+            f"holds no file of the source {source.name}",
+            where=directory,
+            fix=f"its files are named {patterns} (also with .gz); is this the right folder and source?",
+        )
+    return given, tuple(left)
+
+
+def _same(given: list[_Given], folder: Path) -> bool:
+    """Whether a drop consists of the very same files; contents are compared last, for they cost most."""
+    there = {e.name: e for e in os.scandir(folder) if not e.name.startswith(".")}
+    if there.keys() != {file.name for file in given}:
+        return False
+    if any(there[file.name].stat().st_size != file.size for file in given):
+        return False
+    return all(_sha256(file.path) == _sha256(Path(there[file.name].path)) for file in given)
+
+
+def _sha256(path: Path) -> bytes:
+    with _explained(path, 0), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _copy(given: list[_Given], target: Path, progress: Progress | None, size: int) -> None:
+    """Copies and forces to disk; several files at a time, because each waits for the disk on its own."""
+    done = 0
+
+    def copy(file: _Given) -> Iterator[int]:
+        with file.path.open("rb") as source, (target / file.name).open("xb") as out:
+            while chunk := source.read(_CHUNK):
+                out.write(chunk)
+                yield len(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+
+    def copied(file: _Given) -> list[int]:
+        return list(copy(file))
+
+    # Large files one after the other, so that progress shows; small ones in parallel, for there may be thousands.
+    for file in given:
+        if file.size > 8 * _CHUNK:
+            for count in copy(file):
+                done += count
+                if progress:
+                    progress(done, size)
+    with ThreadPoolExecutor(8) as pool:
+        for counts in pool.map(copied, [file for file in given if file.size <= 8 * _CHUNK]):
+            done += sum(counts)
+            if progress:
+                progress(done, size)
+    _sync_folder(target)
+
+
+def _swap(incoming: Path, folder: Path, raw_dir: Path) -> Path | None:
+    """Puts the new drop in its place; the one that is there moves aside first."""
+    incoming.chmod(0o777 & ~_umask())
+    replaced = None
+    if folder.exists():
+        stamp = datetime.now().strftime("%Y%m%dT%H%M%S%f")
+        replaced = raw_dir / _REPLACED / f"{folder.name}-{stamp}"
+        replaced.parent.mkdir(exist_ok=True)
+        folder.rename(replaced)
+    try:
+        incoming.rename(folder)
+    except BaseException:
+        if replaced:
+            replaced.rename(folder)
+        raise
+    _sync_folder(raw_dir)
+    return replaced
+
+
+def _umask() -> int:
+    # Python can only read the mask by setting it; `mkdtemp` gives its folder to the owner alone.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(raw_dir: Path) -> None:
+    """Removes what a killed `land` left behind."""
+    for entry in os.scandir(raw_dir):
+        if entry.name.startswith(_INCOMING) and time.time() - entry.stat().st_mtime > _STALE:
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+@contextmanager
+def _explained(where: Path, size: int) -> Iterator[None]:
+    """Turns what the operating system says into what the user can do."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or where
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"the disk is full: the delivery takes {size:,} bytes",
+                where=where,
+                fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk, and land it again",
+            ) from error
+        raise InputError(
+            f"cannot be read or written ({error.strerror})", where=place, fix="check that it exists and its rights"
+        ) from error

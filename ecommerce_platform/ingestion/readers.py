@@ -1,0 +1,135 @@
+"""The SQL with which DuckDB reads delivered files: one scan for all files of a shape, every value as text.
+
+A scan says which relation to read and which expression gives which column; when it runs, and into which table,
+is `bronze`'s business. Files are told apart by `file_index`, their position in `$paths`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.ingestion.salvage import Salvaged
+from ecommerce_platform.ingestion.sniff import Shape
+
+#: Temporary tables that DuckDB notes its rejects in.
+REJECTED, SCANNED = "ingestion_rejected", "ingestion_scanned"
+
+#: DuckDB's default. A longer line is left out without a word when it is longer than a buffer, sixteen times this;
+#: the line count finds that. More would cost memory: a buffer per thread.
+_LINE = 2_000_000
+_BUFFER = 32_000_000
+_JSON_OBJECT = 16_777_216
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A relation over the files in `$paths`, and what each column is made of.
+
+    `values` are SQL expressions of the relation's columns, one for each of `columns`; all give text.
+    """
+
+    relation: str
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+    row_hash: str
+
+    def select(self, spelling: dict[str, str]) -> str:
+        """The columns as the end of a select list; `spelling` is how a table writes a name, by its lower case."""
+        return "".join(
+            f", {value} as {quote(spelling[column.lower()])}"
+            for column, value in zip(self.columns, self.values, strict=True)
+        )
+
+
+def text(value: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def as_glob(path: Path) -> str:
+    """A path as DuckDB's readers want it, with characters that would be wildcards taken literally."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
+
+
+def csv_scan(shape: Shape) -> Scan:
+    """Delivered CSV files of one shape.
+
+    Strict, for otherwise DuckDB drops values; what it cannot read goes to the tables `REJECTED` and `SCANNED`.
+    """
+    newline = {"\n": "\\n", "\r\n": "\\r\\n", "\r": "\\r"}[shape.newline]
+    options = (
+        f"header = true, skip = {shape.skip}, new_line = '{newline}', store_rejects = true, "
+        f"rejects_table = '{REJECTED}', rejects_scan = '{SCANNED}', rejects_limit = 100000"
+    )
+    return _csv(shape, options)
+
+
+def salvaged_csv_scan(shape: Shape, salvaged: Iterable[Salvaged]) -> Scan:
+    """Files that `salvage_csv` wrote. One thread: these may hold records that span DuckDB's read buffers."""
+    longest = max(s.longest for s in salvaged) + 1_000
+    options = (
+        f"header = false, new_line = '\\n', parallel = false, max_line_size = {max(_LINE, longest)}, "
+        f"buffer_size = {max(_BUFFER, 2 * longest)}"
+    )
+    return _csv(shape, options)
+
+
+def _csv(shape: Shape, options: str) -> Scan:
+    # The columns get plain names first: a delivered name may be anything.
+    names = [f"c{i}" for i in range(len(shape.columns))]
+    types = ", ".join(f"{name}: 'VARCHAR'" for name in names)
+    relation = (
+        f"read_csv($paths, auto_detect = false, columns = {{{types}}}, delim = {text(shape.delimiter)}, "
+        f"quote = '\"', escape = '\"', strict_mode = true, compression = 'none', hive_partitioning = false, "
+        f"{options})"
+    )
+    return Scan(relation, shape.columns, tuple(names), _row_hash(shape.columns, names))
+
+
+def json_objects(layout: str, largest: int) -> str:
+    """A relation of the records of JSON files as text, `json`; faulty lines of JSON lines are null.
+
+    Args:
+        layout: of the files' shape.
+        largest: bytes of the largest file; buffers are not made larger than that takes.
+    """
+    format = {"array": "array", "lines": "newline_delimited", "objects": "unstructured"}[layout]
+    size = min(_JSON_OBJECT, max(1_000_000, largest + 1))
+    ignore = ", ignore_errors = true" if layout == "lines" else ""
+    return (
+        f"read_json_objects($paths, format = '{format}', compression = 'none', hive_partitioning = false, "
+        f"maximum_object_size = {size}{ignore})"
+    )
+
+
+def json_scan(objects: str, keys: Sequence[tuple[str, str]]) -> Scan:
+    """Records of JSON files with a column for each key.
+
+    Args:
+        objects: what `json_objects` returned.
+        keys: the keys and the columns they fill.
+    """
+    pointers = ", ".join(text("/" + key.replace("~", "~0").replace("/", "~1")) for key, _ in keys)
+    # All values in one look at the text; a struct would not hold keys that differ only in case.
+    values = f"json_extract_string(json, [{pointers}])" if keys else "null"
+    relation = f"(select {values} as v, hash(json::varchar) as h, file_index from {objects})"
+    positions = tuple(f"v[{i}]" for i in range(1, len(keys) + 1))
+    return Scan(relation, tuple(column for _, column in keys), positions, "h")
+
+
+def parquet_scan(columns: tuple[str, ...]) -> Scan:
+    """Parquet files with the same columns and types; values in DuckDB's text form."""
+    names = [f"c{i}" for i in range(len(columns))]
+    inner = ", ".join(f"{name}::varchar as {name}" for name in names)
+    files = "read_parquet($paths, hive_partitioning = false)"
+    relation = f"(select {inner}, file_index from {files} as t({', '.join(names)}))"
+    return Scan(relation, columns, tuple(names), _row_hash(columns, names))
+
+
+def _row_hash(columns: Sequence[str], values: Sequence[str]) -> str:
+    """A hash of a row that does not depend on the order in which a file delivers its columns."""
+    ordered = sorted(zip(columns, values, strict=True), key=lambda pair: pair[0].lower())
+    return f"hash({', '.join(value for _, value in ordered)})"

@@ -1,0 +1,189 @@
+"""The bronze table while rows are being written to it: columns, appending, counting, numbering.
+
+Knows SQL and row ids, but no files and no formats. Everything here happens within the caller's transaction.
+
+How a row gets its number within its file: DuckDB's CSV reader knows none, and `row_number()` makes a scan run in
+a single thread. But rows appended in one statement keep the order of the files, and their row ids follow it. So
+a row is written with its file's id, negated, in place of its number, and one update makes numbers of row ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.ingestion.delivery import Delivery
+from ecommerce_platform.ingestion.readers import Scan
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: In front, so that columns that come later stay together with the others.
+PROVENANCE = {
+    "_load_date": "DATE",
+    "_source_file": "VARCHAR",
+    "_source_row": "BIGINT",
+    "_row_hash": "UBIGINT",
+}
+
+
+def table_exists(con: DuckDBPyConnection, name: str) -> bool:
+    """Whether the table `name` is in the schema `bronze`."""
+    found = con.execute(
+        "select 1 from duckdb_tables() where database_name = current_database() and schema_name = 'bronze' "
+        "and table_name = $name",
+        {"name": name},
+    ).fetchall()
+    return bool(found)
+
+
+class Target:
+    """`bronze.<name>` during one load.
+
+    Attributes:
+        deleted: rows removed by `clear`.
+        added: columns that the table did not have before.
+    """
+
+    def __init__(self, con: DuckDBPyConnection, name: str, expected: Sequence[str]) -> None:
+        self.con, self.name = con, name
+        self.table = f"bronze.{quote(name)}"
+        self.deleted = 0
+        self.added: list[str] = []
+        #: How the table writes a column, by the lower case of its name.
+        self.spelling: dict[str, str] = {}
+        self._preferred = {column.lower(): column for column in reversed(expected)}
+        self._before: set[str] = set()
+        self._starts: dict[int, int] = {}
+
+    def clear(self, days: Collection[date], columns: Iterable[str]) -> None:
+        """Removes the rows of `days` and sees to it that the table exists with at least `columns`.
+
+        When no other day has rows, the table is made anew: that is faster, and forgets columns of deliveries
+        that are gone.
+        """
+        chosen = sorted(days)
+        self.con.execute("create schema if not exists bronze")
+        exists = table_exists(self.con, self.name)
+        if exists:
+            self._before = {name.lower() for name in self._columns()}
+        others = exists and self._one(
+            f"select exists (from {self.table} where _load_date not in (select unnest($days)))", {"days": chosen}
+        )
+        if others:
+            self.spelling = {name.lower(): name for name in self._columns()}
+            self.deleted = self._one(
+                f"delete from {self.table} where _load_date in (select unnest($days))", {"days": chosen}
+            )
+        else:
+            self.deleted = self._one(f"select count(*) from {self.table}") if exists else 0
+            provenance = ", ".join(f"{name} {type}" for name, type in PROVENANCE.items())
+            self.con.execute(f"create or replace table {self.table} ({provenance})")
+            self.spelling = {name: name for name in PROVENANCE}
+        self.ensure(columns)
+
+    def ensure(self, columns: Iterable[str]) -> None:
+        """Adds those of `columns` that the table lacks."""
+        for column in columns:
+            lower = column.lower()
+            if lower not in self.spelling:
+                spelled = self._preferred.get(lower, column)
+                self.con.execute(f"alter table {self.table} add column {quote(spelled)} varchar")
+                self.spelling[lower] = spelled
+                if lower not in self._before:
+                    self.added.append(spelled)
+
+    def append(self, scan: Scan, paths: Sequence[str], deliveries: Sequence[Delivery]) -> dict[int, int]:
+        """Writes all rows of a scan.
+
+        Args:
+            scan: what to read.
+            paths: the files, as DuckDB is given them.
+            deliveries: what the files are deliveries of.
+
+        Returns:
+            Rows per delivery, by its id; without those that have none.
+        """
+        self.ensure(scan.columns)
+        self.con.execute(
+            f"""
+            insert into {self.table} by name
+            select
+              $days[file_index::bigint + 1] as _load_date,
+              $names[file_index::bigint + 1] as _source_file,
+              -($ids[file_index::bigint + 1]) as _source_row,
+              {scan.row_hash} as _row_hash
+              {scan.select(self.spelling)}
+            from {scan.relation}
+            """,
+            {
+                "paths": list(paths),
+                "days": [d.file.day for d in deliveries],
+                "names": [d.file.name for d in deliveries],
+                "ids": [d.id for d in deliveries],
+            },
+        )
+        rows = self.con.execute(
+            f"""
+            select -_source_row, count(*), min(rowid), max(rowid)
+            from {self.table}
+            where _source_row in (select -unnest($ids))
+            group by all
+            """,
+            {"ids": [d.id for d in deliveries]},
+        ).fetchall()
+        for id, count, first, last in rows:
+            if last - first + 1 != count:
+                raise RuntimeError(f"{self.table}: rows of a file do not stand together; their order is unknown")
+            self._starts[id] = first
+        return {id: count for id, count, _, _ in rows}
+
+    def remove(self, deliveries: Sequence[Delivery]) -> None:
+        """Takes back what `append` wrote for some files."""
+        self.con.execute(
+            f"delete from {self.table} where _source_row in (select -unnest($ids))",
+            {"ids": [d.id for d in deliveries]},
+        )
+
+    def line_ends(self, deliveries: Sequence[Delivery], columns: Sequence[str]) -> dict[int, tuple[int, int]]:
+        """Line feeds and carriage returns within the values of files that were appended, by delivery."""
+        names = [quote(self.spelling[column.lower()]) for column in columns]
+
+        def count(code: int) -> str:
+            return " + ".join(
+                f"case when contains({n}, chr({code})) then strlen({n}) - strlen(replace({n}, chr({code}), '')) "
+                "else 0 end"
+                for n in names
+            )
+
+        rows = self.con.execute(
+            f"select -_source_row, sum({count(10)}), sum({count(13)}) from {self.table} "
+            "where _source_row in (select -unnest($ids)) group by all",
+            {"ids": [d.id for d in deliveries]},
+        ).fetchall()
+        return {id: (int(feeds), int(returns)) for id, feeds, returns in rows}
+
+    def number_rows(self) -> None:
+        """Gives every row that was appended its number within its file, from 1."""
+        if not self._starts:
+            return
+        starts = [self._starts.get(id, 0) for id in range(1, max(self._starts) + 1)]
+        self.con.execute(
+            f"update {self.table} set _source_row = rowid - $starts[-_source_row] + 1 where _source_row < 0",
+            {"starts": starts},
+        )
+
+    def _columns(self) -> list[str]:
+        rows = self.con.execute(
+            "select column_name from duckdb_columns() where database_name = current_database() "
+            "and schema_name = 'bronze' and table_name = $name order by column_index",
+            {"name": self.name},
+        ).fetchall()
+        return [name for (name,) in rows]
+
+    def _one(self, sql: str, parameters: dict[str, object] | None = None) -> int:
+        row = self.con.execute(sql, parameters).fetchone()
+        assert row is not None
+        return int(row[0])

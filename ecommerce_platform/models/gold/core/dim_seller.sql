@@ -1,0 +1,48 @@
+with sellers as (
+
+    select
+        seller_id,
+        postal_code,
+        city,
+        state
+    from silver.sellers
+
+),
+
+geography as (
+
+    select
+        postal_code,
+        city,
+        state,
+        state_code,
+        region,
+        latitude,
+        longitude
+    from gold.dim_geography
+
+),
+
+states as (
+
+    select
+        code,
+        label
+    from silver.labels
+    where domain = 'state'
+
+)
+
+select
+    sellers.seller_id,
+
+    sellers.postal_code,
+    coalesce(sellers.city, geography.city) as city,
+    coalesce(states.label, sellers.state, geography.state) as state,
+    coalesce(sellers.state, geography.state_code) as state_code,
+    geography.region,
+    geography.latitude,
+    geography.longitude
+from sellers
+left join geography on sellers.postal_code = geography.postal_code
+left join states on sellers.state = states.code
