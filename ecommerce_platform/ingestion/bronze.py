@@ -1,80 +1,46 @@
 """Loading delivered files into `bronze`: all of one raw table's chosen days in one transaction.
 
 Afterwards `bronze.<source>__<raw table>`, `bronze.rejects` and `bronze.files` hold for these days exactly what
-the files deliver; every line of a file is a row or a reject. Where files come from is `landing`'s business, how
-they are read the readers'; what their values mean begins in silver.
-
-How a file's rows get their number: DuckDB's CSV reader knows none, and `row_number()` makes a scan run in one
-thread. But rows appended in one statement keep the order of the files, and their row ids follow it. So rows are
-written with their file's id, negated, in place of the number, and one update afterwards makes numbers of row ids.
+the files deliver: every line is a row, part of one, or a reject. Where files come from is `landing`'s business,
+how they are read is `loader`'s; what their values mean begins in silver.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+import errno
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.catalog import read_catalog
-from ecommerce_platform.contracts.ddl import create_table_sql, quote
-from ecommerce_platform.contracts.source import RawTable, Source
-from ecommerce_platform.errors import InputError
-from ecommerce_platform.ingestion import readers
+from ecommerce_platform.contracts.ddl import create_table_sql
+from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import InputError, SettingsError
+from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
 from ecommerce_platform.ingestion.landing import RawFile
-from ecommerce_platform.ingestion.plain import Plain, make_plain
-from ecommerce_platform.ingestion.readers import Scan, as_glob
-from ecommerce_platform.ingestion.rejects import Reject, RejectFile
-from ecommerce_platform.ingestion.salvage import Salvaged, explain_csv, salvage_csv
-from ecommerce_platform.ingestion.salvage_json import salvage_json
-from ecommerce_platform.ingestion.sniff import Shape, Unusable, read_head, sniff, unique_names
+from ecommerce_platform.ingestion.loader import Loader, ScanFailed
+from ecommerce_platform.ingestion.readers import as_glob
+from ecommerce_platform.ingestion.rejects import RejectFile
+from ecommerce_platform.ingestion.sniff import Unusable, read_head, sniff
+from ecommerce_platform.ingestion.target import Target, table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Provenance of every bronze row, in front, so that columns that come later stay together with the others.
-PROVENANCE = {
-    "_load_date": "DATE",
-    "_source_file": "VARCHAR",
-    "_source_row": "BIGINT",
-    "_row_hash": "UBIGINT",
-}
-
-#: Files read by one statement, and how many bytes of them may have to be written out plain at the same time.
-_BATCH_FILES = 1_000
-_BATCH_BYTES = 512 << 20
-#: More different keys than this are data, not columns.
-_MAX_KEYS = 2_000
-
-
-@dataclass(frozen=True)
-class FileLoad:
-    """What became of one file.
-
-    `problem` says what makes the file as a whole suspect; with `note` set it is worth knowing, but no fault (a
-    header without records, say).
-    """
-
-    day: date
-    name: str
-    format: str | None
-    rows: int
-    rejected: int
-    problem: str | None
-    note: bool = False
+__all__ = ["BronzeLoad", "FileLoad", "load_bronze", "pending_days"]
 
 
 @dataclass(frozen=True)
 class BronzeLoad:
-    """What a load did: rows written and removed in the bronze table, columns it did not have before, files."""
+    """What a load did to one bronze table.
+
+    Rows written and removed, columns that the table did not have before, and what became of each file.
+    """
 
     table: str
     rows_inserted: int
@@ -84,12 +50,12 @@ class BronzeLoad:
 
     @property
     def rows_rejected(self) -> int:
-        """Rejects of all files."""
+        """Entries in `bronze.rejects`."""
         return sum(file.rejected for file in self.files)
 
     @property
     def rows_per_day(self) -> dict[date, tuple[int, int]]:
-        """Rows loaded and rejected by day, for days that have files."""
+        """Rows loaded and entries rejected by day, for days that have files."""
         days: dict[date, tuple[int, int]] = {}
         for file in self.files:
             loaded, rejected = days.get(file.day, (0, 0))
@@ -98,12 +64,12 @@ class BronzeLoad:
 
     @property
     def problems(self) -> list[tuple[str, str]]:
-        """File (as `<day>/<name>`) and problem, without mere notes."""
+        """File, as `<day>/<name>`, and problem; without mere notes."""
         return [(f"{f.day}/{f.name}", f.problem) for f in self.files if f.problem and not f.note]
 
     @property
     def notes(self) -> list[tuple[str, str]]:
-        """File (as `<day>/<name>`) and what is worth knowing about it."""
+        """File, as `<day>/<name>`, and what is worth knowing about it."""
         return [(f"{f.day}/{f.name}", f.problem) for f in self.files if f.problem and f.note]
 
 
@@ -114,13 +80,13 @@ def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files:
         con: the warehouse; its tables may be missing.
         source: the source that `raw_table` belongs to.
         raw_table: the raw table.
-        files: all its files in all drops.
+        files: its files in all drops.
     """
     there: dict[date, set[tuple[str, int, int]]] = {}
     for file in files:
         there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns))
     loaded: dict[date, set[tuple[str, int, int]]] = {}
-    if _exists(con, "files") and _exists(con, source.bronze_table(raw_table)):
+    if table_exists(con, "files") and table_exists(con, source.bronze_table(raw_table)):
         rows = con.execute(
             "select _load_date, _source_file, size_bytes, modified_ns from bronze.files where raw_table = $raw",
             {"raw": raw_table},
@@ -144,8 +110,8 @@ def load_bronze(
     """Makes bronze hold for `days` exactly what `files` deliver for them; other days stay as they are.
 
     The result depends on the files alone, not on what was loaded before or together with them (but for
-    `bronze.files.loaded_at`, and for how a column is spelled that deliveries write in different case). A failure
-    leaves everything as it was.
+    `bronze.files.loaded_at`, for the order of columns, and for how a column is spelled that deliveries write in
+    different case). A failure leaves everything as it was.
 
     Args:
         con: the warehouse, outside a transaction.
@@ -156,170 +122,182 @@ def load_bronze(
         expected: columns that exist in any case, null where a delivery lacks them.
         required: columns without which a file counts as faulty (its rows are loaded all the same), and the
             canonical column that each is needed for.
-        scratch: a folder for temporary files; left as it was.
+        scratch: a folder for temporary files, on a disk with room for what is compressed; left as it was.
 
     Raises:
         InputError: a file is gone, cannot be read or changes while it is loaded; the disk is full.
+        SettingsError: DuckDB is set not to keep the order of rows.
     """
-    chosen = sorted(file for file in files if file.day in set(days))
-    scratch.mkdir(parents=True, exist_ok=True)
-    with _explained(scratch), TemporaryDirectory(prefix="bronze-", dir=scratch) as folder:
-        load = _Load(con, source, raw_table, set(days), expected, required, Path(folder))
-        load.deliveries = [load.examine(number, file) for number, file in enumerate(chosen, start=1)]
-        while True:
-            try:
-                with transaction(con):
-                    return load.run()
-            except _ScanFailed as failed:
-                # The error has ended the transaction. Find whose it is, and begin again.
-                load.find_culprits(failed)
+    _check_order(con)
+    wanted = set(days)
+    chosen = sorted(file for file in files if file.day in wanted)
+    with _explained(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="bronze-", dir=scratch) as folder:
+            target = Target(con, source.bronze_table(raw_table), expected)
+            loader = Loader(con, target, Path(folder))
+            deliveries = [
+                _examine(number, file, source, raw_table, expected, Path(folder))
+                for number, file in enumerate(chosen, start=1)
+            ]
+            while True:
+                try:
+                    with transaction(con):
+                        return _load(con, source, raw_table, wanted, target, loader, deliveries, required)
+                except ScanFailed as failed:
+                    loader.find_culprits(failed)
+                    target = Target(con, source.bronze_table(raw_table), expected)
+                    loader = Loader(con, target, Path(folder))
 
 
-@dataclass
-class _Delivery:
-    """One file on its way into bronze."""
-
-    id: int
-    file: RawFile
-    shape: Shape | None
-    rejects: RejectFile
-    #: Not to be read by DuckDB as it is: some earlier attempt failed on it.
-    suspect: bool = False
-    #: Cannot be read at all.
-    unusable: Unusable | None = None
-    plain: Plain | None = None
-    rows: int = 0
-    columns: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> Plain:
-        """The file as plain text; only while its batch is at work."""
-        assert self.plain is not None
-        return self.plain
-
-    @property
-    def csv_lines(self) -> int:
-        """Lines of a CSV file that have to be rows, parts of rows, or rejects."""
-        assert self.shape is not None
-        plain = self.text
-        trailing = plain.trailing_blanks if len(self.shape.columns) > 1 else 0
-        return max(0, plain.lines - self.shape.skip - self.shape.header_lines - trailing)
+def _examine(
+    number: int, file: RawFile, source: Source, raw_table: str, expected: Sequence[str], scratch: Path
+) -> Delivery:
+    _check_unchanged(file)
+    found = sniff(read_head(file.path), source.file.tables[raw_table], expected)
+    shape, unusable = (None, found) if isinstance(found, Unusable) else (found, None)
+    return Delivery(number, file, shape, unusable, RejectFile(scratch / f"{number}.rejects"))
 
 
-class _ScanFailed(Exception):
-    """DuckDB gave up on a scan; the transaction is lost."""
+def _load(
+    con: DuckDBPyConnection,
+    source: Source,
+    raw_table: str,
+    days: set[date],
+    target: Target,
+    loader: Loader,
+    deliveries: Sequence[Delivery],
+    required: Mapping[str, str],
+) -> BronzeLoad:
+    """The whole load, within the transaction."""
+    for delivery in deliveries:
+        delivery.start_again()
+    delivered = [column for d in deliveries if d.shape for column in d.shape.columns]
+    target.clear(days, [*delivered, *target.expected])
+    loader.load(deliveries)
+    target.number_rows()
+    for delivery in deliveries:
+        _check_unchanged(delivery.file)
+    loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)
+    _keep_books(con, raw_table, days, deliveries, loads)
+    return BronzeLoad(
+        table=f"bronze.{target.name}",
+        rows_inserted=sum(load.rows for load in loads),
+        rows_deleted=target.deleted,
+        columns_added=tuple(target.added),
+        files=loads,
+    )
 
-    def __init__(self, error: Exception, scan: Scan, deliveries: Sequence[_Delivery], salvaged: bool) -> None:
-        super().__init__(str(error))
-        self.error, self.scan, self.deliveries, self.salvaged = error, scan, deliveries, salvaged
+
+def _keep_books(
+    con: DuckDBPyConnection,
+    raw_table: str,
+    days: set[date],
+    deliveries: Sequence[Delivery],
+    loads: Sequence[FileLoad],
+) -> None:
+    """Replaces what `bronze.rejects` and `bronze.files` say about these days."""
+    catalog = read_catalog()
+    for table in ("bronze.rejects", "bronze.files"):
+        con.execute(create_table_sql(catalog.contract(table)))
+        con.execute(
+            f"delete from {table} where raw_table = $raw and _load_date in (select unnest($days))",
+            {"raw": raw_table, "days": sorted(days)},
+        )
+    rejecting = [d for d in deliveries if d.rejects.count]
+    if rejecting:
+        con.execute(
+            """
+            insert into bronze.rejects by name
+            select
+              $raw as raw_table,
+              $days[file_index::bigint + 1] as _load_date,
+              $names[file_index::bigint + 1] as _source_file,
+              reject_number, line, reason_code, reason, raw_text
+            from read_json(
+              $paths,
+              format = 'newline_delimited',
+              columns = {
+                reject_number: 'BIGINT', line: 'BIGINT', reason_code: 'VARCHAR', reason: 'VARCHAR', raw_text: 'VARCHAR'
+              },
+              compression = 'none', hive_partitioning = false, maximum_object_size = 1000000
+            )
+            """,
+            {
+                "raw": raw_table,
+                "days": [d.file.day for d in rejecting],
+                "names": [d.file.name for d in rejecting],
+                "paths": [as_glob(d.rejects.path) for d in rejecting],
+            },
+        )
+    if deliveries:
+        con.execute(
+            """
+            insert into bronze.files by name
+            select
+              $raw as raw_table,
+              unnest($days::date[]) as _load_date,
+              unnest($names::varchar[]) as _source_file,
+              unnest($sizes::bigint[]) as size_bytes,
+              unnest($modified::bigint[]) as modified_ns,
+              unnest($formats::varchar[]) as format,
+              unnest($rows::bigint[]) as rows_loaded,
+              unnest($rejected::bigint[]) as rows_rejected,
+              unnest($problems::varchar[]) as problem,
+              $now::timestamp as loaded_at
+            """,
+            {
+                "raw": raw_table,
+                "days": [d.file.day for d in deliveries],
+                "names": [d.file.name for d in deliveries],
+                "sizes": [d.file.size for d in deliveries],
+                "modified": [d.file.mtime_ns for d in deliveries],
+                "formats": [load.format for load in loads],
+                "rows": [load.rows for load in loads],
+                "rejected": [load.rejected for load in loads],
+                "problems": [load.problem for load in loads],
+                "now": datetime.now(),
+            },
+        )
 
 
-class _Load:
-    """One call of `load_bronze`. `run` may be tried again; what `examine` found and who is suspect stays."""
+def _check_unchanged(file: RawFile) -> None:
+    try:
+        stat = file.path.stat()
+    except FileNotFoundError:
+        raise InputError("the file is gone", where=file.path, fix="list the drops again and load again") from None
+    if (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise InputError(
+            "the file changes while it is loaded",
+            where=file.path,
+            fix="wait until it is complete and load again; `ecommerce land` only ever puts whole drops there",
+        )
 
-    def __init__(
-        self,
-        con: DuckDBPyConnection,
-        source: Source,
-        raw_table: str,
-        days: set[date],
-        expected: Sequence[str],
-        required: Mapping[str, str],
-        scratch: Path,
-    ) -> None:
-        self.con, self.source, self.raw_table, self.days = con, source, raw_table, days
-        self.expected, self.required, self.scratch = expected, required, scratch
-        self.raw: RawTable = source.file.tables[raw_table]
-        self.name = source.bronze_table(raw_table)
-        self.table = f"bronze.{quote(self.name)}"
-        self.deliveries: list[_Delivery] = []
-        self.spelling: dict[str, str] = {}
-        self.added: list[str] = []
-        self.starts: dict[int, int] = {}
 
-    @cached_property
-    def side(self) -> DuckDBPyConnection:
-        """A second connection to the same database: looking at a damaged file there costs no transaction."""
-        return self.con.cursor()
+def _check_order(con: DuckDBPyConnection) -> None:
+    row = con.execute("select current_setting('preserve_insertion_order')").fetchone()
+    if row is None or not row[0]:
+        raise SettingsError(
+            "rows would lose their place in their file",
+            where="preserve_insertion_order",
+            fix="leave this setting of DuckDB on",
+        )
 
-    # --- before the transaction
 
-    def examine(self, number: int, file: RawFile) -> _Delivery:
-        """Finds out what a file is."""
-        _unchanged(file)
-        found = sniff(read_head(file.path), self.raw, self.expected)
-        delivery = _Delivery(number, file, None, RejectFile(self.scratch / f"{number}.rejects"))
-        if isinstance(found, Unusable):
-            delivery.unusable = found
-        else:
-            delivery.shape = found
-        return delivery
-
-    def find_culprits(self, failed: _ScanFailed) -> None:
-        """Marks the files that DuckDB cannot read, by reading each of them alone.
-
-        Raises:
-            Exception: DuckDB's own, when no file is to blame.
-        """
-        if failed.salvaged:
-            raise failed.error
-        culprits = []
-        for delivery in failed.deliveries:
-            with self._plain([delivery]):
-                error = self._trial(failed.scan, delivery)
-            if error:
-                culprits.append((delivery, error))
-        if not culprits:
-            # Only together do they fail; each on its own, line by line, they will not.
-            if failed.deliveries[0].suspect or failed.deliveries[0].shape is None:
-                raise failed.error
-            culprits = [(delivery, str(failed.error)) for delivery in failed.deliveries]
-        for delivery, error in culprits:
-            if delivery.suspect:
-                raise failed.error
-            delivery.suspect = True
-            if delivery.shape and delivery.shape.format == "parquet":
-                delivery.unusable = _damaged_parquet(error)
-
-    def _trial(self, scan: Scan, delivery: _Delivery) -> str | None:
-        """What DuckDB says against reading a file, if anything."""
-        values = ", ".join(scan.values) or "1"
-        try:
-            self.side.execute(
-                f"select bit_xor(hash({values})) from {scan.relation}", {"paths": [as_glob(delivery.text.path)]}
-            ).fetchall()
-        except _file_errors() as error:
-            return str(error).replace(str(delivery.text.path), delivery.file.name)
-        finally:
-            self._forget_rejected(self.side)
-        return None
-
-    # --- within the transaction
-
-    def run(self) -> BronzeLoad:
-        """Writes everything; the caller commits."""
-        deleted = self._clear()
-        self.starts, self.added_now = {}, 0
-        for delivery in self.deliveries:
-            delivery.rows, delivery.columns = 0, ()
-            delivery.rejects.clear()
-            if delivery.unusable:
-                self._refuse(delivery, delivery.unusable)
-        usable = [d for d in self.deliveries if d.shape and not d.unusable]
-        for shape, group in _grouped(usable, lambda d: _reading(d.shape)):
-            for batch in _batches(group):
-                with self._plain(batch):
-                    if shape.format == "csv":
-                        self._load_csv(batch)
-                    elif shape.format == "parquet":
-                        self._load_parquet(batch)
-                    else:
-                        self._load_json(batch)
-        self._number_rows()
-        for delivery in self.deliveries:
-            _unchanged(delivery.file)
-        loads = [self._file_load(d) for d in self.deliveries]
-        self._write_rejects()
-        self._write_files(loads)
-        inserted = sum(load.rows for load in loads)
-        return BronzeLoad(f"bronze.{self.name}", inserted, deleted, tuple(self.added), tuple(loads))
+@contextmanager
+def _explained(scratch: Path) -> Iterator[None]:
+    """Turns what the operating system says into what the user can do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                "the disk is full while files are unpacked",
+                where=scratch,
+                fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk, and load again",
+            ) from error
+        raise InputError(
+            f"cannot be read ({error.strerror})",
+            where=error.filename or scratch,
+            fix="check that it exists and its rights",
+        ) from error

@@ -48,13 +48,13 @@ class Delivery:
     rejects: RejectFile
     suspect: bool = False
     plain: Plain | None = None
-    columns: tuple[str, ...] | None = None
+    columns: tuple[str, ...] = ()
     rows: int = 0
 
     def start_again(self) -> None:
         """Forgets an attempt that was rolled back, but not whom it found suspect."""
         self.rejects.clear()
-        self.columns, self.rows = None, 0
+        self.columns, self.rows = (), 0
 
     @property
     def needs_scratch(self) -> bool:
@@ -67,7 +67,8 @@ class Delivery:
     @property
     def content_lines(self) -> int:
         """Lines that have to be rows, parts of rows or rejects: neither header nor blank lines at the end."""
-        assert self.shape is not None and self.plain is not None
+        assert self.shape is not None
+        assert self.plain is not None
         # In a CSV file of one column a blank line is a record.
         blanks = 0 if len(self.shape.columns) == 1 else self.plain.trailing_blanks
         return max(0, self.plain.lines - self.shape.skip - self.shape.header_lines - blanks)
@@ -77,12 +78,12 @@ class Delivery:
         problems = list(self.rejects.whole)
         if self.unusable and self.unusable.kind == "empty":
             problems.append(self.unusable.text)
-        if self.columns is not None and self.unusable is None:
+        if self.unusable is None and (self.columns or self.rows):
             problems += self._missing(required)
         problems += self._unparsable(table)
-        note = False
-        if not problems and not self.rows and not self.rejects.count:
-            note, problems = True, ["note: holds a header and no records" if self.columns else "note: holds no records"]
+        note = not problems and not self.rows and not self.rejects.count
+        if note:
+            problems = ["note: a header and no records" if self.columns else "note: no records"]
         return FileLoad(
             day=self.file.day,
             name=self.file.name,
@@ -94,9 +95,9 @@ class Delivery:
         )
 
     def _missing(self, required: Mapping[str, str]) -> list[str]:
-        there = {column.lower() for column in self.columns or ()}
+        there = {column.lower() for column in self.columns}
         return [
-            f"column {name} is missing (needed for {needed}); the file has: {', '.join(self.columns or ())}"
+            f"column {name} is missing (needed for {needed}); the file has: {', '.join(self.columns)}"
             for name, needed in required.items()
             if name.lower() not in there
         ]

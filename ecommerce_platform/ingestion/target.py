@@ -48,7 +48,7 @@ class Target:
     """
 
     def __init__(self, con: DuckDBPyConnection, name: str, expected: Sequence[str]) -> None:
-        self.con, self.name = con, name
+        self.con, self.name, self.expected = con, name, tuple(expected)
         self.table = f"bronze.{quote(name)}"
         self.deleted = 0
         self.added: list[str] = []
@@ -79,21 +79,28 @@ class Target:
             )
         else:
             self.deleted = self._one(f"select count(*) from {self.table}") if exists else 0
-            provenance = ", ".join(f"{name} {type}" for name, type in PROVENANCE.items())
-            self.con.execute(f"create or replace table {self.table} ({provenance})")
             self.spelling = {name: name for name in PROVENANCE}
+            new = self._new(columns)
+            types = {**PROVENANCE, **dict.fromkeys(new, "VARCHAR")}
+            columns_sql = ", ".join(f"{quote(name)} {type}" for name, type in types.items())
+            self.con.execute(f"create or replace table {self.table} ({columns_sql})")
         self.ensure(columns)
 
     def ensure(self, columns: Iterable[str]) -> None:
         """Adds those of `columns` that the table lacks."""
+        for column in self._new(columns):
+            self.con.execute(f"alter table {self.table} add column {quote(column)} varchar")
+
+    def _new(self, columns: Iterable[str]) -> list[str]:
+        """Notes columns that the table will have; returns those it did not, as it is to spell them."""
+        new = []
         for column in columns:
             lower = column.lower()
             if lower not in self.spelling:
-                spelled = self._preferred.get(lower, column)
-                self.con.execute(f"alter table {self.table} add column {quote(spelled)} varchar")
-                self.spelling[lower] = spelled
-                if lower not in self._before:
-                    self.added.append(spelled)
+                self.spelling[lower] = self._preferred.get(lower, column)
+                new.append(self.spelling[lower])
+        self.added += [column for column in new if column.lower() not in self._before]
+        return new
 
     def append(self, scan: Scan, paths: Sequence[str], deliveries: Sequence[Delivery]) -> dict[int, int]:
         """Writes all rows of a scan.
@@ -126,13 +133,8 @@ class Target:
             },
         )
         rows = self.con.execute(
-            f"""
-            select -_source_row, count(*), min(rowid), max(rowid)
-            from {self.table}
-            where _source_row in (select -unnest($ids))
-            group by all
-            """,
-            {"ids": [d.id for d in deliveries]},
+            f"select -_source_row, count(*), min(rowid), max(rowid) from {self.table} "
+            f"where {_written_by(deliveries)} group by all"
         ).fetchall()
         for id, count, first, last in rows:
             if last - first + 1 != count:
@@ -142,10 +144,7 @@ class Target:
 
     def remove(self, deliveries: Sequence[Delivery]) -> None:
         """Takes back what `append` wrote for some files."""
-        self.con.execute(
-            f"delete from {self.table} where _source_row in (select -unnest($ids))",
-            {"ids": [d.id for d in deliveries]},
-        )
+        self.con.execute(f"delete from {self.table} where {_written_by(deliveries)}")
 
     def line_ends(self, deliveries: Sequence[Delivery], columns: Sequence[str]) -> dict[int, tuple[int, int]]:
         """Line feeds and carriage returns within the values of files that were appended, by delivery."""
@@ -160,8 +159,7 @@ class Target:
 
         rows = self.con.execute(
             f"select -_source_row, sum({count(10)}), sum({count(13)}) from {self.table} "
-            "where _source_row in (select -unnest($ids)) group by all",
-            {"ids": [d.id for d in deliveries]},
+            f"where {_written_by(deliveries)} group by all"
         ).fetchall()
         return {id: (int(feeds), int(returns)) for id, feeds, returns in rows}
 
@@ -187,3 +185,10 @@ class Target:
         row = self.con.execute(sql, parameters).fetchone()
         assert row is not None
         return int(row[0])
+
+
+def _written_by(deliveries: Sequence[Delivery]) -> str:
+    """The condition that picks rows of some files that have no number yet."""
+    ids = [d.id for d in deliveries]
+    # The range lets DuckDB pass over the rows that were there before without reading them.
+    return f"_source_row between {-max(ids)} and {-min(ids)} and _source_row in ({', '.join(str(-i) for i in ids)})"

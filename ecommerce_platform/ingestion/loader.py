@@ -1,0 +1,474 @@
+"""Getting every record of every file into the bronze table, and proof that none is missing.
+
+Files of the same shape are read by one scan. A CSV or JSON lines file counts as read when rows, line breaks
+within values and rejected lines add up to its lines; one that does not, or that DuckDB gives up on, is salvaged
+line by line. What is written here still needs its row numbers (`target`) and its bookkeeping (`bronze`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.ingestion import readers
+from ecommerce_platform.ingestion.delivery import Delivery
+from ecommerce_platform.ingestion.plain import make_plain
+from ecommerce_platform.ingestion.readers import REJECTED, SCANNED, Scan, as_glob
+from ecommerce_platform.ingestion.rejects import Reject
+from ecommerce_platform.ingestion.salvage import Salvaged, explain_csv, salvage_csv
+from ecommerce_platform.ingestion.salvage_json import salvage_json
+from ecommerce_platform.ingestion.sniff import Shape, Unusable, unique_names
+from ecommerce_platform.ingestion.target import Target
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: Files read by one statement, and how many bytes of them may need a plain copy on disk at the same time.
+BATCH_FILES = 1_000
+BATCH_BYTES = 256 << 20
+#: More different keys than this in one JSON file are data, not columns.
+MAX_KEYS = 2_000
+
+
+class ScanFailed(Exception):
+    """DuckDB gave up on a scan, and with that on the transaction."""
+
+    def __init__(self, error: Exception, scan: Scan, deliveries: Sequence[Delivery], final: bool) -> None:
+        super().__init__(str(error))
+        self.error, self.scan, self.deliveries, self.final = error, scan, deliveries, final
+
+
+class Loader:
+    """Reads deliveries into a target.
+
+    Args:
+        con: the warehouse, within a transaction while `load` runs.
+        target: where rows go.
+        scratch: a folder of the loader's own.
+    """
+
+    def __init__(self, con: DuckDBPyConnection, target: Target, scratch: Path) -> None:
+        self.con, self.target, self.scratch = con, target, scratch
+
+    @cached_property
+    def side(self) -> DuckDBPyConnection:
+        """A second connection to the database: a file that turns out damaged there costs no transaction."""
+        return self.con.cursor()
+
+    def load(self, deliveries: Sequence[Delivery]) -> None:
+        """Writes the rows of all deliveries, and their rejects into their reject files.
+
+        Raises:
+            ScanFailed: DuckDB gave up; after a rollback, `find_culprits` and a new attempt get further.
+            OSError: a file cannot be read or the disk is full.
+        """
+        usable = [d for d in deliveries if d.shape and not d.unusable]
+        for shape, batch in _batches(usable):
+            with self._plain(batch):
+                if shape.format == "csv":
+                    self._csv(shape, batch)
+                elif shape.format == "parquet":
+                    self._parquet(batch)
+                else:
+                    self._json(shape, batch)
+        for delivery in deliveries:
+            if delivery.unusable and delivery.unusable.kind != "empty":
+                code = "truncated_file" if delivery.unusable.kind == "truncated" else "unreadable_file"
+                delivery.rejects.add(Reject(None, code, delivery.unusable.text))
+            delivery.rejects.close()
+
+    def find_culprits(self, failed: ScanFailed) -> None:
+        """Finds the files that DuckDB gives up on, by reading each alone, and marks them.
+
+        Raises:
+            Exception: DuckDB's own, when no file is to blame.
+        """
+        fresh = [d for d in failed.deliveries if not d.suspect]
+        if failed.final or not fresh:
+            raise failed.error
+        found = False
+        for delivery in fresh:
+            with self._plain([delivery]):
+                error = self._trial(failed.scan, delivery)
+            if error:
+                found = delivery.suspect = True
+                if delivery.shape and delivery.shape.format == "parquet":
+                    delivery.unusable = _damaged_parquet(error)
+        if not found:
+            if any(d.shape and d.shape.format == "parquet" for d in fresh):
+                raise failed.error
+            # It takes all of them together. Line by line, each alone, they can be read.
+            for delivery in fresh:
+                delivery.suspect = True
+
+    def _trial(self, scan: Scan, delivery: Delivery) -> str | None:
+        """What DuckDB says against a file, if anything."""
+        assert delivery.plain is not None
+        path = delivery.plain.path
+        try:
+            self.side.execute(
+                f"select bit_xor({scan.row_hash}) from {scan.relation}", {"paths": [as_glob(path)]}
+            ).fetchall()
+        except _faults() as error:
+            return _first_line(error, delivery)
+        finally:
+            _forget_rejected(self.side)
+        return None
+
+    @contextmanager
+    def _plain(self, batch: Sequence[Delivery]) -> Iterator[None]:
+        """Makes files plain for as long as the block lasts; several at a time, for unzipping takes a while."""
+
+        def prepare(delivery: Delivery) -> None:
+            assert delivery.shape is not None
+            delivery.plain = make_plain(delivery.file.path, delivery.shape, self._file(delivery, "plain"))
+
+        try:
+            if len(batch) > 1 and any(d.needs_scratch for d in batch):
+                with ThreadPoolExecutor(self._threads) as pool:
+                    list(pool.map(prepare, batch))
+            else:
+                for delivery in batch:
+                    prepare(delivery)
+            yield
+        finally:
+            for delivery in batch:
+                delivery.plain = None
+                delivery.rejects.close()
+                for kind in ("plain", "good"):
+                    self._file(delivery, kind).unlink(missing_ok=True)
+
+    @cached_property
+    def _threads(self) -> int:
+        row = self.side.execute("select current_setting('threads')").fetchone()
+        return int(row[0]) if row else 1
+
+    def _file(self, delivery: Delivery, kind: str) -> Path:
+        return self.scratch / f"{delivery.id}.{kind}"
+
+    def _append(self, scan: Scan, paths: Sequence[Path], deliveries: Sequence[Delivery], final: bool = False) -> None:
+        """Appends and counts rows; `final` files have been salvaged, so DuckDB must read them."""
+        if not deliveries:
+            return
+        try:
+            rows = self.target.append(scan, [as_glob(path) for path in paths], deliveries)
+        except _faults() as error:
+            raise ScanFailed(error, scan, deliveries, final) from error
+        for delivery in deliveries:
+            delivery.rows = rows.get(delivery.id, 0)
+
+    # --- CSV
+
+    def _csv(self, shape: Shape, batch: list[Delivery]) -> None:
+        for delivery in batch:
+            delivery.columns = shape.columns
+        filled = [d for d in batch if d.content_lines]
+        whole = [d for d in filled if not d.suspect]
+        if whole:
+            self._append(readers.csv_scan(shape), [_path(d) for d in whole], whole)
+        faulty = self._not_proven(shape, whole)
+        if faulty:
+            self.target.remove(faulty)
+        salvaged = {d.id: self._salvage_csv(shape, d) for d in filled if d.suspect or d in faulty}
+        good = [d for d in filled if d.id in salvaged and salvaged[d.id].rows]
+        if good:
+            files = [salvaged[d.id] for d in good]
+            self._append(readers.salvaged_csv_scan(shape, files), [s.path for s in files], good, final=True)
+        for delivery in filled:
+            if delivery.id in salvaged:
+                expected = salvaged[delivery.id].rows
+                delivery.rows = delivery.rows if expected else 0
+                _must_be(delivery, expected)
+        for delivery in batch:
+            _note_damage(delivery)
+
+    def _not_proven(self, shape: Shape, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Files whose rows and rejected lines do not add up to their lines.
+
+        Rejects of those that do add up are noted.
+        """
+        rejected = self._rejected_offsets(deliveries)
+        faulty, unclear = [], []
+        for delivery in deliveries:
+            if delivery.id in rejected or not _plainly_complete(shape, delivery):
+                unclear.append(delivery)
+        breaks = self.target.line_ends(unclear, shape.columns) if unclear else {}
+        for delivery in unclear:
+            plain = delivery.plain
+            assert plain is not None
+            feeds, returns = breaks.get(delivery.id, (0, 0))
+            newlines, others = (returns, feeds) if shape.newline == "\r" else (feeds, returns)
+            # Where lines end in both, each line end brings one of either kind.
+            both = plain.newlines - newlines if shape.newline == "\r\n" else 0
+            rejects: list[Reject] | None = []
+            if delivery.rows + newlines > delivery.content_lines or plain.others - both != others:
+                rejects = None
+            elif delivery.id in rejected:
+                rejects = explain_csv(plain.path, shape, rejected[delivery.id])
+            if rejects is None or delivery.rows + newlines + len(rejects) != delivery.content_lines:
+                faulty.append(delivery)
+                continue
+            for reject in rejects:
+                delivery.rejects.add(reject)
+        return faulty
+
+    def _rejected_offsets(self, deliveries: Sequence[Delivery]) -> dict[int, list[int]]:
+        """Where DuckDB's rejected lines begin, in bytes, by delivery."""
+        if not deliveries:
+            return {}
+        rows = self.con.execute(
+            f"select file_path, list(line_byte_position - 1) from {REJECTED} join {SCANNED} "
+            "using (scan_id, file_id) group by all"
+        ).fetchall()
+        _forget_rejected(self.con)
+        ids = {str(_path(d)): d.id for d in deliveries}
+        return {ids[path]: offsets for path, offsets in rows}
+
+    def _salvage_csv(self, shape: Shape, delivery: Delivery) -> Salvaged:
+        return salvage_csv(_path(delivery), shape, self._file(delivery, "good"), delivery.rejects)
+
+    # --- JSON
+
+    def _json(self, shape: Shape, batch: list[Delivery]) -> None:
+        # An array that breaks off fails as a whole; its lines are no records.
+        faulty = [d for d in batch if d.suspect or (shape.layout != "lines" and d.plain and d.plain.damage)]
+        whole = [d for d in batch if d not in faulty]
+        keys: dict[int, list[str]] = {}
+        objects = ""
+        while whole:
+            objects = readers.json_objects(shape.layout, max(d.file.size for d in whole))
+            try:
+                found = self._json_keys(objects, [_path(d) for d in whole], whole)
+            except _faults():
+                scan = readers.json_scan(objects, [])
+                failing = [d for d in whole if self._trial(scan, d)]
+                # When it takes all of them together, none is read together.
+                faulty += failing or whole
+                whole = [d for d in whole if d not in faulty]
+                continue
+            for delivery in whole:
+                total, good, names = found[delivery.id]
+                lines = total if shape.layout != "lines" else delivery.content_lines
+                if good == total == lines:
+                    keys[delivery.id] = names
+                else:
+                    faulty.append(delivery)
+            whole = [d for d in whole if d.id in keys]
+            break
+        self._append_json(objects, [_path(d) for d in whole], whole, keys)
+        self._salvage_json(shape, faulty)
+        for delivery in batch:
+            _note_damage(delivery)
+
+    def _salvage_json(self, shape: Shape, faulty: list[Delivery]) -> None:
+        salvaged = {}
+        for delivery in faulty:
+            target = self._file(delivery, "good")
+            salvaged[delivery.id] = salvage_json(self.side, _path(delivery), shape, target, delivery.rejects)
+            delivery.columns = ()
+        good = [d for d in faulty if salvaged[d.id].rows]
+        if not good:
+            return
+        objects = readers.json_objects("lines", max(salvaged[d.id].longest for d in good) + 1)
+        paths = [salvaged[d.id].path for d in good]
+        found = self._json_keys(objects, paths, good)
+        keys = {d.id: found[d.id][2] for d in good}
+        self._append_json(objects, paths, good, keys, final=True)
+        for delivery in good:
+            if not delivery.unusable:
+                _must_be(delivery, salvaged[delivery.id].rows)
+
+    def _json_keys(
+        self, objects: str, paths: Sequence[Path], deliveries: Sequence[Delivery]
+    ) -> dict[int, tuple[int, int, list[str]]]:
+        """Of each file: its records, those that are objects without repeated keys, and all keys."""
+        files = {"paths": [as_glob(path) for path in paths]}
+        self.side.execute(
+            f"""
+            create or replace temp table ingestion_keys as
+            select file_index::bigint as f, json_type(json) as t, json_keys(json) as k, count(*) as n
+            from {objects}
+            group by all
+            """,
+            files,
+        )
+        counts = self.side.execute(
+            """
+            select f, sum(n)::bigint, coalesce(sum(n) filter (t = 'OBJECT' and len(list_distinct(k)) = len(k)), 0)::bigint
+            from ingestion_keys
+            group by f
+            """
+        ).fetchall()
+        names = self.side.execute(
+            """
+            select f, list(key order by position, key)
+            from (
+              select f, key, min(position) as position
+              from (select f, unnest(k) as key, generate_subscripts(k, 1) as position from ingestion_keys where t = 'OBJECT')
+              group by all
+            )
+            group by f
+            """
+        ).fetchall()
+        self.side.execute("drop table ingestion_keys")
+        totals = {f: (total, good) for f, total, good in counts}
+        keys = dict(names)
+        return {d.id: (*totals.get(i, (0, 0)), keys.get(i, [])) for i, d in enumerate(deliveries)}
+
+    def _append_json(
+        self,
+        objects: str,
+        paths: Sequence[Path],
+        deliveries: Sequence[Delivery],
+        keys: dict[int, list[str]],
+        final: bool = False,
+    ) -> None:
+        files = []
+        for path, delivery in zip(paths, deliveries, strict=True):
+            names = keys[delivery.id]
+            if len(names) > MAX_KEYS:
+                delivery.unusable = Unusable(
+                    "unreadable",
+                    f"its records have {len(names):,} different keys, so keys are data there; "
+                    "deliver them as a list of objects with the same keys",
+                )
+                continue
+            delivery.columns = unique_names(names)
+            files.append((path, delivery, tuple(zip(names, delivery.columns, strict=True))))
+        # Keys that differ only in case are one column in files that hold one of them, two where both occur: then
+        # only files with the same keys can be read together.
+        union = {pair for _, _, pairs in files for pair in pairs}
+        clash = len({column.lower() for _, column in union}) < len(union)
+        files.sort(key=lambda entry: (entry[2] if clash else (), entry[1].id))
+        for _, group in groupby(files, key=lambda entry: entry[2] if clash else ()):
+            together = list(group)
+            pairs = dict.fromkeys(pair for _, _, file_pairs in together for pair in file_pairs)
+            scan = readers.json_scan(objects, list(pairs))
+            self._append(scan, [path for path, _, _ in together], [d for _, d, _ in together], final)
+
+    # --- Parquet
+
+    def _parquet(self, batch: list[Delivery]) -> None:
+        described = []
+        for delivery in batch:
+            if delivery.plain and delivery.plain.damage:
+                delivery.unusable = _damaged_parquet(delivery.plain.damage)
+                continue
+            try:
+                described.append((*self._describe(delivery), delivery))
+            except _faults() as error:
+                delivery.unusable = _damaged_parquet(_first_line(error, delivery))
+        described.sort(key=lambda entry: (entry[0], entry[3].id))
+        for (names, _), entries in groupby(described, key=lambda entry: (entry[0], entry[1])):
+            together = list(entries)
+            deliveries = [entry[3] for entry in together]
+            for delivery in deliveries:
+                delivery.columns = unique_names(names)
+            columns = unique_names(names)
+            self._append(readers.parquet_scan(columns), [_path(d) for d in deliveries], deliveries)
+            for _, _, rows, delivery in together:
+                _must_be(delivery, rows)
+
+    def _describe(self, delivery: Delivery) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        """Names and types of a Parquet file's columns, and its rows."""
+        paths = {"paths": [as_glob(_path(delivery))]}
+        columns = self.side.execute(
+            "describe select * from read_parquet($paths, hive_partitioning = false)", paths
+        ).fetchall()
+        row = self.side.execute("select num_rows from parquet_file_metadata($paths)", paths).fetchone()
+        assert row is not None
+        return tuple(c[0] for c in columns), tuple(c[1] for c in columns), int(row[0])
+
+
+def _batches(deliveries: Sequence[Delivery]) -> Iterator[tuple[Shape, list[Delivery]]]:
+    """Deliveries that can be read together, in groups that are not too large."""
+    groups: dict[Any, list[Delivery]] = {}
+    for delivery in deliveries:
+        shape = delivery.shape
+        assert shape is not None
+        # What `plain` evens out makes no difference.
+        key = (shape.format, shape.layout, shape.delimiter, shape.newline, shape.skip, shape.columns)
+        groups.setdefault(key, []).append(delivery)
+    for group in groups.values():
+        batch: list[Delivery] = []
+        size = 0
+        for delivery in group:
+            own = delivery.file.size if delivery.needs_scratch else 0
+            if batch and (len(batch) == BATCH_FILES or size + own > BATCH_BYTES):
+                yield _shape(batch[0]), batch
+                batch, size = [], 0
+            batch.append(delivery)
+            size += own
+        yield _shape(batch[0]), batch
+
+
+def _shape(delivery: Delivery) -> Shape:
+    assert delivery.shape is not None
+    return delivery.shape
+
+
+def _path(delivery: Delivery) -> Path:
+    assert delivery.plain is not None
+    return delivery.plain.path
+
+
+def _plainly_complete(shape: Shape, delivery: Delivery) -> bool:
+    """Whether each line has become a row, so that nothing needs to be counted within the values."""
+    plain = delivery.plain
+    assert plain is not None
+    others = plain.newlines if shape.newline == "\r\n" else 0
+    return delivery.rows == delivery.content_lines and plain.others == others
+
+
+def _must_be(delivery: Delivery, rows: int) -> None:
+    # What has been taken apart line by line leaves no room for doubt, so this would be a bug, here or in DuckDB.
+    if delivery.rows != rows:
+        raise RuntimeError(
+            f"{delivery.file.path}: {rows:,} records were found but {delivery.rows:,} were read; "
+            "please report this with the file"
+        )
+
+
+def _note_damage(delivery: Delivery) -> None:
+    """Rejects for a file that ends too early: its unfinished last line, and the file."""
+    plain = delivery.plain
+    if plain is None or plain.damage is None:
+        return
+    if plain.cut:
+        reason = "the file breaks off in this line"
+        delivery.rejects.add(Reject(plain.newlines + 1, "truncated_file", reason, plain.cut))
+    delivery.rejects.add(
+        Reject(None, "truncated_file", f"{plain.damage}; what comes before is loaded, have it delivered again")
+    )
+
+
+def _damaged_parquet(error: str) -> Unusable:
+    return Unusable("unreadable", f"the Parquet file is damaged ({error}); have it delivered again")
+
+
+def _first_line(error: Exception, delivery: Delivery) -> str:
+    text = str(error).partition("\n")[0]
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", text).replace(str(_path(delivery)), delivery.file.name)
+
+
+def _forget_rejected(con: DuckDBPyConnection) -> None:
+    con.execute(f"drop table if exists {REJECTED}; drop table if exists {SCANNED}")
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What DuckDB raises when it cannot make sense of a file, as opposed to running out of memory, say."""
+    import duckdb
+
+    return (
+        duckdb.InvalidInputException,
+        duckdb.ConversionException,
+        duckdb.NotImplementedException,
+        duckdb.OutOfRangeException,
+        duckdb.SerializationException,
+    )
