@@ -37,7 +37,7 @@ endif
 
 test: setup  ## lint, types and tests (needs the real exports in ECOMMERCE_TEST_DATA for the Olist tests)
 	@$(MAKE) --no-print-directory lint
-	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m "not long"
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto --dist loadfile -m "not long"
 
 test-long: setup  ## the property and load runs that take minutes
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m long

@@ -136,6 +136,9 @@ def build(
         _table(console, "Input that could not be used", ["table", "finding"], result.findings, styles=["yellow", ""])
     if result.warnings:
         _table(console, "Warnings", ["table", "check", "finding"], result.warnings)
+    if result.unparsable:
+        columns = ["raw table", "reason", "lines", "first"]
+        _table(console, "Could not be parsed (bronze.rejects)", columns, result.unparsable, right={2})
     built = f"{len(result.built)} tables built in {result.seconds:.1f} s"
     if result.failed:
         skipped = f", {result.skipped} not attempted" if result.skipped else ""

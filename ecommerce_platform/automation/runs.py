@@ -35,6 +35,8 @@ class BuildResult:
     findings: list[tuple[str, str]] = field(default_factory=list)
     #: (table, check, finding): checks that only warn.
     warnings: list[tuple[str, str, str]] = field(default_factory=list)
+    #: (raw table, reason code, lines, an example): what stands in bronze.rejects.
+    unparsable: list[tuple[str, str, int, str]] = field(default_factory=list)
     rejected: int = 0
 
 
@@ -76,8 +78,24 @@ def run_build(settings: Settings, select: str = "*", listener: Listener | None =
         result.seconds = time.monotonic() - started
         result.run_id = executed.run_id
         _read_events(executed.all_events, result)
+        result.unparsable = _unparsable(settings)
         result.skipped = len(keys) - len(result.built) - len(result.failed)
     return result
+
+
+def _unparsable(settings: Settings) -> list[tuple[str, str, int, str]]:
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.warehouse.write import table_exists
+
+    with open_warehouse(settings).connect() as con:
+        if not table_exists(con, "bronze", "rejects"):
+            return []
+        found: list[tuple[str, str, int, str]] = con.execute(
+            "select raw_table, reason_code, count(*), arg_min(concat(_load_date, '/', _source_file, "
+            "coalesce(' line ' || line, ''), ': ', reason), (_load_date, _source_file, reject_number)) "
+            "from bronze.rejects group by all order by all"
+        ).fetchall()
+        return found
 
 
 class _Progress:
@@ -255,4 +273,3 @@ def _local(timestamp: float) -> Any:
     from datetime import datetime
 
     return datetime.fromtimestamp(timestamp)
-

@@ -9,6 +9,14 @@ with customer_days as (
 
 ),
 
+orders as (
+
+    select order_date
+    from gold.fct_orders
+    where is_counted
+
+),
+
 persons as (
 
     select
@@ -23,11 +31,16 @@ persons as (
 
 ),
 
+newest as (
+
+    select max(order_date) as newest_order_date
+    from orders
+
+),
+
 everyone as (
 
-    select
-        count(*) as persons,
-        max(last_order_date) as newest_order_date
+    select count(*) as persons
     from persons
 
 ),
@@ -38,12 +51,13 @@ measured as (
         persons.person_id,
         persons.first_order_date,
         persons.last_order_date,
-        date_diff('day', persons.last_order_date, everyone.newest_order_date) + 1 as recency_days,
+        date_diff('day', persons.last_order_date, newest.newest_order_date) + 1 as recency_days,
         persons.frequency,
         persons.orders,
         cast(persons.monetary as decimal(18, 4)) as monetary,
         everyone.persons
     from persons
+    cross join newest
     cross join everyone
 
 ),
