@@ -300,6 +300,10 @@ def _python_table(
 def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
     """What a SELECT reads, as assets; whoever reads a ledger waits for the accounting, which comes after all loads."""
     keys = {asset_key("silver.row_accounting" if name in LEDGERS else name): None for name in model.reads}
+    if model.contract.layer != "silver":
+        # The foreign-key check reads the parents while the table is written, so they come first.
+        parents = (c.references.rpartition(".")[0] for c in model.contract.columns.values() if c.references)
+        keys.update({asset_key(parent): None for parent in parents if parent != model.contract.table})
     return list(keys)
 
 

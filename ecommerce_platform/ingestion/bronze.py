@@ -12,11 +12,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.contracts.catalog import MODELS
+from ecommerce_platform.contracts.contract import read_contract
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.errors import InputError, SettingsError
@@ -197,11 +199,10 @@ def _keep_books(
     loads: Sequence[FileLoad],
 ) -> None:
     """Replaces what `bronze.rejects` and `bronze.files` say about these days."""
-    catalog = read_catalog()
-    for table in ("bronze.rejects", "bronze.files"):
-        con.execute(create_table_sql(catalog.contract(table)))
+    for book in ("rejects", "files"):
+        con.execute(_empty_book(book))
         con.execute(
-            f"delete from {table} where raw_table = $raw and _load_date in (select unnest($days))",
+            f"delete from bronze.{book} where raw_table = $raw and _load_date in (select unnest($days))",
             {"raw": raw_table, "days": sorted(days)},
         )
     rejecting = [d for d in deliveries if d.rejects.count]
@@ -259,6 +260,12 @@ def _keep_books(
                 "now": datetime.now(),
             },
         )
+
+
+@cache
+def _empty_book(name: str) -> str:
+    # Only these two contracts are read: all of them take longer than a small load.
+    return create_table_sql(read_contract(MODELS / "bronze" / f"{name}.yml", "bronze"))
 
 
 def _check_unchanged(file: RawFile) -> None:

@@ -24,7 +24,7 @@ from ecommerce_platform.ingestion.rejects import Reject
 from ecommerce_platform.ingestion.salvage import Salvaged, explain_csv, salvage_csv
 from ecommerce_platform.ingestion.salvage_json import salvage_json
 from ecommerce_platform.ingestion.sniff import Shape, Unusable, unique_names
-from ecommerce_platform.ingestion.target import Target
+from ecommerce_platform.ingestion.target import Breaks, Target
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -198,16 +198,18 @@ class Loader:
         for delivery in deliveries:
             if delivery.id in rejected or not _plainly_complete(shape, delivery):
                 unclear.append(delivery)
-        breaks = self.target.line_ends(unclear, shape.columns) if unclear else {}
+        breaks = self.target.line_breaks(unclear, shape.columns, shape.delimiter, shape.newline[-1]) if unclear else {}
         for delivery in unclear:
             plain = delivery.plain
             assert plain is not None
-            feeds, returns = breaks.get(delivery.id, (0, 0))
-            newlines, others = (returns, feeds) if shape.newline == "\r" else (feeds, returns)
+            found = breaks.get(delivery.id, Breaks())
+            newlines, others = found.feeds, found.returns
+            if shape.newline == "\r":
+                newlines, others = others, newlines
             # Where lines end in both, each line end brings one of either kind.
             both = plain.newlines - newlines if shape.newline == "\r\n" else 0
             rejects: list[Reject] | None = []
-            if delivery.rows + newlines > delivery.content_lines or plain.others - both != others:
+            if found.swallowed or plain.others - both != others:
                 rejects = None
             elif delivery.id in rejected:
                 rejects = explain_csv(plain.path, shape, rejected[delivery.id])

@@ -168,13 +168,8 @@ def _contract(con: DuckDBPyConnection, contract: Contract) -> CheckResult:
 
 
 def _wrong_columns(con: DuckDBPyConnection, contract: Contract) -> tuple[int, tuple[str, ...]]:
-    actual = {
-        row[0]: row[1].replace(" ", "")
-        for row in con.execute(
-            "select column_name, data_type from information_schema.columns where table_schema = ? and table_name = ?",
-            [contract.layer, contract.name],
-        ).fetchall()
-    }
+    described = con.execute(f"describe {contract.layer}.{quote(contract.name)}").fetchall()
+    actual = {name: kind.replace(" ", "") for name, kind, *_ in described}
     expected = {name: column.type for name, column in contract.all_columns.items()}
     wrong = [f"{n}: {actual.get(n, 'missing')}, expected {t}" for n, t in expected.items() if actual.get(n) != t]
     wrong += [f"{n}: not in the contract" for n in actual if n not in expected]

@@ -90,19 +90,20 @@ class Warehouse:
 
         macros = MACROS.read_text(encoding="utf-8")
         version = sha256(macros.encode()).hexdigest()[:16]
-        known = con.execute(
-            "select count(*) from information_schema.tables where table_schema = 'main' and table_name = 'warehouse_info'"
-        ).fetchall()
-        row = None
-        if known[0][0]:
+        import duckdb
+
+        try:
             # fetchall: a result that is not read to its end keeps `con.sql` from being used afterwards.
-            row = next(iter(con.execute("select source, macros_version from main.warehouse_info").fetchall()), None)
-            if row and row[0] != self.source:
-                raise SettingsError(
-                    f"this warehouse holds the source {row[0]!r}, not {self.source!r}",
-                    where=self.path,
-                    fix=f"set ECOMMERCE_DATA_DIR to another folder, or ECOMMERCE_SOURCE={row[0]}",
-                )
+            found = con.execute("select source, macros_version from main.warehouse_info").fetchall()
+        except duckdb.CatalogException:  # a new file; asking the catalog first would cost every connection 10 ms
+            found = []
+        row = found[0] if found else None
+        if row and row[0] != self.source:
+            raise SettingsError(
+                f"this warehouse holds the source {row[0]!r}, not {self.source!r}",
+                where=self.path,
+                fix=f"set ECOMMERCE_DATA_DIR to another folder, or ECOMMERCE_SOURCE={row[0]}",
+            )
         if row and row[1] == version:
             return
         con.execute("begin")

@@ -43,10 +43,9 @@ def replace_table(con: DuckDBPyConnection, contract: Contract, select: str, chec
         BlockedError: a blocking check failed; the previous version stays.
     """
     with transaction(con):
-        fits(con, contract, select)
-        before = count_rows(con, contract) if _exists(con, contract) else 0
-        con.execute(create_table_sql(contract, or_replace=True))
-        con.execute(f"insert into {_name(contract)} {select}")
+        before = count_rows(con, contract) if table_exists(con, contract.layer, contract.name) else 0
+        con.execute(f"create or replace table {_name(contract)} as {select}")
+        fits(con, contract, f"select * from {_name(contract)}")
         return _checked(con, contract, check, inserted=None, updated=0, deleted=before)
 
 
@@ -139,13 +138,9 @@ def _checked(
     return Written(rows, rows if inserted is None else inserted, updated, deleted, results)
 
 
-def _exists(con: DuckDBPyConnection, contract: Contract) -> bool:
-    return table_exists(con, contract.layer, contract.name)
-
-
 def table_exists(con: DuckDBPyConnection, schema: str, name: str) -> bool:
     """Whether the table is there."""
-    query = "select count(*) from information_schema.tables where table_schema = ? and table_name = ?"
+    query = "select count(*) from duckdb_tables() where schema_name = ? and table_name = ?"
     row = con.execute(query, [schema, name]).fetchone()
     return bool(row and row[0])
 

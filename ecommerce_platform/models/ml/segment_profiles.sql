@@ -46,7 +46,7 @@ select
     segment,
     segment_name,
     persons,
-    cast(persons as double) / cast(sum(persons) over () as double) as person_share,
+    cast(persons as double) / nullif(cast(sum(persons) over () as double), 0) as person_share,
     mean_recency_days,
     median_recency_days,
     mean_frequency,
