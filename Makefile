@@ -48,7 +48,7 @@ lint: $(STAMP)
 	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar ecommerce_platform/models ecommerce_platform/sources >/tmp/sqlfluff.$$$$ 2>&1 || { cat /tmp/sqlfluff.$$$$; rm -f /tmp/sqlfluff.$$$$; exit 1; }; rm -f /tmp/sqlfluff.$$$$
 
 ui: setup  ## Dagster UI on http://127.0.0.1:3000
-	@eval "$$($(BIN)/ecommerce variables)" && exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+	@eval "$$($(BIN)/ecommerce variables)" && export PYTHONWARNINGS="ignore:Function \`dev_command\` is superseded" && exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 bench: setup  ## our way beside the bare engine and pandas, as ratios
 	@env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.ingestion import readers
 from ecommerce_platform.ingestion.delivery import Delivery
-from ecommerce_platform.ingestion.plain import make_plain
+from ecommerce_platform.ingestion.plain import last_character, make_plain
 from ecommerce_platform.ingestion.readers import REJECTED, SCANNED, Scan, as_glob
 from ecommerce_platform.ingestion.rejects import Reject
 from ecommerce_platform.ingestion.salvage import Salvaged, explain_csv, salvage_csv
@@ -238,8 +238,7 @@ class Loader:
     # --- JSON
 
     def _json(self, shape: Shape, batch: list[Delivery]) -> None:
-        # An array that breaks off fails as a whole; its lines are no records.
-        faulty = [d for d in batch if d.suspect or (shape.layout != "lines" and d.plain and d.plain.damage)]
+        faulty = [d for d in batch if d.suspect or _breaks_off(shape, d)]
         whole = [d for d in batch if d not in faulty]
         keys: dict[int, list[str]] = {}
         objects = ""
@@ -426,6 +425,13 @@ def _plainly_complete(shape: Shape, delivery: Delivery) -> bool:
     assert plain is not None
     others = plain.newlines if shape.newline == "\r\n" else 0
     return delivery.rows == delivery.content_lines and plain.others == others
+
+
+def _breaks_off(shape: Shape, delivery: Delivery) -> bool:
+    """Whether JSON other than lines ends too early; of an array that ends in a comma DuckDB says nothing."""
+    if shape.layout == "lines" or delivery.plain is None:
+        return False
+    return bool(delivery.plain.damage) or (shape.layout == "array" and last_character(_path(delivery)) != b"]")
 
 
 def _must_be(delivery: Delivery, rows: int) -> None:

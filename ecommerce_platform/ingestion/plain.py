@@ -49,6 +49,13 @@ class Plain:
         return self.newlines + self.open_end
 
 
+def last_character(path: Path) -> bytes:
+    """The last byte of a file that is no blank; none when its last 4 KiB are blank."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return file.read().rstrip()[-1:]
+
+
 def make_plain(path: Path, shape: Shape, scratch: Path) -> Plain:
     """The file at `path` as plain text (or Parquet), counted.
 

@@ -52,7 +52,7 @@ def test_a_removed_drop_empties_its_day(bench: Bench):
     assert bench.rejects() == []
     assert bench.con.execute("select _load_date from bronze.files").fetchall() == [(NEXT,)]
     shutil.rmtree(bench.raw / NEXT.isoformat())
-    bench.load()
+    bench.load(expected=["id"])
     assert bench.rows("id") == []
     assert bench.pending == set()
 

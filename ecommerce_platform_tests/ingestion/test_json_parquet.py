@@ -152,7 +152,7 @@ def test_good_and_faulty_files_are_told_apart(bench: Bench):
 
 
 def test_a_record_that_is_too_long_is_rejected(bench: Bench):
-    long = b'{"id":1,"x":"' + b"x" * 17_000_000 + b'"}'
+    long = b'{"id":1,"x":"' + b"x" * 40_000_000 + b'"}'
     bench.drop(b'{"id":0}\n' + long + b'\n{"id":2}\n', "t1.jsonl")
     bench.drop(b'[{"id":0},\n' + long + b',\n{"id":2}]', "t2.json")
     bench.load()
@@ -189,15 +189,14 @@ def test_any_records_come_back_from_json(records: list[dict[str, Any]], layout: 
     with TemporaryDirectory() as folder, duckdb.connect() as con:
         bench = Bench(Path(folder), con, {"format": "jsonl" if layout == "lines" else "json"})
         texts = [json.dumps(r, indent=1 if layout == "indented" else None) for r in records]
-        texts[1:1] = ["[]"] * faults
+        texts[1:1] = ["7"] * faults
         content = "\n".join(texts) if layout == "lines" else "[" + ",".join(texts) + "]"
-        load = bench.load([]) if not content else None
         bench.drop(content, "t.json")
         load = bench.load()
         # What each record holds, whichever columns its keys have been given.
         found = (
             [
-                sorted(v for v in row if v is not None)
+                sorted(str(v) for v in row if v is not None)
                 for row in bench.rows("_source_row, * exclude (_load_date, _source_file, _source_row, _row_hash)")
             ]
             if records
@@ -209,7 +208,7 @@ def test_any_records_come_back_from_json(records: list[dict[str, Any]], layout: 
             )
             for number, record in enumerate(records, start=1)
         ]
-        assert [sorted(map(str, row)) for row in found] == expected
+        assert found == expected
         assert load.rows_rejected == faults * bool(content)
 
 
