@@ -57,29 +57,43 @@ class CsvRules:
     columns: int
     newline: bytes = b"\n"
 
-    @cached_property
-    def _field(self) -> bytes:
-        d = re.escape(self.delimiter)
+    def _field(self, never: bytes = b"") -> bytes:
+        """One field; `never` are characters that it may not hold, quoted or not."""
+        d, end = re.escape(self.delimiter), self.newline
+        plain = (
+            rb"[^%b%b%b]*+" % (d, end, never) if len(self.delimiter) == 1 else rb"(?:(?!%b)[^%b%b])*+" % (d, end, never)
+        )
         # Atomic and possessive: a field has one reading, so that a mismatch fails without backtracking.
-        return rb'(?> ?"(?:[^"]++|"")*+" *|(?! ?")(?:(?!%b)[^%b])*+)' % (d, self.newline)
+        return rb'(?> ?"(?:[^"%b]++|"")*+" *|(?! ?")%b)' % (never, plain)
+
+    def _record(self, field: bytes) -> bytes:
+        d = re.escape(self.delimiter)
+        return rb'(?:%b%b){%d}%b(?:%b(?: ?"" *)?)*+' % (field, d, self.columns - 1, field, d)
 
     @cached_property
     def record(self) -> re.Pattern[bytes]:
         """A whole record up to the end of its last line; quoted fields may span lines."""
         end = rb"(?=\r?(?:\n|\Z))" if self.newline == b"\n" else rb"(?=\r|\Z)"
-        d = re.escape(self.delimiter)
-        before = rb"(?:%b%b){%d}" % (self._field, d, self.columns - 1)
-        return re.compile(before + self._field + rb'(?:%b(?: ?"" *)?)*+' % d + end)
+        return re.compile(self._record(self._field()) + end)
+
+    @cached_property
+    def plain_lines(self) -> re.Pattern[bytes]:
+        """Any number of lines that each are a record, or blank, and hold no carriage return but at the end."""
+        end = rb"\r?\n" if self.newline == b"\n" else rb"\r"
+        line = self._record(self._field(rb"\r\n"))
+        blank = b"" if self.columns == 1 else b"|"
+        return re.compile(rb"(?>(?>%b%b)%b)*+" % (line, blank, end))
 
     @cached_property
     def fields(self) -> re.Pattern[bytes]:
         """Any number of well-formed fields."""
-        return re.compile(rb"%b(?:%b%b)*+" % (self._field, re.escape(self.delimiter), self._field))
+        field = self._field()
+        return re.compile(rb"%b(?:%b%b)*+" % (field, re.escape(self.delimiter), field))
 
     @cached_property
     def field(self) -> re.Pattern[bytes]:
         """One field."""
-        return re.compile(self._field)
+        return re.compile(self._field())
 
     def judge(self, line: bytes, number: int) -> Reject:
         """Why a line (without its end) is no record on its own."""
@@ -288,23 +302,27 @@ class _CsvSalvage:
         simple = (_per_line(delimiters, ends) == self.rules.columns - 1) & ~odd_returns & (sizes <= MAX_LINE)
         if b'"' in block:
             simple &= _per_line(np.flatnonzero(data == 34), ends) == 0
+        undecodable = np.zeros(0, np.int64)
         if first_bad_byte(block[:done]) is not None:
-            high = _per_line(np.flatnonzero(data >= 128), ends) > 0
-            for k in np.flatnonzero(high & simple):
-                simple[k] = first_bad_byte(block[starts[k] : stops[k]]) is None
+            high = np.flatnonzero(_per_line(np.flatnonzero(data >= 128), ends))
+            bad = [k for k in high.tolist() if first_bad_byte(block[starts[k] : stops[k]]) is not None]
+            undecodable = np.asarray(bad, np.int64)
+            simple[undecodable] = False
         # DuckDB passes over blank lines, unless a table of one column makes them records.
         blank = (sizes == 0) & (self.rules.columns > 1)
         simple &= (sizes > 0) | blank
         simple |= blank
 
         self.block, self.last, self.starts, self.ends, self.stops = block, last, starts, ends, stops
-        self.good, self.blank = simple & ~blank, blank
+        self.good, self.blank, self.undecodable = simple & ~blank, blank, undecodable
+        odd = np.flatnonzero(~simple)
         next_line = 0
-        odd: list[int] = np.flatnonzero(~simple).tolist()
-        for i in odd:
-            if i < next_line:
-                continue
+        while (k := int(np.searchsorted(odd, next_line))) < len(odd):
+            i = int(odd[k])
             self._run(next_line, i)
+            next_line = self._quoted_run(i)
+            if next_line > i:
+                continue
             used = self._odd(i)
             if not used:
                 self.line += i
@@ -326,6 +344,21 @@ class _CsvSalvage:
         self.out.write(text + b"\n")
         self.rows += int(self.good[start:stop].sum())
         self.longest = max(self.longest, int((self.stops - self.starts)[start:stop].max()))
+
+    def _quoted_run(self, i: int) -> int:
+        """Deals with lines from `i` on that are records, quotes and all; returns the first that is none."""
+        k = int(self.undecodable.searchsorted(i))
+        limit = int(self.starts[self.undecodable[k]]) if k < len(self.undecodable) else len(self.block)
+        start = int(self.starts[i])
+        match = self.rules.plain_lines.match(self.block, start, limit)
+        if match is None or match.end() == start:
+            return i
+        stop = int(self.ends.searchsorted(match.end()))
+        if int((self.stops - self.starts)[i:stop].max()) > MAX_LINE:
+            return i
+        self.good[i:stop] = ~self.blank[i:stop]
+        self._run(i, stop)
+        return stop
 
     def _odd(self, i: int) -> int:
         """Deals with the record that begins in line `i`; returns its lines, 0 when the block ends too early."""
