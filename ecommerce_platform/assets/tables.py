@@ -5,7 +5,7 @@ Each function takes what it declares (a raw table, an entity, a parsed SELECT) a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -26,6 +26,7 @@ from ecommerce_platform.assets.resources import WarehouseResource
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.mapping import CompiledMapping
@@ -48,6 +49,17 @@ class Ground:
     source: Source
     compiled: Mapping[str, Sequence[CompiledMapping]]
     listener: StepListener | None = None
+    #: The drops as the newest run found them: all bronze assets of a run work from one listing.
+    listing: dict[str, Drops] = field(default_factory=dict)
+
+    def drops(self, run_id: str) -> Drops:
+        """The drops there are, listed once per run: with years of days a listing takes a tenth of a second."""
+        from ecommerce_platform.ingestion.landing import list_drops
+
+        if run_id not in self.listing:
+            self.listing.clear()
+            self.listing[run_id] = list_drops(self.settings.raw, self.source)
+        return self.listing[run_id]
 
 
 def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
@@ -79,12 +91,11 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
     )
     def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
         from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
-        from ecommerce_platform.ingestion.landing import list_drops
 
         checks: list[dg.AssetCheckResult] = []
 
         def write() -> tuple[Written, dict[str, Any]]:
-            files = list_drops(ground.settings.raw, source).tables[raw_table]
+            files = ground.drops(context.run_id).tables[raw_table]
             with warehouse.get_connection(context.log) as con:
                 days = pending_days(con, source, raw_table, files)
                 loaded = load_bronze(

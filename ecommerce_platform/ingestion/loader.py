@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.ingestion import readers
@@ -55,6 +56,7 @@ class Loader:
 
     def __init__(self, con: DuckDBPyConnection, target: Target, scratch: Path) -> None:
         self.con, self.target, self.scratch = con, target, scratch
+        self.batch = scratch
 
     @cached_property
     def side(self) -> DuckDBPyConnection:
@@ -92,20 +94,20 @@ class Loader:
         fresh = [d for d in failed.deliveries if not d.suspect]
         if failed.final or not fresh:
             raise failed.error
-        found = False
-        for delivery in fresh:
-            with self._plain([delivery]):
-                error = self._trial(failed.scan, delivery)
-            if error:
-                found = delivery.suspect = True
-                if delivery.shape and delivery.shape.format == "parquet":
-                    delivery.unusable = _damaged_parquet(error)
-        if not found:
-            if any(d.shape and d.shape.format == "parquet" for d in fresh):
-                raise failed.error
-            # It takes all of them together. Line by line, each alone, they can be read.
-            for delivery in fresh:
-                delivery.suspect = True
+        # Line ends of several kinds are the usual reason. Where there are none such, all files are tried.
+        found: list[tuple[Delivery, str]] = []
+        for kind in (True, False):
+            for delivery in fresh if not found else ():
+                with self._plain([delivery]):
+                    if _has_mixed_line_ends(delivery) is kind and (error := self._trial(failed.scan, delivery)):
+                        found.append((delivery, error))
+        if not found and any(_shape(d).format == "parquet" for d in fresh):
+            raise failed.error
+        # If it takes all of them together: line by line, each alone, they can be read.
+        for delivery, error in found or [(d, "") for d in fresh]:
+            delivery.suspect = True
+            if _shape(delivery).format == "parquet":
+                delivery.unusable = _damaged_parquet(error)
 
     def _trial(self, scan: Scan, delivery: Delivery) -> str | None:
         """What DuckDB says against a file, if anything."""
@@ -129,20 +131,20 @@ class Loader:
             assert delivery.shape is not None
             delivery.plain = make_plain(delivery.file.path, delivery.shape, self._file(delivery, "plain"))
 
-        try:
-            if len(batch) > 1 and any(d.needs_scratch for d in batch):
-                with ThreadPoolExecutor(self._threads) as pool:
-                    list(pool.map(prepare, batch))
-            else:
+        with TemporaryDirectory(dir=self.scratch) as folder:
+            self.batch = Path(folder)
+            try:
+                if len(batch) > 1 and any(d.needs_scratch for d in batch):
+                    with ThreadPoolExecutor(self._threads) as pool:
+                        list(pool.map(prepare, batch))
+                else:
+                    for delivery in batch:
+                        prepare(delivery)
+                yield
+            finally:
                 for delivery in batch:
-                    prepare(delivery)
-            yield
-        finally:
-            for delivery in batch:
-                delivery.plain = None
-                delivery.rejects.close()
-                for kind in ("plain", "good"):
-                    self._file(delivery, kind).unlink(missing_ok=True)
+                    delivery.plain = None
+                    delivery.rejects.close()
 
     @cached_property
     def _threads(self) -> int:
@@ -150,7 +152,8 @@ class Loader:
         return int(row[0]) if row else 1
 
     def _file(self, delivery: Delivery, kind: str) -> Path:
-        return self.scratch / f"{delivery.id}.{kind}"
+        """A temporary file of the batch at work."""
+        return self.batch / f"{delivery.id}.{kind}"
 
     def _append(self, scan: Scan, paths: Sequence[Path], deliveries: Sequence[Delivery], final: bool = False) -> None:
         """Appends and counts rows; `final` files have been salvaged, so DuckDB must read them."""
@@ -196,7 +199,7 @@ class Loader:
         rejected = self._rejected_offsets(deliveries)
         faulty, unclear = [], []
         for delivery in deliveries:
-            if delivery.id in rejected or not _plainly_complete(shape, delivery):
+            if delivery.id in rejected or not _plainly_complete(delivery):
                 unclear.append(delivery)
         breaks = self.target.line_breaks(unclear, shape.columns, shape.delimiter, shape.newline[-1]) if unclear else {}
         for delivery in unclear:
@@ -419,12 +422,14 @@ def _path(delivery: Delivery) -> Path:
     return delivery.plain.path
 
 
-def _plainly_complete(shape: Shape, delivery: Delivery) -> bool:
+def _has_mixed_line_ends(delivery: Delivery) -> bool:
+    plain, newline = delivery.plain, _shape(delivery).newline
+    return plain is not None and plain.others != (plain.newlines if newline == "\r\n" else 0)
+
+
+def _plainly_complete(delivery: Delivery) -> bool:
     """Whether each line has become a row, so that nothing needs to be counted within the values."""
-    plain = delivery.plain
-    assert plain is not None
-    others = plain.newlines if shape.newline == "\r\n" else 0
-    return delivery.rows == delivery.content_lines and plain.others == others
+    return delivery.rows == delivery.content_lines and not _has_mixed_line_ends(delivery)
 
 
 def _breaks_off(shape: Shape, delivery: Delivery) -> bool:
@@ -466,7 +471,7 @@ def _first_line(error: Exception, delivery: Delivery) -> str:
 
 
 def _forget_rejected(con: DuckDBPyConnection) -> None:
-    con.execute(f"drop table if exists {REJECTED}; drop table if exists {SCANNED}")
+    con.execute(f"drop table if exists temp.{REJECTED}; drop table if exists temp.{SCANNED}")
 
 
 def _faults() -> tuple[type[Exception], ...]:

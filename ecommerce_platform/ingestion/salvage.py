@@ -177,33 +177,39 @@ def explain_csv(path: Path, shape: Shape, offsets: Sequence[int]) -> list[Reject
     rejects: list[Reject] = []
     with path.open("rb") as file:
         start = lines = done = 0
+        before = rules.newline
         while done < len(wanted) and (block := file.read(_BLOCK)):
             ends = np.flatnonzero(np.frombuffer(block, np.uint8) == rules.newline[0])
             upto = int(np.searchsorted(wanted, start + len(block)))
-            for offset in wanted[done:upto]:
-                number = lines + int(np.searchsorted(ends, offset - start)) + 1
-                file.seek(max(0, int(offset) - 1))
-                before = file.read(1) if offset else rules.newline
-                line = _line(file, rules.newline)
-                if before != rules.newline or line is None or not line or b'"' in line:
+            for offset in (wanted[done:upto] - start).tolist():
+                if (block[offset - 1 : offset] or before) != rules.newline:
+                    return None
+                number = int(np.searchsorted(ends, offset))
+                line: bytes | None
+                if number < len(ends):
+                    line = block[offset : int(ends[number])].removesuffix(b"\r")
+                else:
+                    line = _line_at(file, start + offset, rules.newline)
+                if not line or b'"' in line:
                     return None
                 if first_bad_byte(line) is None and line.count(rules.delimiter) == rules.columns - 1:
                     return None
-                rejects.append(rules.judge(line, number))
-            done, lines, start = upto, lines + len(ends), start + len(block)
+                rejects.append(rules.judge(line, lines + number + 1))
+            done, lines, start, before = upto, lines + len(ends), start + len(block), block[-1:]
             file.seek(start)
     return rejects if done == len(wanted) else None
 
 
-def _line(file: BinaryIO, newline: bytes) -> bytes | None:
-    """The line that begins here, without its end; None when it is too long to be one."""
-    parts = b""
+def _line_at(file: BinaryIO, offset: int, newline: bytes) -> bytes | None:
+    """The line that begins at `offset`, without its end; None when it is too long to be beyond doubt."""
+    file.seek(offset)
+    line = b""
     while piece := file.read(1 << 16):
         head, found, _ = piece.partition(newline)
-        parts += head
-        if found or len(parts) > MAX_RECORD_BYTES:
+        line += head
+        if found or len(line) > MAX_RECORD_BYTES:
             break
-    return parts.removesuffix(b"\r") if len(parts) <= MAX_RECORD_BYTES else None
+    return line.removesuffix(b"\r") if len(line) <= MAX_RECORD_BYTES else None
 
 
 def salvage_csv(path: Path, shape: Shape, target: Path, rejects: RejectFile) -> Salvaged:
@@ -243,10 +249,13 @@ class _CsvSalvage:
             read = self.source.read(_BLOCK) if more else b""
             more = bool(read)
             block = rest + read
-            while self.skip and block:
-                end = block.find(newline)
-                block = block[end + 1 :] if end >= 0 else b""
+            while self.skip and (end := block.find(newline)) >= 0:
+                block = block[end + 1 :]
                 self.line, self.skip = self.line + 1, self.skip - 1
+            if self.skip:
+                # `sniff` has seen the header's end, so this is not much.
+                rest = block if more else b""
+                continue
             rest = block[self._block(block, last=not more) :]
             if more and len(rest) > MAX_LINE and newline not in rest:
                 rest, more = self._too_long(rest)

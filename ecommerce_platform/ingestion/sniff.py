@@ -284,7 +284,7 @@ def _csv(text: str, shape: Shape, table: RawTable, expected: Sequence[str], comp
     for delimiter in candidates:
         header, used = _header(lines, delimiter)
         if header is not None:
-            found = sum(name.lower() in wanted for name in unique_names(header))
+            found = sum(name.strip().lower() in wanted for name in header)
             headers[delimiter] = (found, header, used)
     if not headers:
         return Unusable(
