@@ -177,7 +177,6 @@ def _load(
     delivered = [column for d in deliveries if d.shape for column in d.shape.columns]
     target.clear(days, [*delivered, *target.expected])
     loader.load(deliveries)
-    target.number_rows()
     for delivery in deliveries:
         _check_unchanged(delivery.file)
     loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)

@@ -155,12 +155,10 @@ class Loader:
         """A temporary file of the batch at work."""
         return self.batch / f"{delivery.id}.{kind}"
 
-    def _append(self, scan: Scan, paths: Sequence[Path], deliveries: Sequence[Delivery], final: bool = False) -> None:
-        """Appends and counts rows; `final` files have been salvaged, so DuckDB must read them."""
-        if not deliveries:
-            return
+    def _arrive(self, scan: Scan, paths: Sequence[Path], deliveries: Sequence[Delivery], final: bool = False) -> None:
+        """Reads and counts rows; `final` files have been salvaged, so DuckDB must read them."""
         try:
-            rows = self.target.append(scan, [as_glob(path) for path in paths], deliveries)
+            rows = self.target.arrive(scan, [as_glob(path) for path in paths], deliveries)
         except _faults() as error:
             raise ScanFailed(error, scan, deliveries, final) from error
         for delivery in deliveries:
@@ -173,16 +171,16 @@ class Loader:
             delivery.columns = shape.columns
         filled = [d for d in batch if d.content_lines]
         whole = [d for d in filled if not d.suspect]
+        faulty: list[Delivery] = []
         if whole:
-            self._append(readers.csv_scan(shape), [_path(d) for d in whole], whole)
-        faulty = self._not_proven(shape, whole)
-        if faulty:
-            self.target.remove(faulty)
+            self._arrive(readers.csv_scan(shape), [_path(d) for d in whole], whole)
+            faulty = self._not_proven(shape, whole)
+            self.target.settle(without=faulty)
         salvaged = {d.id: self._salvage_csv(shape, d) for d in filled if d.suspect or d in faulty}
         good = [d for d in filled if d.id in salvaged and salvaged[d.id].rows]
         if good:
             files = [salvaged[d.id] for d in good]
-            self._append(readers.salvaged_csv_scan(shape, files), [s.path for s in files], good, final=True)
+            self._arrive(readers.salvaged_csv_scan(shape, files), [s.path for s in files], good, final=True)
         for delivery in filled:
             if delivery.id in salvaged:
                 expected = salvaged[delivery.id].rows
@@ -354,7 +352,7 @@ class Loader:
             together = list(group)
             pairs = dict.fromkeys(pair for _, _, file_pairs in together for pair in file_pairs)
             scan = readers.json_scan(objects, list(pairs))
-            self._append(scan, [path for path, _, _ in together], [d for _, d, _ in together], final)
+            self._arrive(scan, [path for path, _, _ in together], [d for _, d, _ in together], final)
 
     # --- Parquet
 
@@ -375,7 +373,7 @@ class Loader:
             for delivery in deliveries:
                 delivery.columns = unique_names(names)
             columns = unique_names(names)
-            self._append(readers.parquet_scan(columns), [_path(d) for d in deliveries], deliveries)
+            self._arrive(readers.parquet_scan(columns), [_path(d) for d in deliveries], deliveries)
             for _, _, rows, delivery in together:
                 _must_be(delivery, rows)
 

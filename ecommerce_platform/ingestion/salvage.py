@@ -114,11 +114,12 @@ class CsvRules:
                 raw,
             )
         found = sum(1 for _ in self.split(line))
+        hint = "a line break" if found < self.columns else "the delimiter"
         return Reject(
             number,
             "column_count",
             f"{found} value{'s' * (found != 1)} where the header has {self.columns} "
-            f"column{'s' * (self.columns != 1)}; a value that holds the delimiter has to be quoted",
+            f"column{'s' * (self.columns != 1)}; a value that holds {hint} has to be quoted",
             raw,
         )
 

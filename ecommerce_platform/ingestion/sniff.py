@@ -28,6 +28,8 @@ RESERVED = ("_load_date", "_source_file", "_source_row", "_row_hash", "_raw_tabl
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE_RECORDS = 50
+#: A line before the header with which Excel is told the delimiter.
+_EXCEL_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]', re.IGNORECASE)
 #: `[id],[name]` is a CSV header that some databases write.
 _JSON_START = re.compile(r'\{\s*("|\}|$)|\[\s*([\[{\]]|$)')
 _PARQUET = b"PAR1"
@@ -74,7 +76,7 @@ class Shape:
     """How a file has to be read.
 
     `layout` tells the ways JSON comes in: one array, one object per line, or objects one after the other.
-    `skip` and `header_lines` are lines of the file before the header and of the header itself. `columns` is
+    `skip` and `header_lines` are the lines before the header and of the header itself. `columns` is
     empty for JSON and Parquet, whose columns only the reader knows.
     """
 
@@ -273,12 +275,15 @@ def _is_json(text: str) -> bool:
 
 def _csv(text: str, shape: Shape, table: RawTable, expected: Sequence[str], complete: bool) -> Shape | Unusable:
     lines = list(io.StringIO(text, newline=""))
+    candidates = (table.delimiter,) if table.delimiter else _DELIMITERS
     skip = 0
     while not lines[skip].strip("\r\n"):
         skip += 1
+    if (named := _EXCEL_LINE.match(lines[skip])) and len(lines) > skip + 1:
+        skip += 1
+        candidates = (table.delimiter or named[1],)
     lines = lines[skip:]
 
-    candidates = (table.delimiter,) if table.delimiter else _DELIMITERS
     wanted = {name.lower() for name in expected}
     headers = {}
     for delimiter in candidates:

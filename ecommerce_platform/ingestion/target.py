@@ -1,10 +1,13 @@
-"""The bronze table while rows are being written to it: columns, appending, counting, numbering.
+"""The bronze table while rows are being written to it: columns, arriving rows, counting, numbering.
 
 Knows SQL and row ids, but no files and no formats. Everything here happens within the caller's transaction.
 
 How a row gets its number within its file: DuckDB's CSV reader knows none, and `row_number()` makes a scan run in
 a single thread. But rows appended in one statement keep the order of the files, and their row ids follow it. So
-a row is written with its file's id, negated, in place of its number, and at the end row ids become numbers.
+rows first arrive in a temporary table, with their file's id, negated, in place of the number; on the way into
+bronze row ids become numbers. That second copy costs no more than an update, and what turns out not to add up
+never gets into bronze. (Rewriting the column in place with ALTER … USING and a sequence was faster, but stands in
+DuckDB's log as that statement: after a kill the log could not be replayed, and the warehouse no longer opened.)
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ PROVENANCE = {
     "_source_row": "BIGINT",
     "_row_hash": "UBIGINT",
 }
+#: Where rows wait for their numbers.
+_STAGE = "temp._arriving"
 
 
 #: So many lines like records within one value, and not fewer than other lines, are records that a stray quote
@@ -71,7 +76,6 @@ class Target:
         self.spelling: dict[str, str] = {}
         self._preferred = {column.lower(): column for column in reversed(expected)}
         self._before: set[str] = set()
-        self._fresh = False
         self._starts: dict[int, int] = {}
 
     def clear(self, days: Collection[date], columns: Iterable[str]) -> None:
@@ -97,10 +101,7 @@ class Target:
             self.deleted = self._one(f"select count(*) from {self.table}") if exists else 0
             self.spelling = {name: name for name in PROVENANCE}
             new = self._new(columns)
-            types = {**PROVENANCE, **dict.fromkeys(new, "VARCHAR")}
-            columns_sql = ", ".join(f"{quote(name)} {type}" for name, type in types.items())
-            self.con.execute(f"create or replace table {self.table} ({columns_sql})")
-            self._fresh = True
+            self.con.execute(f"create or replace table {self.table} ({_columns_sql(new)})")
         self.ensure(columns)
 
     def ensure(self, columns: Iterable[str]) -> None:
@@ -119,8 +120,8 @@ class Target:
         self.added += [column for column in new if column.lower() not in self._before]
         return new
 
-    def append(self, scan: Scan, paths: Sequence[str], deliveries: Sequence[Delivery]) -> dict[int, int]:
-        """Writes all rows of a scan.
+    def arrive(self, scan: Scan, paths: Sequence[str], deliveries: Sequence[Delivery]) -> dict[int, int]:
+        """Reads all rows of a scan; they are not in the table until `settle`.
 
         Args:
             scan: what to read.
@@ -131,9 +132,13 @@ class Target:
             Rows per delivery, by its id; without those that have none.
         """
         self.ensure(scan.columns)
+        # New each time: once nothing has been inserted into a table, DuckDB 2.0 finds no rows by their row id in
+        # it for the rest of the transaction.
+        names = [self.spelling[column.lower()] for column in scan.columns]
+        self.con.execute(f"create or replace temp table _arriving ({_columns_sql(names)})")
         self.con.execute(
             f"""
-            insert into {self.table} by name
+            insert into {_STAGE} by name
             select
               $days[file_index::bigint + 1] as _load_date,
               $names[file_index::bigint + 1] as _source_file,
@@ -150,27 +155,38 @@ class Target:
             },
         )
         rows = self.con.execute(
-            f"select -_source_row, count(*), min(rowid), max(rowid) from {self.table} "
-            f"where {_written_by(deliveries)} group by all"
+            f"select -_source_row, count(*), min(rowid), max(rowid) from {_STAGE} group by all"
         ).fetchall()
         for id, count, first, last in rows:
             if last - first + 1 != count:
                 raise RuntimeError(f"{self.table}: rows of a file do not stand together; their order is unknown")
-            self._starts[id] = first
+        self._starts = {id: first for id, _, first, _ in rows}
         return {id: count for id, count, _, _ in rows}
 
-    def remove(self, deliveries: Sequence[Delivery]) -> None:
-        """Takes back what `append` wrote for some files."""
-        self.con.execute(f"delete from {self.table} where {_written_by(deliveries)}")
-        for delivery in deliveries:
+    def settle(self, without: Collection[Delivery] = ()) -> None:
+        """Moves the rows that have arrived into the table, each with its number within its file, from 1.
+
+        Args:
+            without: files whose rows are dropped instead.
+        """
+        for delivery in without:
             self._starts.pop(delivery.id, None)
-        # The gap that this leaves is in the row ids but not in a sequence.
-        self._fresh = False
+        if self._starts:
+            low, high = min(self._starts), max(self._starts)
+            condition = f" where not {_from(without)}" if without else ""
+            self.con.execute(
+                f"insert into {self.table} by name "
+                f"select * replace (rowid - $starts[-_source_row - {low - 1}] + 1 as _source_row) "
+                f"from {_STAGE}{condition}",
+                {"starts": [self._starts.get(id, 0) for id in range(low, high + 1)]},
+            )
+        self._starts = {}
+        self.con.execute(f"drop table {_STAGE}")
 
     def line_breaks(
         self, deliveries: Sequence[Delivery], columns: Sequence[str], delimiter: str, newline: str
     ) -> dict[int, Breaks]:
-        """What line breaks there are within the values of files that were appended, by delivery.
+        """What line breaks there are within the values of files that have arrived, by delivery.
 
         Args:
             deliveries: the files.
@@ -199,34 +215,9 @@ class Target:
         suspicious = " or ".join(swallows(n) for n in names) if len(columns) > 1 else "false"
         rows = self.con.execute(
             f"select -_source_row, sum({total('chr(10)')}), sum({total('chr(13)')}), bool_or({suspicious}) "
-            f"from {self.table} where {_written_by(deliveries)} group by all"
+            f"from {_STAGE} where {_from(deliveries)} group by all"
         ).fetchall()
         return {id: Breaks(int(feeds), int(returns), swallowed) for id, feeds, returns, swallowed in rows}
-
-    def number_rows(self) -> None:
-        """Gives every row that was appended its number within its file, from 1."""
-        if not self._starts:
-            return
-        starts = [self._starts.get(id, 0) for id in range(1, max(self._starts) + 1)]
-        if not self._fresh:
-            self.con.execute(
-                f"update {self.table} set _source_row = rowid - $starts[-_source_row] + 1 where _source_row < 0",
-                {"starts": starts},
-            )
-            return
-        # On a new table, writing the column anew costs a tenth of an update: that makes the commit write all
-        # columns once more. It goes through the rows in their order, so a sequence stands in for the row id.
-        base = min(self._starts.values())
-        offsets = ", ".join(str(max(start - base, 0)) for start in starts)
-        self.con.execute("create or replace temp sequence ingestion_rows")
-        self.con.execute(
-            f"alter table {self.table} alter column _source_row "
-            f"type bigint using (nextval('ingestion_rows') - ([{offsets}])[-_source_row])"
-        )
-        self.con.execute("drop sequence ingestion_rows")
-        found = self.con.execute(f"select distinct rowid - _source_row + 1 from {self.table}").fetchall()
-        if {start for (start,) in found} != set(self._starts.values()):
-            raise RuntimeError(f"{self.table}: rows could not be numbered in the order of their files")
 
     def _columns(self) -> list[str]:
         rows = self.con.execute(
@@ -242,8 +233,11 @@ class Target:
         return int(row[0])
 
 
-def _written_by(deliveries: Sequence[Delivery]) -> str:
-    """The condition that picks rows of some files that have no number yet."""
-    ids = [d.id for d in deliveries]
-    # The range lets DuckDB pass over the rows that were there before without reading them.
-    return f"_source_row between {-max(ids)} and {-min(ids)} and _source_row in ({', '.join(str(-i) for i in ids)})"
+def _columns_sql(names: Iterable[str]) -> str:
+    types = {**PROVENANCE, **dict.fromkeys(names, "VARCHAR")}
+    return ", ".join(f"{quote(name)} {type}" for name, type in types.items())
+
+
+def _from(deliveries: Collection[Delivery]) -> str:
+    """The condition that picks rows of some files, as long as they have no number."""
+    return f"_source_row in ({', '.join(str(-d.id) for d in deliveries)})"

@@ -200,6 +200,30 @@ def test_a_killed_load_leaves_everything_as_it_was(tmp_path: Path):
         assert bench.load().rows_inserted == 300_000
 
 
+def test_a_process_killed_right_after_a_load_leaves_a_warehouse_that_opens_with_its_rows(tmp_path: Path):
+    """The commit then stands in DuckDB's log alone; every statement in it must be one that can be replayed."""
+    database = tmp_path / "warehouse.duckdb"
+    with duckdb.connect(str(database)) as con:
+        bench = Bench(tmp_path, con)
+        bench.drop("id\n" + "".join(f"{i}\n" for i in range(2_000)))
+    script = f"""
+        import os, signal, duckdb
+        from pathlib import Path
+        from ecommerce_platform_tests.ingestion.conftest import Bench
+        con = duckdb.connect({str(database)!r})
+        Bench(Path({str(tmp_path)!r}), con).load()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)])
+    assert (tmp_path / "warehouse.duckdb.wal").exists()
+    with duckdb.connect(str(database)) as con:
+        bench = Bench(tmp_path, con)
+        assert con.execute("select count(*), min(_source_row), max(_source_row) from bronze.shop__t").fetchall() == [
+            (2_000, 1, 2_000)
+        ]
+        assert bench.load().rows_inserted == 0
+
+
 def test_a_file_that_is_gone_or_changes_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     path = bench.drop("id\n1\n")
     files = bench.files

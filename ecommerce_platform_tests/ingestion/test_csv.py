@@ -36,6 +36,7 @@ from ecommerce_platform_tests.ingestion.conftest import DAY, Bench
         b"id,name\n\n1,a\n\n\n2,b\n\n\n",
         b"id,name\n1,a\r\n2,b\n",
         b"id,name\n1,a,\n2,b,,\n",
+        b"sep=;\r\nid;name\r\n1;a\r\n2;b\r\n",
         "id,name\n1,a\n2,b\n".encode("utf-16"),
         b"\xfe\xff" + "id,name\r\n1,a\r\n2,b\r\n".encode("utf-16-be"),
         gzip.compress(b"id,name\n1,a\n2,b\n"),
@@ -190,7 +191,7 @@ def deliveries(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(deliveries())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_any_table_written_as_csv_comes_back_with_its_provenance(delivery: dict[str, Any]):
     names = delivery["names"]
     expected = []

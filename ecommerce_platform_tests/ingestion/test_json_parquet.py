@@ -184,7 +184,7 @@ RECORD = st.dictionaries(st.text("abcAB /~é\"'", max_size=3), SCALAR, max_size=
 
 
 @given(st.lists(RECORD, max_size=6), st.sampled_from(["lines", "array", "indented"]), st.integers(0, 2))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_records_come_back_from_json(records: list[dict[str, Any]], layout: str, faults: int):
     with TemporaryDirectory() as folder, duckdb.connect() as con:
         bench = Bench(Path(folder), con, {"format": "jsonl" if layout == "lines" else "json"})

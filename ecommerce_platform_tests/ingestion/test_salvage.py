@@ -41,7 +41,7 @@ ALPHABETS = [
 ]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_salvage_agrees_with_duckdb_where_duckdb_is_sure(tmp_path: Path, seed: int):
     random.seed(seed)
     path = tmp_path / "t.csv"
@@ -86,7 +86,7 @@ def test_salvage_agrees_with_duckdb_where_duckdb_is_sure(tmp_path: Path, seed: i
 def test_where_a_block_ends_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     random.seed(3)
     path = tmp_path / "t.csv"
-    for _ in range(300):
+    for _ in range(150):
         columns = random.randint(1, 3)
         path.write_bytes(made(columns, [*ALPHABETS[0], b" ", b"\r", b"\xff"]))
         results = []
