@@ -95,7 +95,7 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
         checks: list[dg.AssetCheckResult] = []
 
         def write() -> tuple[Written, dict[str, Any]]:
-            files = ground.drops(context.run_id).tables[raw_table]
+            files = ground.drops(context.run.run_id).tables[raw_table]
             with warehouse.get_connection(context.log) as con:
                 days = pending_days(con, source, raw_table, files)
                 loaded = load_bronze(

@@ -33,7 +33,7 @@ class FileLoad:
     note: bool = False
 
 
-@dataclass
+@dataclass(eq=False)
 class Delivery:
     """One file and where its loading stands.
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from ecommerce_platform.ingestion.delivery import Delivery
 from ecommerce_platform.ingestion.plain import last_character, make_plain
 from ecommerce_platform.ingestion.readers import REJECTED, SCANNED, Scan, as_glob
 from ecommerce_platform.ingestion.rejects import Reject
-from ecommerce_platform.ingestion.salvage import Salvaged, explain_csv, salvage_csv
+from ecommerce_platform.ingestion.salvage import explain_csv, salvage_csv
 from ecommerce_platform.ingestion.salvage_json import salvage_json
 from ecommerce_platform.ingestion.sniff import Shape, Unusable, unique_names
 from ecommerce_platform.ingestion.target import Breaks, Target
@@ -164,6 +163,19 @@ class Loader:
         for delivery in deliveries:
             delivery.rows = rows.get(delivery.id, 0)
 
+    def _take(self, scan: Scan, files: Sequence[tuple[Delivery, Path, int]], final: bool = False) -> None:
+        """Reads files that are known to hold so many records."""
+        deliveries = [delivery for delivery, _, _ in files]
+        self._arrive(scan, [path for _, path, _ in files], deliveries, final)
+        for delivery, _, records in files:
+            if delivery.rows != records:
+                # They have been counted in another way, so this is a bug, here or in DuckDB.
+                raise RuntimeError(
+                    f"{delivery.file.path}: {records:,} records were found but {delivery.rows:,} were read; "
+                    "please report this with the file"
+                )
+        self.target.settle()
+
     # --- CSV
 
     def _csv(self, shape: Shape, batch: list[Delivery]) -> None:
@@ -176,16 +188,16 @@ class Loader:
             self._arrive(readers.csv_scan(shape), [_path(d) for d in whole], whole)
             faulty = self._not_proven(shape, whole)
             self.target.settle(without=faulty)
-        salvaged = {d.id: self._salvage_csv(shape, d) for d in filled if d.suspect or d in faulty}
-        good = [d for d in filled if d.id in salvaged and salvaged[d.id].rows]
-        if good:
-            files = [salvaged[d.id] for d in good]
-            self._arrive(readers.salvaged_csv_scan(shape, files), [s.path for s in files], good, final=True)
+        files = []
         for delivery in filled:
-            if delivery.id in salvaged:
-                expected = salvaged[delivery.id].rows
-                delivery.rows = delivery.rows if expected else 0
-                _must_be(delivery, expected)
+            if delivery.suspect or delivery in faulty:
+                delivery.rows = 0
+                salvaged = salvage_csv(_path(delivery), shape, self._file(delivery, "good"), delivery.rejects)
+                if salvaged.rows:
+                    files.append((delivery, salvaged))
+        if files:
+            scan = readers.salvaged_csv_scan(shape, [salvaged for _, salvaged in files])
+            self._take(scan, [(d, salvaged.path, salvaged.rows) for d, salvaged in files], final=True)
         for delivery in batch:
             _note_damage(delivery)
 
@@ -233,15 +245,12 @@ class Loader:
         ids = {str(_path(d)): d.id for d in deliveries}
         return {ids[path]: offsets for path, offsets in rows}
 
-    def _salvage_csv(self, shape: Shape, delivery: Delivery) -> Salvaged:
-        return salvage_csv(_path(delivery), shape, self._file(delivery, "good"), delivery.rejects)
-
     # --- JSON
 
     def _json(self, shape: Shape, batch: list[Delivery]) -> None:
         faulty = [d for d in batch if d.suspect or _breaks_off(shape, d)]
         whole = [d for d in batch if d not in faulty]
-        keys: dict[int, list[str]] = {}
+        good: list[tuple[Delivery, Path, int, list[str]]] = []
         objects = ""
         while whole:
             objects = readers.json_objects(shape.layout, max(d.file.size for d in whole))
@@ -255,36 +264,30 @@ class Loader:
                 whole = [d for d in whole if d not in faulty]
                 continue
             for delivery in whole:
-                total, good, names = found[delivery.id]
+                total, sound, keys = found[delivery.id]
                 lines = total if shape.layout != "lines" else delivery.content_lines
-                if good == total == lines:
-                    keys[delivery.id] = names
+                if sound == total == lines:
+                    good.append((delivery, _path(delivery), total, keys))
                 else:
                     faulty.append(delivery)
-            whole = [d for d in whole if d.id in keys]
             break
-        self._append_json(objects, [_path(d) for d in whole], whole, keys)
+        self._take_json(objects, good)
         self._salvage_json(shape, faulty)
         for delivery in batch:
             _note_damage(delivery)
 
     def _salvage_json(self, shape: Shape, faulty: list[Delivery]) -> None:
-        salvaged = {}
+        salvaged = []
         for delivery in faulty:
             target = self._file(delivery, "good")
-            salvaged[delivery.id] = salvage_json(self.side, _path(delivery), shape, target, delivery.rejects)
-            delivery.columns = ()
-        good = [d for d in faulty if salvaged[d.id].rows]
-        if not good:
+            found = salvage_json(self.side, _path(delivery), shape, target, delivery.rejects)
+            if found.rows:
+                salvaged.append((delivery, found))
+        if not salvaged:
             return
-        objects = readers.json_objects("lines", max(salvaged[d.id].longest for d in good) + 1)
-        paths = [salvaged[d.id].path for d in good]
-        found = self._json_keys(objects, paths, good)
-        keys = {d.id: found[d.id][2] for d in good}
-        self._append_json(objects, paths, good, keys, final=True)
-        for delivery in good:
-            if not delivery.unusable:
-                _must_be(delivery, salvaged[delivery.id].rows)
+        objects = readers.json_objects("lines", max(found.longest for _, found in salvaged) + 1)
+        keys = self._json_keys(objects, [found.path for _, found in salvaged], [d for d, _ in salvaged])
+        self._take_json(objects, [(d, found.path, found.rows, keys[d.id][2]) for d, found in salvaged], final=True)
 
     def _json_keys(
         self, objects: str, paths: Sequence[Path], deliveries: Sequence[Delivery]
@@ -323,59 +326,49 @@ class Loader:
         keys = dict(names)
         return {d.id: (*totals.get(i, (0, 0)), keys.get(i, [])) for i, d in enumerate(deliveries)}
 
-    def _append_json(
-        self,
-        objects: str,
-        paths: Sequence[Path],
-        deliveries: Sequence[Delivery],
-        keys: dict[int, list[str]],
-        final: bool = False,
+    def _take_json(
+        self, objects: str, files: Sequence[tuple[Delivery, Path, int, list[str]]], final: bool = False
     ) -> None:
-        files = []
-        for path, delivery in zip(paths, deliveries, strict=True):
-            names = keys[delivery.id]
-            if len(names) > MAX_KEYS:
+        """Reads files of which records and keys are known."""
+        named = []
+        for delivery, path, records, keys in files:
+            if len(keys) > MAX_KEYS:
                 delivery.unusable = Unusable(
                     "unreadable",
-                    f"its records have {len(names):,} different keys, so keys are data there; "
+                    f"its records have {len(keys):,} different keys, so keys are data there; "
                     "deliver them as a list of objects with the same keys",
                 )
                 continue
-            delivery.columns = unique_names(names)
-            files.append((path, delivery, tuple(zip(names, delivery.columns, strict=True))))
+            delivery.columns = unique_names(keys)
+            named.append((tuple(zip(keys, delivery.columns, strict=True)), (delivery, path, records)))
         # Keys that differ only in case are one column in files that hold one of them, two where both occur: then
         # only files with the same keys can be read together.
-        union = {pair for _, _, pairs in files for pair in pairs}
+        union = {pair for pairs, _ in named for pair in pairs}
         clash = len({column.lower() for _, column in union}) < len(union)
-        files.sort(key=lambda entry: (entry[2] if clash else (), entry[1].id))
-        for _, group in groupby(files, key=lambda entry: entry[2] if clash else ()):
-            together = list(group)
-            pairs = dict.fromkeys(pair for _, _, file_pairs in together for pair in file_pairs)
-            scan = readers.json_scan(objects, list(pairs))
-            self._arrive(scan, [path for path, _, _ in together], [d for _, d, _ in together], final)
+        groups: dict[Any, list[Any]] = {}
+        for pairs, file in named:
+            groups.setdefault(pairs if clash else None, []).append((pairs, file))
+        for group in groups.values():
+            columns = list(dict.fromkeys(pair for pairs, _ in group for pair in pairs))
+            self._take(readers.json_scan(objects, columns), [file for _, file in group], final)
 
     # --- Parquet
 
     def _parquet(self, batch: list[Delivery]) -> None:
-        described = []
+        groups: dict[Any, list[tuple[Delivery, Path, int]]] = {}
         for delivery in batch:
             if delivery.plain and delivery.plain.damage:
                 delivery.unusable = _damaged_parquet(delivery.plain.damage)
                 continue
             try:
-                described.append((*self._describe(delivery), delivery))
+                names, types, rows = self._describe(delivery)
             except _faults() as error:
                 delivery.unusable = _damaged_parquet(_first_line(error, delivery))
-        described.sort(key=lambda entry: (entry[0], entry[3].id))
-        for (names, _), entries in groupby(described, key=lambda entry: (entry[0], entry[1])):
-            together = list(entries)
-            deliveries = [entry[3] for entry in together]
-            for delivery in deliveries:
-                delivery.columns = unique_names(names)
-            columns = unique_names(names)
-            self._arrive(readers.parquet_scan(columns), [_path(d) for d in deliveries], deliveries)
-            for _, _, rows, delivery in together:
-                _must_be(delivery, rows)
+                continue
+            delivery.columns = unique_names(names)
+            groups.setdefault((names, types), []).append((delivery, _path(delivery), rows))
+        for (names, _), files in groups.items():
+            self._take(readers.parquet_scan(unique_names(names)), files)
 
     def _describe(self, delivery: Delivery) -> tuple[tuple[str, ...], tuple[str, ...], int]:
         """Names and types of a Parquet file's columns, and its rows."""
@@ -435,15 +428,6 @@ def _breaks_off(shape: Shape, delivery: Delivery) -> bool:
     if shape.layout == "lines" or delivery.plain is None:
         return False
     return bool(delivery.plain.damage) or (shape.layout == "array" and last_character(_path(delivery)) != b"]")
-
-
-def _must_be(delivery: Delivery, rows: int) -> None:
-    # What has been taken apart line by line leaves no room for doubt, so this would be a bug, here or in DuckDB.
-    if delivery.rows != rows:
-        raise RuntimeError(
-            f"{delivery.file.path}: {rows:,} records were found but {delivery.rows:,} were read; "
-            "please report this with the file"
-        )
 
 
 def _note_damage(delivery: Delivery) -> None:

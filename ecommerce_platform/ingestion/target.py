@@ -157,7 +157,7 @@ class Target:
         rows = self.con.execute(
             f"select -_source_row, count(*), min(rowid), max(rowid) from {_STAGE} group by all"
         ).fetchall()
-        for id, count, first, last in rows:
+        for _, count, first, last in rows:
             if last - first + 1 != count:
                 raise RuntimeError(f"{self.table}: rows of a file do not stand together; their order is unknown")
         self._starts = {id: first for id, _, first, _ in rows}
