@@ -136,20 +136,20 @@ def load_bronze(
     with _explained(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="bronze-", dir=scratch) as folder:
-            target = Target(con, source.bronze_table(raw_table), expected)
-            loader = Loader(con, target, Path(folder))
             deliveries = [
                 _examine(number, file, source, raw_table, expected, Path(folder))
                 for number, file in enumerate(chosen, start=1)
             ]
             while True:
+                target = Target(con, source.bronze_table(raw_table), expected)
+                loader = Loader(con, target, Path(folder))
                 try:
                     with transaction(con):
                         return _load(con, source, raw_table, wanted, target, loader, deliveries, required)
                 except ScanFailed as failed:
                     loader.find_culprits(failed)
-                    target = Target(con, source.bronze_table(raw_table), expected)
-                    loader = Loader(con, target, Path(folder))
+                finally:
+                    loader.close()
 
 
 def _examine(

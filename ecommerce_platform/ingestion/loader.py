@@ -2,7 +2,7 @@
 
 Files of the same shape are read by one scan. A CSV or JSON lines file counts as read when rows, line breaks
 within values and rejected lines add up to its lines; one that does not, or that DuckDB gives up on, is salvaged
-line by line. What is written here still needs its row numbers (`target`) and its bookkeeping (`bronze`).
+line by line. Row numbers are `target`'s business, the books about files and rejects are kept by `bronze`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ from ecommerce_platform.ingestion.target import Breaks, Target
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Files read by one statement, and how many bytes of them may need a plain copy on disk at the same time.
+#: Files read by one statement, and about how many bytes of text they may hold: so much waits for its numbers, and
+#: of compressed files stands on disk, at the same time. A single file may be larger.
 BATCH_FILES = 1_000
-BATCH_BYTES = 256 << 20
+BATCH_BYTES = 1 << 30
+#: How much text is reckoned to be in a compressed byte.
+_PACKED = 4
 #: More different keys than this in one JSON file are data, not columns.
 MAX_KEYS = 2_000
 
@@ -61,6 +64,12 @@ class Loader:
     def side(self) -> DuckDBPyConnection:
         """A second connection to the database: a file that turns out damaged there costs no transaction."""
         return self.con.cursor()
+
+    def close(self) -> None:
+        """Closes the second connection; open, it would keep the database locked for other processes."""
+        if "side" in self.__dict__:
+            self.side.close()
+            del self.side
 
     def load(self, deliveries: Sequence[Delivery]) -> None:
         """Writes the rows of all deliveries, and their rejects into their reject files.
@@ -394,7 +403,8 @@ def _batches(deliveries: Sequence[Delivery]) -> Iterator[tuple[Shape, list[Deliv
         batch: list[Delivery] = []
         size = 0
         for delivery in group:
-            own = delivery.file.size if delivery.needs_scratch else 0
+            packed = _shape(delivery).gzip or _shape(delivery).format == "parquet"
+            own = delivery.file.size * (_PACKED if packed else 1)
             if batch and (len(batch) == BATCH_FILES or size + own > BATCH_BYTES):
                 yield _shape(batch[0]), batch
                 batch, size = [], 0

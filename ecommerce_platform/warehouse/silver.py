@@ -516,10 +516,15 @@ class _Run:
             f"and _raw_table = '{mapping.raw_table}')"
         )
         con.execute(f"create or replace temp table _still_rejected as {rejected}")
+        # Made anew rather than inserted into: of large scans inserted into a table that was empty before, DuckDB 2.0.0
+        # shows no row ids for the rest of the transaction, and the newest version is found by row id.
         con.execute(
-            f"insert into {stage} select * from ({mapping.rows(rest, without='_still_rejected')}) as r "
+            f"create or replace temp table _both as select * from {stage} union all "
+            f"select * from ({mapping.rows(rest, without='_still_rejected')}) as r "
             f"where {_tuple(vk)} in (select {_tuple(vk)} from _again)"
         )
+        con.execute(f"create or replace temp table {stage} as select * from _both")
+        con.execute("drop table _both")
         self._only_newest_versions(mapping, stage)
 
     def _merge_versions(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
