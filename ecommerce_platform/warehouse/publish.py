@@ -24,7 +24,6 @@ from ecommerce_platform.errors import InputError, SettingsError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-SCHEMAS = ("silver", "gold", "ml")
 _KEY_FILE = ".hash_key"
 
 
