@@ -6,7 +6,6 @@ listed or read from the environment here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -22,12 +21,12 @@ from ecommerce_platform.assets.tables import (
     model_asset,
     shop_asset,
 )
-from ecommerce_platform.contracts.catalog import Catalog, read_catalog
-from ecommerce_platform.contracts.source import Source, read_source
+from ecommerce_platform.automation.jobs import jobs
+from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.mapping import compile_source
-from ecommerce_platform.warehouse.sql_model import SqlModel, parse_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,31 +44,6 @@ def read_ground(settings: Settings, models: Path | None = None, listener: StepLi
     return Ground(settings, catalog, source, compile_source(source, contracts), listener)
 
 
-def parse_models(catalog: Catalog, source: Source, filled: Mapping[str, object]) -> dict[str, SqlModel]:
-    """Every table that is a SELECT, parsed; without those that would be meaningless with this source.
-
-    Args:
-        catalog: all tables.
-        source: the shop, for the names of its bronze tables.
-        filled: canonical entities → their mappings; an entity without any is empty.
-
-    Raises:
-        DefinitionError: a SELECT is wrong, or reads a table that this source leaves out.
-    """
-    models = {name: parse_model(table, catalog.tables) for name, table in catalog.tables.items() if table.sql}
-    left_out: set[str] = set()
-    while True:
-        more = {
-            name
-            for name, model in models.items()
-            if name not in left_out
-            and (any(not filled.get(e) for e in model.contract.requires) or any(r in left_out for r in model.reads))
-        }
-        if not more:
-            return {name: model for name, model in models.items() if name not in left_out}
-        left_out |= more
-
-
 def build_definitions(
     settings: Settings, *, models: Path | None = None, listener: StepListener | None = None
 ) -> dg.Definitions:
@@ -84,11 +58,11 @@ def build_definitions(
         DefinitionError: with file and line.
     """
     from ecommerce_platform.assets.ml import segment_assets
-    from ecommerce_platform.automation.event_log import keep_event_log_fast
+    from ecommerce_platform.automation.instance import write_batches
 
-    keep_event_log_fast(settings.home)
+    write_batches()
     ground = read_ground(settings, models, listener)
-    parsed = parse_models(ground.catalog, ground.source, ground.compiled)
+    parsed = ground.models
     assets: list[dg.AssetsDefinition] = [bronze_asset(ground, raw) for raw in ground.source.file.tables]
     for name, table in ground.catalog.tables.items():
         if table.contract.entity:
@@ -103,11 +77,7 @@ def build_definitions(
     return dg.Definitions(
         assets=assets,
         resources={"warehouse": warehouse_resource(settings)},
-        jobs=[
-            dg.define_asset_job(
-                "build", selection=dg.AssetSelection.all(), description="Everything, from drops to models."
-            )
-        ],
+        jobs=jobs(ground.catalog, assets),
         executor=dg.in_process_executor,
     )
 

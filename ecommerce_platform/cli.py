@@ -123,12 +123,25 @@ def build(
     select: Annotated[
         str, typer.Option(help="Dagster asset selection, e.g. 'key:gold/kpi_summary+' or 'group:gold'.")
     ] = "*",
+    partitions: Annotated[
+        str | None,
+        typer.Option(metavar="A..B", help="Loads to take over (again), as days: 2024-03-01..2024-03-31, or one day."),
+    ] = None,
+    full_checks: Annotated[
+        bool, typer.Option("--full-checks", help="Check whole tables, not only what is written.")
+    ] = False,
 ) -> None:
-    """Materializes what the drops deliver, from bronze to models, through Dagster in this process."""
+    """Materializes what the drops deliver, from bronze to models, through Dagster in this process.
+
+    Without --partitions that is what is new, changed, redelivered or removed.
+    """
+    from functools import partial
+
     from ecommerce_platform.automation.runs import run_build
 
     settings = _settings()
-    result = _with_bar(settings, select, run_build)
+    run = partial(run_build, days=_days(partitions), full_checks=full_checks)
+    result = _with_bar(settings, select, run)
     console = _console()
     if result.failed:
         _table(console, "Failed", ["table", "why"], [(t, why) for t, why in result.failed.items()], styles=["red", ""])
@@ -392,6 +405,16 @@ def _date(text: str | None, option: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise InputError(f"{text!r} is not a date", where=option, fix="write it as YYYY-MM-DD") from None
+
+
+def _days(text: str | None) -> tuple[date, date] | None:
+    if text is None:
+        return None
+    first, _, last = text.partition("..")
+    days = _date(first, "--partitions"), _date(last or first, "--partitions")
+    assert days[0]
+    assert days[1]
+    return days[0], days[1]
 
 
 def _short(path: Path) -> str:

@@ -3,12 +3,13 @@
 How a model is trained, judged and stored is in `ml/`; how rows become a table is in `warehouse/write.py`.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from ecommerce_platform.assets.declare import (
+    Outcome,
+    Step,
     asset_key,
     check_specs,
     code_references,
@@ -16,13 +17,15 @@ from ecommerce_platform.assets.declare import (
     describe,
     markdown_table,
     preview,
-    report,
+    table_asset,
 )
-from ecommerce_platform.assets.resources import WarehouseResource
 from ecommerce_platform.assets.tables import Ground
-from ecommerce_platform.warehouse.write import Written, replace_table, upsert
+from ecommerce_platform.warehouse.changes import record_change, record_seen, unseen
+from ecommerce_platform.warehouse.transaction import transaction
+from ecommerce_platform.warehouse.write import Written, count_rows, replace_table, upsert
 
 SEED = 1
+_TRAINING, _TRAINED_ON = "ml.segments_model", ("gold.rfm", "gold.fct_orders")
 _PERSONS = "select person_id, recency_days, frequency, monetary from gold.rfm"
 _PURCHASES = (
     "select person_id, order_date, revenue_amount as revenue from gold.fct_orders "
@@ -39,91 +42,95 @@ def _segment_model(ground: Ground) -> dg.AssetsDefinition:
     registry, evaluations = ground.catalog.contract("ml.models"), ground.catalog.contract("ml.evaluations")
     key = dg.AssetKey(["ml", "segments_model"])
 
-    @dg.asset(
-        key=key,
-        deps=[asset_key("gold.rfm"), asset_key("gold.fct_orders")],
-        group_name="ml",
-        owners=list(registry.owners),
-        kinds={"scikitlearn", "python"},
-        tags={"model": "segments"},
-        description="Trains the customer segments: Box-Cox, standardised, K-means with three segments on recency, "
-        "frequency and monetary value. Judged on later data than it was trained on against score terciles; if it "
-        "does not win, the baseline is what `ml.segments` holds. Writes a row of `ml.models`, the rows of "
-        "`ml.evaluations`, and the artifact under `models/`.",
-        metadata={"dagster/column_schema": column_schema(registry.columns), "dagster/table_name": "ml.models"},
-        check_specs=check_specs(registry, key),
-    )
-    def train(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        def write() -> tuple[Written, dict[str, Any]]:
-            from ecommerce_platform.ml import artifacts, rfm, segments
+    def work(step: Step) -> Outcome:
+        from ecommerce_platform.ml import artifacts, rfm, segments
 
-            with warehouse.get_connection(context.log) as con:
-                persons, purchases = con.sql(_PERSONS).pl(), con.sql(_PURCHASES).pl()
-            # The warehouse is free while the model is trained.
-            trained = segments.train_segments(
-                persons, later=rfm.split_orders(purchases), seed=SEED, code_version=segments.source_version()
-            )
-            card = artifacts.save_artifact(ground.settings.models, trained.model.to_state(), trained.card)
-            with warehouse.get_connection(context.log) as con:
-                con.register("_evaluations", trained.evaluations.to_arrow())
-                con.register("_card", artifacts.registry_frame(card).to_arrow())
-                upsert(con, evaluations, _columns(evaluations.columns, "_evaluations"))
-                written = upsert(con, registry, _columns(registry.columns, "_card"))
-            compared = [
-                (c.metric, f"{c.value:.4f}", f"{c.baseline_value:.4f}", c.interval_low, c.interval_high)
-                for c in (trained.evaluation.comparisons if trained.evaluation else ())
-            ]
-            return written, {
+        version = segments.source_version()
+        with step.connect() as con:
+            now, behind = unseen(con, _TRAINING, _TRAINED_ON, version)
+            if behind is not None and not behind:
+                return Outcome(Written(count_rows(con, registry), 0, 0, 0, (), changed=False))
+            persons, purchases = con.sql(_PERSONS).pl(), con.sql(_PURCHASES).pl()
+        # The warehouse is free while the model is trained.
+        trained = segments.train_segments(persons, later=rfm.split_orders(purchases), seed=SEED, code_version=version)
+        card = artifacts.save_artifact(ground.settings.models, trained.model.to_state(), trained.card)
+        with step.connect() as con:
+            con.register("_evaluations", trained.evaluations.to_arrow())
+            con.register("_card", artifacts.registry_frame(card).to_arrow())
+            upsert(con, evaluations, _columns(evaluations.columns, "_evaluations"))
+            written = upsert(con, registry, _columns(registry.columns, "_card"))
+            with transaction(con):
+                record_change(con, _TRAINING, version)
+                record_seen(con, _TRAINING, now)
+        compared = [
+            (c.metric, f"{c.value:.4f}", f"{c.baseline_value:.4f}", c.interval_low, c.interval_high)
+            for c in (trained.evaluation.comparisons if trained.evaluation else ())
+        ]
+        return Outcome(
+            written,
+            {
                 "version": card.version,
                 "promoted": card.promoted,
                 "baseline": card.baseline,
                 "evaluation": dg.MetadataValue.md(
                     markdown_table(["metric", "model", "baseline", "difference from", "to"], compared)
                 ),
-            }
+            },
+        )
 
-        yield from report(key, registry, write, ground.listener)
-
-    return train
+    return table_asset(
+        key,
+        work,
+        checks=check_specs(registry, key),
+        listener=ground.listener,
+        deps=[asset_key(table) for table in _TRAINED_ON],
+        group_name="ml",
+        owners=list(registry.owners),
+        kinds={"scikitlearn", "python"},
+        tags={"model": "segments", "cadence": "weekly"},
+        description="Trains the customer segments: Box-Cox, standardised, K-means with three segments on recency, "
+        "frequency and monetary value. Judged on later data than it was trained on against score terciles; if it "
+        "does not win, the baseline is what `ml.segments` holds. Writes a row of `ml.models`, the rows of "
+        "`ml.evaluations`, and the artifact under `models/`. Trains again only if what it is trained on has changed.",
+        metadata={"dagster/column_schema": column_schema(registry.columns), "dagster/table_name": "ml.models"},
+    )
 
 
 def _segments(ground: Ground) -> dg.AssetsDefinition:
     contract = ground.catalog.contract("ml.segments")
     key = asset_key(contract.table)
 
-    @dg.asset(
-        key=key,
+    def work(step: Step) -> Outcome:
+        from ecommerce_platform.ml import segments
+        from ecommerce_platform.ml.registry import current_version
+
+        with step.connect() as con:
+            row = current_version(con, "segments")
+            persons = con.sql(_PERSONS).pl()
+        model = segments.load_segments(ground.settings.models, row["version"], sha256=row["sha256"])
+        scored = segments.segment_rows(model, row["version"], persons)
+        with step.connect() as con:
+            con.register("_scored", scored.to_arrow())
+            written = replace_table(con, contract, _columns(contract.columns, "_scored"))
+            return Outcome(written, {"model_version": row["version"], "preview": preview(con, contract)})
+
+    return table_asset(
+        key,
+        work,
+        checks=check_specs(contract, key),
+        listener=ground.listener,
         deps=[asset_key("gold.rfm"), dg.AssetKey(["ml", "segments_model"])],
         group_name="ml",
         owners=list(contract.owners),
         kinds={"duckdb", "python"},
-        tags={"model": "segments"},
+        tags={"model": "segments", "cadence": "weekly"},
         description=describe(contract),
         metadata={
             "dagster/column_schema": column_schema(contract.columns),
             "dagster/table_name": contract.table,
             **code_references(contract.path),
         },
-        check_specs=check_specs(contract, key),
     )
-    def score(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        def write() -> tuple[Written, dict[str, Any]]:
-            from ecommerce_platform.ml import segments
-            from ecommerce_platform.ml.registry import current_version
-
-            with warehouse.get_connection(context.log) as con:
-                row = current_version(con, "segments")
-                persons = con.sql(_PERSONS).pl()
-            model = segments.load_segments(ground.settings.models, row["version"], sha256=row["sha256"])
-            scored = segments.segment_rows(model, row["version"], persons)
-            with warehouse.get_connection(context.log) as con:
-                con.register("_scored", scored.to_arrow())
-                written = replace_table(con, contract, _columns(contract.columns, "_scored"))
-                return written, {"model_version": row["version"], "preview": preview(con, contract)}
-
-        yield from report(key, contract, write, ground.listener)
-
-    return score
 
 
 def _columns(columns: Any, relation: str) -> str:

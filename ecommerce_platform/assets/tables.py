@@ -4,14 +4,17 @@ Each function takes what it declares (a raw table, an entity, a parsed SELECT) a
 `ingestion`, mapping and writing are `warehouse`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from ecommerce_platform.assets.declare import (
+    Outcome,
+    Step,
     StepListener,
     asset_key,
     check_specs,
@@ -20,24 +23,31 @@ from ecommerce_platform.assets.declare import (
     describe,
     markdown_table,
     preview,
-    report,
+    table_asset,
 )
-from ecommerce_platform.assets.resources import WarehouseResource
+from ecommerce_platform.automation.partitions import daily_partitions
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
+from ecommerce_platform.warehouse.changes import Log
+from ecommerce_platform.warehouse.incremental import Incremental, compile_incremental, logs, refresh_table
 from ecommerce_platform.warehouse.mapping import CompiledMapping
-from ecommerce_platform.warehouse.silver import code_version, fill_shop, load_entity
-from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage
-from ecommerce_platform.warehouse.write import Written, replace_table
+from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_shop, load_entity
+from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage, parse_models
+from ecommerce_platform.warehouse.write import Written
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 #: How `bronze.files.problem` begins where something is worth knowing but no fault.
 NOTE = "note:"
 #: Bronze tables written beside others: read by SELECTs, but no assets of their own.
 LEDGERS = ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects")
+#: Steps that read files try again: a file may be in the middle of being copied, a share away for a moment.
+RETRY = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,40 @@ class Ground:
     listener: StepListener | None = None
     #: The drops as the newest run found them: all bronze assets of a run work from one listing.
     listing: dict[str, Drops] = field(default_factory=dict)
+
+    @cached_property
+    def models(self) -> dict[str, SqlModel]:
+        """Every table that is a SELECT, parsed, without those that would be meaningless with this source."""
+        return parse_models(self.catalog, self.compiled)
+
+    @cached_property
+    def contracts(self) -> dict[str, Contract]:
+        """Every table's contract."""
+        return {name: table.contract for name, table in self.catalog.tables.items()}
+
+    @cached_property
+    def incrementals(self) -> dict[str, Incremental]:
+        """The SELECTs that work out again only what a load has touched."""
+        return {
+            name: compile_incremental(model, self.contracts)
+            for name, model in self.models.items()
+            if model.contract.write == "incremental"
+        }
+
+    @cached_property
+    def logs(self) -> dict[str, Log]:
+        """What is logged about the changed rows of each table that others follow."""
+        return logs(self.incrementals.values(), self.contracts)
+
+    @cached_property
+    def partitions(self) -> dg.DailyPartitionsDefinition:
+        """A partition is a day's load."""
+        return daily_partitions(self.source)
+
+    def partitions_of(self, contract: Contract) -> dg.DailyPartitionsDefinition | None:
+        """The partitions of a table's asset; None for one that is made anew on a cadence of its own."""
+        by_load = contract.entity or contract.write == "incremental" or contract.per_load
+        return self.partitions if by_load else None
 
     def drops(self, run_id: str) -> Drops:
         """The drops there are, listed once per run: with years of days a listing takes a tenth of a second."""
@@ -78,8 +122,48 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
         "be read is loaded either way; what could not stands in bronze.rejects.",
     )
 
-    @dg.asset(
-        key=key,
+    def work(step: Step) -> Outcome:
+        from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+
+        files = ground.drops(step.context.run.run_id).tables[raw_table]
+        with step.connect() as con:
+            pending = pending_days(con, source, raw_table, files)
+            # Days that nobody asked for wait for the run that does.
+            days = (pending & set(step.days)) | set(step.again)
+            loaded = load_bronze(
+                con, source, raw_table, files, days,
+                expected=expected, required=required, scratch=ground.settings.scratch,
+            )  # fmt: skip
+            row = con.execute(f'select count(*) from bronze."{name}"').fetchone()
+            problems = con.execute(
+                "select _load_date, _source_file, problem from bronze.files "
+                "where raw_table = ? and problem is not null order by all",
+                [raw_table],
+            ).fetchall()
+        for file, problem in loaded.problems:
+            step.log.error(f"{raw_table}: {file}: {problem}")
+        metadata: dict[str, Any] = {
+            "loads": len(days),
+            "rows_rejected": loaded.rows_rejected,
+            "columns_added": ", ".join(loaded.columns_added) or None,
+        }
+        return Outcome(
+            Written(int(row[0]) if row else 0, loaded.rows_inserted, 0, loaded.rows_deleted, (), changed=bool(days)),
+            {k: v for k, v in metadata.items() if v is not None},
+            {
+                day: {"rows_landed": rows + rejected, "rows_loaded": rows, "rows_rejected": rejected}
+                for day, (rows, rejected) in loaded.rows_per_day.items()
+            },
+            [_readable(key, problems)] if days else [],
+        )
+
+    return table_asset(
+        key,
+        work,
+        checks=[readable],
+        partitions=ground.partitions,
+        listener=ground.listener,
+        retry=RETRY,
         group_name="bronze",
         description=f"{raw.description}\n\nAs delivered, all columns text, with provenance. "
         f"Files: {', '.join(f'`{f}`' for f in raw.files)}; delivery: {raw.delivery}.",
@@ -87,50 +171,7 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
         owners=["team:data"],
         tags={"source": source.name, "delivery": raw.delivery},
         metadata={"dagster/table_name": f"bronze.{name}", **code_references(source.file.path)},
-        check_specs=[readable],
     )
-    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
-
-        checks: list[dg.AssetCheckResult] = []
-
-        def write() -> tuple[Written, dict[str, Any]]:
-            files = ground.drops(context.run.run_id).tables[raw_table]
-            with warehouse.get_connection(context.log) as con:
-                days = pending_days(con, source, raw_table, files)
-                loaded = load_bronze(
-                    con, source, raw_table, files, days,
-                    expected=expected, required=required, scratch=ground.settings.scratch,
-                )  # fmt: skip
-                row = con.execute(f'select count(*) from bronze."{name}"').fetchone()
-                problems = con.execute(
-                    "select _load_date, _source_file, problem from bronze.files "
-                    "where raw_table = ? and problem is not null order by all",
-                    [raw_table],
-                ).fetchall()
-            for file, problem in loaded.problems:
-                context.log.error(f"{raw_table}: {file}: {problem}")
-            checks.append(_readable(key, problems))
-            rows = int(row[0]) if row else 0
-            metadata: dict[str, Any] = {
-                "loads": len(days),
-                "rows_rejected": loaded.rows_rejected,
-                "columns_added": ", ".join(loaded.columns_added) or None,
-            }
-            return Written(rows, loaded.rows_inserted, 0, loaded.rows_deleted, ()), {
-                k: v for k, v in metadata.items() if v is not None
-            }
-
-        for event in report(key, _BRONZE, write, ground.listener):
-            if isinstance(event, dg.MaterializeResult):
-                event = event._replace(check_results=checks)
-            yield event
-
-    return load
-
-
-#: Bronze tables have the delivery's columns, so there is no contract to show; the name only satisfies `report`.
-_BRONZE = Contract.model_construct(name="bronze", layer="bronze", columns={}, key=())
 
 
 def _readable(key: dg.AssetKey, problems: Sequence[tuple[date, str, str]]) -> dg.AssetCheckResult:
@@ -155,7 +196,6 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     """The asset that fills a canonical entity from the bronze tables mapped to it."""
     mappings = ground.compiled[contract.name]
     key = asset_key(contract.table)
-    files = [m.mapping.path for m in mappings]
     sql = "\n\n".join(f"-- {m.mapping.path.name}\n{m.mapping.sql.strip()}" for m in mappings)
     usable = dg.AssetCheckSpec(
         "deliveries_usable",
@@ -164,48 +204,64 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     )
     full = any(m.delivery == "full" for m in mappings)
 
-    @dg.asset(
-        key=key,
-        deps=[dg.AssetKey(["bronze", ground.source.bronze_table(m.raw_table)]) for m in mappings],
-        description=describe(contract, sql or None, None if mappings else "This source does not fill it: it is empty."),
-        code_version=code_version(contract, mappings),
-        metadata={
-            "dagster/column_schema": column_schema(contract.all_columns),
-            "dagster/table_name": contract.table,
-            **code_references(contract.path, *files),
-        },
-        check_specs=[*check_specs(contract, key), *([usable] if full else [])],
-        **_labels(contract),
-    )
-    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        problems: list[str] = []
-
-        def write() -> tuple[Written, dict[str, Any]]:
-            with warehouse.get_connection(context.log) as con:
-                loaded = load_entity(con, ground.catalog, contract, mappings)
-                shown = preview(con, contract)
-            problems.extend(loaded.problems)
-            for problem in problems:
-                context.log.error(problem)
-            lineage = {
-                name: [dg.TableColumnDep(asset_key=dg.AssetKey(["bronze", ground.source.bronze_table(raw)]), column_name=c)
-                       for raw, c in sources]
-                for name, sources in _mapping_lineage(mappings).items()
-            }  # fmt: skip
-            return Written(loaded.rows, loaded.inserted, loaded.updated, loaded.deleted, loaded.checks), {
+    def work(step: Step) -> Outcome:
+        with step.connect() as con:
+            loaded = load_entity(
+                con, ground.catalog, contract, mappings,
+                again=step.again, log=ground.logs.get(contract.table), full_checks=step.full_checks,
+            )  # fmt: skip
+            shown = preview(con, contract)
+        for problem in loaded.problems:
+            step.log.error(problem)
+        lineage = {
+            name: [dg.TableColumnDep(asset_key=_bronze_key(ground, raw), column_name=c) for raw, c in sources]
+            for name, sources in _mapping_lineage(mappings).items()
+        }
+        return Outcome(
+            _written(loaded),
+            {
                 "loads": len(loaded.loads),
                 "rows_rejected": loaded.rejected,
                 "preview": shown,
                 "dagster/column_lineage": dg.TableColumnLineage(lineage),
-            }
+            },
+            _per_day(loaded),
+            [_usable(key, loaded.problems)] if full and loaded.loads else [],
+        )
 
-        for event in report(key, contract, write, ground.listener):
-            if full and isinstance(event, dg.MaterializeResult):
-                results = [*(event.check_results or []), _usable(key, problems)]
-                event = event._replace(check_results=results)
-            yield event
+    return table_asset(
+        key,
+        work,
+        checks=[*check_specs(contract, key), *([usable] if full else [])],
+        partitions=ground.partitions_of(contract),
+        listener=ground.listener,
+        deps=[_bronze_key(ground, m.raw_table) for m in mappings],
+        description=describe(contract, sql or None, None if mappings else "This source does not fill it: it is empty."),
+        code_version=code_version(contract, mappings),
+        metadata=_metadata(contract, *(m.mapping.path for m in mappings)),
+        **_labels(contract),
+    )
 
-    return load
+
+def _written(loaded: EntityLoad) -> Written:
+    return Written(
+        loaded.rows, loaded.inserted, loaded.updated, loaded.deleted, loaded.checks,
+        changed=bool(loaded.inserted or loaded.updated or loaded.deleted),
+    )  # fmt: skip
+
+
+def _per_day(loaded: EntityLoad) -> dict[date, dict[str, int]]:
+    """Counts by load day, summed over the raw tables of an entity."""
+    days: dict[date, dict[str, int]] = {}
+    for (_, day), count in loaded.loads.items():
+        numbers = days.setdefault(
+            day, dict.fromkeys(("rows_landed", "rows_loaded", "rows_rejected", "rows_changed"), 0)
+        )
+        numbers["rows_landed"] += count.landed
+        numbers["rows_loaded"] += count.accepted
+        numbers["rows_rejected"] += count.rejected
+        numbers["rows_changed"] += count.changed
+    return days
 
 
 def _usable(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckResult:
@@ -233,34 +289,31 @@ def model_asset(ground: Ground, model: SqlModel) -> dg.AssetsDefinition:
     assert table.sql is not None
     assert table.sql_path is not None
 
-    @dg.asset(
-        key=key,
+    def work(step: Step) -> Outcome:
+        with step.connect() as con:
+            written = refresh_table(
+                con, model, ground.incrementals.get(contract.table),
+                log=ground.logs.get(contract.table), full_checks=step.full_checks,
+            )  # fmt: skip
+            shown = preview(con, contract)
+        lineage = {
+            name: [dg.TableColumnDep(asset_key=asset_key(parent), column_name=column) for parent, column in sources]
+            for name, sources in column_lineage(model, ground.catalog.tables).items()
+        }
+        return Outcome(written, {"preview": shown, "dagster/column_lineage": dg.TableColumnLineage(lineage)})
+
+    return table_asset(
+        key,
+        work,
+        checks=check_specs(contract, key),
+        partitions=ground.partitions_of(contract),
+        listener=ground.listener,
         deps=_deps(model, ground.catalog),
         description=describe(contract, table.sql),
         code_version=model.code_version,
-        metadata={
-            "dagster/column_schema": column_schema(contract.all_columns),
-            "dagster/table_name": contract.table,
-            **code_references(table.sql_path, contract.path),
-        },
-        check_specs=check_specs(contract, key),
+        metadata=_metadata(contract, table.sql_path),
         **_labels(contract),
     )
-    def build(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        def write() -> tuple[Written, dict[str, Any]]:
-            assert table.sql is not None
-            with warehouse.get_connection(context.log) as con:
-                written = replace_table(con, contract, table.sql)
-                shown = preview(con, contract)
-            lineage = {
-                name: [dg.TableColumnDep(asset_key=asset_key(parent), column_name=column) for parent, column in sources]
-                for name, sources in column_lineage(model, ground.catalog.tables).items()
-            }
-            return written, {"preview": shown, "dagster/column_lineage": dg.TableColumnLineage(lineage)}
-
-        yield from report(key, contract, write, ground.listener)
-
-    return build
 
 
 def shop_asset(ground: Ground) -> dg.AssetsDefinition:
@@ -275,37 +328,47 @@ def accounting_asset(ground: Ground) -> dg.AssetsDefinition:
     """`silver.row_accounting`: where every landed row is."""
     contract = ground.catalog.contract("silver.row_accounting")
     deps = [asset_key(f"silver.{entity}") for entity, mappings in ground.compiled.items() if mappings]
-    deps += [dg.AssetKey(["bronze", ground.source.bronze_table(raw)]) for raw in ground.source.file.tables]
+    deps += [_bronze_key(ground, raw) for raw in ground.source.file.tables]
     return _python_table(
         ground, contract, deps, lambda con: account_rows(con, contract, ground.source, ground.compiled)
     )
 
 
 def _python_table(
-    ground: Ground, contract: Contract, deps: Sequence[dg.AssetKey], fill: Any, *files: Any
+    ground: Ground,
+    contract: Contract,
+    deps: Sequence[dg.AssetKey],
+    fill: Callable[["DuckDBPyConnection"], Written],
+    *files: Any,
 ) -> dg.AssetsDefinition:
-    key = asset_key(contract.table)
+    def work(step: Step) -> Outcome:
+        with step.connect() as con:
+            return Outcome(fill(con), {"preview": preview(con, contract)})
 
-    @dg.asset(
-        key=key,
+    key = asset_key(contract.table)
+    return table_asset(
+        key,
+        work,
+        checks=check_specs(contract, key),
+        partitions=ground.partitions_of(contract),
+        listener=ground.listener,
         deps=deps,
         description=describe(contract),
-        metadata={
-            "dagster/column_schema": column_schema(contract.all_columns),
-            "dagster/table_name": contract.table,
-            **code_references(contract.path, *files),
-        },
-        check_specs=check_specs(contract, key),
+        metadata=_metadata(contract, *files),
         **_labels(contract),
     )
-    def build(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        def write() -> tuple[Written, dict[str, Any]]:
-            with warehouse.get_connection(context.log) as con:
-                return fill(con), {"preview": preview(con, contract)}
 
-        yield from report(key, contract, write, ground.listener)
 
-    return build
+def _bronze_key(ground: Ground, raw_table: str) -> dg.AssetKey:
+    return dg.AssetKey(["bronze", ground.source.bronze_table(raw_table)])
+
+
+def _metadata(contract: Contract, *files: Any) -> dict[str, Any]:
+    return {
+        "dagster/column_schema": column_schema(contract.all_columns),
+        "dagster/table_name": contract.table,
+        **code_references(contract.path, *files),
+    }
 
 
 def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
 _OWNER = ".source"
+#: Events that are stored in one transaction.
+BATCH_SIZE = 1000
 
 
 def prepare_home(settings: Settings) -> Path:
@@ -44,17 +46,20 @@ def prepare_home(settings: Settings) -> Path:
     return home
 
 
+def write_batches() -> None:
+    """Makes Dagster hand over the events of a range of days together; this variable is its own switch for it."""
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
+
+
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The Dagster instance of these settings, prepared; also sets DAGSTER_HOME for what Dagster starts itself.
 
     Raises:
         SettingsError: DAGSTER_HOME belongs to another source.
     """
-    from ecommerce_platform.automation.event_log import keep_event_log_fast
-
     home = prepare_home(settings)
     os.environ["DAGSTER_HOME"] = str(home)
-    keep_event_log_fast(home)
+    write_batches()
     import dagster as dg
 
     return dg.DagsterInstance.get()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LOAD_JOB = "daily_load"
 #: Tag of a run that leaves alone what it finds loaded already; without it, the run's days are loaded again.
 ONLY_PENDING = "ecommerce/only_pending"
+#: Tag of a run that checks whole tables, not only the rows it has written.
+FULL_CHECKS = "ecommerce/full_checks"
 
 
 def daily_partitions(source: Source) -> dg.DailyPartitionsDefinition:

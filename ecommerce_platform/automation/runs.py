@@ -10,8 +10,10 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING, range_tags
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.settings import Settings
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import dagster as dg
 
 Listener = Callable[[str, str, int, int], None]
+#: Days between two loads above which they are taken over by runs of their own, up to so many runs.
+_FAR_APART, _MOST_RANGES = 31, 6
 
 
 @dataclass
@@ -40,20 +44,31 @@ class BuildResult:
     rejected: int = 0
 
 
-def run_build(settings: Settings, select: str = "*", listener: Listener | None = None) -> BuildResult:
+def run_build(
+    settings: Settings,
+    select: str = "*",
+    listener: Listener | None = None,
+    *,
+    days: tuple[date, date] | None = None,
+    full_checks: bool = False,
+) -> BuildResult:
     """Materializes the selected assets in this process, recorded in DAGSTER_HOME like any run.
 
     Args:
         settings: where and what.
         select: a Dagster asset selection.
         listener: called with table, "start" | "done" | "failed", steps done, steps in all.
+        days: first and last load to take over, again if they were before. Default: what is new, changed,
+            redelivered or removed.
+        full_checks: checks whole tables, not only what is written.
 
     Raises:
         DefinitionError: a definition is wrong.
-        InputError: the selection is empty or not understood; there is no drop.
+        InputError: the selection is empty or not understood; there is no drop; a day has no partition.
     """
     from ecommerce_platform.automation.instance import open_instance
-    from ecommerce_platform.build import build_definitions
+    from ecommerce_platform.automation.jobs import BUILD_JOB
+    from ecommerce_platform.build import build_definitions, read_ground
 
     if not settings.raw.is_dir():
         raise InputError(
@@ -66,21 +81,88 @@ def run_build(settings: Settings, select: str = "*", listener: Listener | None =
         progress = _Progress(listener)
         definitions = build_definitions(settings, listener=progress.step)
         keys = _selected(definitions, select)
-        progress.total = len(keys)
+        partitions = read_ground(settings).partitions
+        ranges = [days] if days else pending_ranges(settings)
+        for first, last in ranges:
+            _have_partitions(partitions, first, last)
+        progress.total = len(keys) * len(ranges)
         started = time.monotonic()
-        with _quiet_dagster():
-            executed = definitions.resolve_job_def("build").execute_in_process(
-                instance=instance,
-                raise_on_error=False,
-                asset_selection=sorted(keys, key=lambda key: key.to_user_string()),
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            )
+        for first, last in ranges:
+            tags = range_tags(first, last)
+            if days is None:
+                tags[ONLY_PENDING] = "true"
+            if full_checks:
+                tags[FULL_CHECKS] = "true"
+            with _quiet_dagster():
+                executed = definitions.resolve_job_def(BUILD_JOB).execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    asset_selection=sorted(keys, key=lambda key: key.to_user_string()),
+                    tags=tags,
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )
+            result.run_id = executed.run_id
+            _read_events(executed.all_events, result)
+            if result.failed:
+                break
         result.seconds = time.monotonic() - started
-        result.run_id = executed.run_id
-        _read_events(executed.all_events, result)
         result.unparsable = _unparsable(settings)
         result.skipped = len(keys) - len(result.built) - len(result.failed)
     return result
+
+
+def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
+    """Ranges of days that hold every load that is not taken over yet, in order; never empty.
+
+    A day between two loads is valid and empty, so a range may cover it; days far apart are ranges of their own. With
+    nothing to take over, it is the newest load once more, which finds that nothing has changed.
+    """
+    from zoneinfo import ZoneInfo
+
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.build import read_ground
+    from ecommerce_platform.ingestion.bronze import pending_days
+    from ecommerce_platform.ingestion.landing import list_drops
+    from ecommerce_platform.warehouse.silver import lagging_days
+
+    ground = read_ground(settings)
+    drops = list_drops(settings.raw, ground.source)
+    with open_warehouse(settings).connect() as con:
+        pending = {
+            day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)
+        } | lagging_days(con)
+    if not pending:
+        today = datetime.now(ZoneInfo(ground.source.file.time_zone)).date()
+        newest = max(drops.days, default=today)
+        return [(newest, newest)]
+    days = sorted(pending)
+    ranges = [(days[0], days[0])]
+    for day in days[1:]:
+        first, last = ranges[-1]
+        if (day - last).days > _FAR_APART and len(ranges) < _MOST_RANGES:
+            ranges.append((day, day))
+        else:
+            ranges[-1] = (first, day)
+    return ranges
+
+
+def _have_partitions(partitions: dg.DailyPartitionsDefinition, first: date, last: date) -> None:
+    start = partitions.get_first_partition_key() or ""
+    newest = partitions.get_last_partition_key() or ""
+    if first > last:
+        raise InputError(f"{first} comes after {last}", where="--partitions", fix="write the earlier day first")
+    if first.isoformat() < start:
+        raise InputError(
+            f"the load of {first} lies before the shop's first day, {start}",
+            where=f"raw/{first}",
+            fix="set start_date in source.yml to an earlier day, or give the folder the day of the delivery",
+        )
+    if last.isoformat() > newest:
+        raise InputError(
+            f"the load of {last} lies in the future; the newest possible is that of {newest}",
+            where=f"raw/{last}",
+            fix="give the folder the day of the delivery, or wait for that day",
+        )
 
 
 def _unparsable(settings: Settings) -> list[tuple[str, str, int, str]]:
@@ -137,7 +219,8 @@ def _read_events(events: Any, result: BuildResult) -> None:
     for event in events:
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
             name = ".".join(event.asset_key.path)
-            result.built.append(name)
+            if name not in result.built:
+                result.built.append(name)
             if name.startswith("silver."):
                 rejected = event.materialization.metadata.get("rows_rejected")
                 result.rejected += int(rejected.value) if rejected is not None else 0
@@ -270,6 +353,4 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
 
 
 def _local(timestamp: float) -> Any:
-    from datetime import datetime
-
     return datetime.fromtimestamp(timestamp)

@@ -75,6 +75,11 @@ class SqlCheck(Strict):
     description: str = Field(min_length=3)
     sql: str
     severity: Literal["block", "warn"] = "block"
+    #: Of an incremental table: holds only for the table as a whole, so it runs in full passes alone. Any other check
+    #: is asked, after an incremental write, about the touched rows.
+    whole_table: bool = False
+    #: For that: tables that the SELECT reads but the table does not follow → condition on their rows, with `touched`.
+    keep: dict[str, str] = {}
 
     @field_validator("name")
     @classmethod
@@ -82,6 +87,28 @@ class SqlCheck(Strict):
         if not _NAME.match(value):
             raise ValueError("a check's name is lower snake_case")
         return value
+
+
+class Follow(Strict):
+    """How an incremental table follows one of the tables it reads: which of its rows a change there reaches.
+
+    `by`: the column there that holds the table's own `recompute_by` key. It says both which keys a changed row
+    touches and which rows there matter for touched keys. Where it is not that simple, `touches` is a SELECT of
+    `recompute_by` columns from `changed` (the changed rows, as they were and as they are) and any other table, and
+    `keep` a condition on the rows there that matter for the keys in `touched`; without it all of them are read.
+    """
+
+    by: str | None = None
+    touches: str | None = None
+    keep: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Follow:
+        if (self.by is None) == (self.touches is None):
+            raise ValueError("say either `by` (a column) or `touches` (a SELECT from changed)")
+        if self.by and self.keep:
+            raise ValueError("`by` already says which rows to keep")
+        return self
 
 
 class Contract(Strict):
@@ -95,8 +122,13 @@ class Contract(Strict):
     grain: str = Field(min_length=3)
     key: tuple[str, ...]
     columns: dict[str, Column]
-    write: Literal["replace", "replace_days", "upsert"] = "replace"
-    day_column: str | None = None
+    write: Literal["replace", "incremental", "upsert"] = "replace"
+    #: Of an incremental table: the columns whose values say what is recomputed together.
+    recompute_by: tuple[str, ...] = ()
+    #: Of an incremental table: how it follows each table that its SELECT reads.
+    follows: dict[str, Follow] = {}
+    #: Cheap enough to be made anew with every load: a partition per load day, like the incremental tables around it.
+    per_load: bool = False
     owners: tuple[str, ...] = ("team:data",)
     tags: dict[str, str] = {}
     kinds: tuple[str, ...] = ()
@@ -127,8 +159,14 @@ class Contract(Strict):
         for name in self.key:
             if name not in self.columns:
                 raise ValueError(f"key column {name!r} is not among the columns")
-        if self.write == "replace_days" and self.day_column not in self.columns:
-            raise ValueError("write: replace_days needs day_column, the name of one of the columns")
+        if (self.write == "incremental") != bool(self.recompute_by and self.follows):
+            raise ValueError("`write: incremental` needs recompute_by and follows, and nothing else has them")
+        for name in self.recompute_by:
+            if name not in self.columns:
+                raise ValueError(f"recompute_by {name!r} is not among the columns")
+        for table, follow in self.follows.items():
+            if follow.by and len(self.recompute_by) != 1:
+                raise ValueError(f"follows {table}: `by` needs a single recompute_by column; use touches and keep")
         if len({check.name for check in self.checks}) != len(self.checks):
             raise ValueError("two checks have the same name")
         return self

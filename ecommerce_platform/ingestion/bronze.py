@@ -29,6 +29,7 @@ from ecommerce_platform.ingestion.readers import as_glob
 from ecommerce_platform.ingestion.rejects import RejectFile
 from ecommerce_platform.ingestion.sniff import Unusable, read_head, sniff
 from ecommerce_platform.ingestion.target import Target, table_exists
+from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ def _load(
         _check_unchanged(delivery.file)
     loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)
     _keep_books(con, raw_table, days, deliveries, loads)
+    for table in (target.name, "files", "rejects") if days else ():
+        record_change(con, f"bronze.{table}")
     return BronzeLoad(
         table=f"bronze.{target.name}",
         rows_inserted=sum(load.rows for load in loads),

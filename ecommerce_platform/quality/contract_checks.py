@@ -6,11 +6,11 @@ for anyone to read. Nothing here writes or knows Dagster.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ecommerce_platform.contracts.contract import Column, Contract
+from ecommerce_platform.contracts.contract import Column, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import CheckError
 
@@ -79,17 +79,42 @@ def check_table(con: DuckDBPyConnection, contract: Contract) -> list[CheckResult
     results = [_contract(con, contract)]
     if _references(contract):
         results.append(_foreign_keys(con, contract))
-    for check in contract.checks:
-        found = con.execute(f"select count(*) from ({check.sql}) as offending").fetchone()
-        count = int(found[0]) if found else 0
-        examples: tuple[str, ...] = ()
-        if count:
-            rows = con.execute(f"select * from ({check.sql}) as offending limit {EXAMPLES}")
-            names = [column[0] for column in rows.description or ()]
-            examples = tuple(_show(dict(zip(names, row, strict=True))) for row in rows.fetchall())
-        results.append(CheckResult(check.name, check.severity, check.description, (Rule(check.name, count, examples),)))
+    results += [_sql_check(con, check, check.sql) for check in contract.checks]
     stop_if_blocked(contract.table, results)
     return results
+
+
+def check_rows(
+    con: DuckDBPyConnection, contract: Contract, narrow: Callable[[SqlCheck], str], where: str
+) -> list[CheckResult]:
+    """Runs the contract's checks on some rows of its table: those that an incremental write has worked out.
+
+    Args:
+        con: a connection, inside the writer's transaction.
+        contract: the table's contract.
+        narrow: gives a check's SELECT such that it looks at what belongs to these rows only.
+        where: condition on the table that these rows meet.
+
+    Raises:
+        CheckError: a blocking check failed.
+    """
+    results = [_contract(con, contract, where)]
+    if _references(contract):
+        results.append(_foreign_keys(con, contract, where))
+    results += [_sql_check(con, check, narrow(check)) for check in contract.checks if not check.whole_table]
+    stop_if_blocked(contract.table, results)
+    return results
+
+
+def _sql_check(con: DuckDBPyConnection, check: SqlCheck, sql: str) -> CheckResult:
+    found = con.execute(f"select count(*) from ({sql}) as offending").fetchone()
+    count = int(found[0]) if found else 0
+    examples: tuple[str, ...] = ()
+    if count:
+        rows = con.execute(f"select * from ({sql}) as offending limit {EXAMPLES}")
+        names = [column[0] for column in rows.description or ()]
+        examples = tuple(_show(dict(zip(names, row, strict=True))) for row in rows.fetchall())
+    return CheckResult(check.name, check.severity, check.description, (Rule(check.name, count, examples),))
 
 
 class BlockedError(CheckError):
@@ -130,13 +155,13 @@ def column_rules(name: str, column: Column, *, required: bool) -> list[tuple[str
     return rules
 
 
-def _contract(con: DuckDBPyConnection, contract: Contract) -> CheckResult:
+def _contract(con: DuckDBPyConnection, contract: Contract, where: str = "true") -> CheckResult:
     rules = [
         (text, condition)
         for name, column in contract.columns.items()
         for _, text, condition in column_rules(name, column, required=name in contract.required_columns)
     ]
-    wrong, shown = _wrong_columns(con, contract)
+    wrong, shown = wrong_columns(con, contract)
     found = [Rule("columns and types", wrong, shown)]
     if wrong:  # the other rules cannot even be asked
         return CheckResult("contract", "block", check_names(contract)[0][2], tuple(found))
@@ -144,7 +169,7 @@ def _contract(con: DuckDBPyConnection, contract: Contract) -> CheckResult:
     key = ", ".join(quote(k) for k in contract.key)
     counts = ["count(*)", f"count(distinct hash({key}))"]
     counts += [f"count(*) filter (where {condition})" for _, condition in rules]
-    table = f"{contract.layer}.{quote(contract.name)}"
+    table = f"(select * from {contract.layer}.{quote(contract.name)} where {where}) as checked"
     row = con.execute(f"select {', '.join(counts)} from {table}").fetchone()
     assert row is not None
     total = int(row[0])
@@ -167,7 +192,8 @@ def _contract(con: DuckDBPyConnection, contract: Contract) -> CheckResult:
     return CheckResult("contract", "block", check_names(contract)[0][2], tuple(found), rows=total)
 
 
-def _wrong_columns(con: DuckDBPyConnection, contract: Contract) -> tuple[int, tuple[str, ...]]:
+def wrong_columns(con: DuckDBPyConnection, contract: Contract) -> tuple[int, tuple[str, ...]]:
+    """How many columns of the table are not those of the contract, and the first of them in words."""
     described = con.execute(f"describe {contract.layer}.{quote(contract.name)}").fetchall()
     actual = {name: kind.replace(" ", "") for name, kind, *_ in described}
     expected = {name: column.type for name, column in contract.all_columns.items()}
@@ -183,12 +209,12 @@ def _references(contract: Contract) -> dict[str, str]:
     return {name: column.references for name, column in contract.columns.items() if column.references}
 
 
-def _foreign_keys(con: DuckDBPyConnection, contract: Contract) -> CheckResult:
+def _foreign_keys(con: DuckDBPyConnection, contract: Contract, where: str = "true") -> CheckResult:
     rules = []
     for name, target in _references(contract).items():
         schema, table, parent = target.split(".")
         orphans = (
-            f"from {contract.layer}.{quote(contract.name)} as child where child.{quote(name)} is not null and not exists "
+            f"from (select * from {contract.layer}.{quote(contract.name)} where {where}) as child where child.{quote(name)} is not null and not exists "
             f"(select 1 from {schema}.{quote(table)} as parent where parent.{quote(parent)} = child.{quote(name)})"
         )
         row = con.execute(f"select count(*) {orphans}").fetchone()

@@ -8,9 +8,13 @@ turns changed keys into changed rows is `incremental.py`'s business; nothing her
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from ecommerce_platform.contracts.ddl import quote
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -18,10 +22,11 @@ if TYPE_CHECKING:
 _LEDGER = """
 create schema if not exists changes;
 create table if not exists changes.versions (
-    table_name varchar primary key, version bigint, whole_version bigint, code_version varchar, changed_at timestamp);
-create table if not exists changes.seen (
-    follower varchar, table_name varchar, version bigint, primary key (follower, table_name));
+    table_name varchar, version bigint, whole_version bigint, code_version varchar, changed_at timestamp);
+create table if not exists changes.seen (follower varchar, table_name varchar, version bigint);
 """
+#: A log that has grown beyond this many rows is given up: its followers are built anew, which is then cheaper.
+LONGEST_LOG = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,21 @@ class TableVersion:
     changed_at: datetime
 
 
+@dataclass(frozen=True)
+class Log:
+    """What is kept about the changed rows of a table: `columns`, as they were and as they are, for these followers.
+
+    A change in no `watched` column is none to them.
+    """
+
+    columns: tuple[str, ...]
+    watched: frozenset[str]
+    followers: tuple[str, ...]
+
+
 def table_versions(con: DuckDBPyConnection) -> dict[str, TableVersion]:
     """The version of every table that was ever written, by `schema.table`; empty for a warehouse without a ledger."""
-    if not _exists(con):
+    if not _exists(con, "versions"):
         return {}
     rows = con.execute(
         "select table_name, version, whole_version, code_version, changed_at from changes.versions"
@@ -50,7 +67,7 @@ def table_versions(con: DuckDBPyConnection) -> dict[str, TableVersion]:
 
 def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """For every table that was made from others: the version of each of them that it was made from."""
-    if not _exists(con):
+    if not _exists(con, "seen"):
         return {}
     found: dict[str, dict[str, int]] = {}
     for follower, table, version in con.execute("select follower, table_name, version from changes.seen").fetchall():
@@ -58,8 +75,125 @@ def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     return found
 
 
-def _exists(con: DuckDBPyConnection) -> bool:
+def prepare_ledger(con: DuckDBPyConnection) -> None:
+    """Makes the ledger exist."""
+    if not _exists(con, "seen"):
+        con.execute(_LEDGER)
+
+
+def record_change(
+    con: DuckDBPyConnection, table: str, code_version: str = "", *, whole: bool = True, log: Log | None = None
+) -> int:
+    """Gives `table` a new version; call it in the transaction that changes the table.
+
+    Args:
+        con: a connection to the warehouse, inside a transaction.
+        table: `schema.table`.
+        code_version: of the definition that the table was written with.
+        whole: the changed keys are not logged (or there are too many): followers build themselves anew.
+        log: what is logged for this table, if anything; without `whole`, `log_rows` must follow.
+    """
+    prepare_ledger(con)
+    row = con.execute("select version, whole_version from changes.versions where table_name = ?", [table]).fetchone()
+    version = max(time.time_ns() // 1000, row[0] + 1 if row else 0)
+    whole_version = version if whole or row is None else row[1]
+    if log and not whole:
+        if not _log_fits(con, table, log):
+            whole_version = version
+            con.execute(f"create or replace table {_log(table)} as {_empty_log(table, log)}")
+        else:
+            _forget_seen(con, table, log)
+    elif log and whole:
+        con.execute(f"create or replace table {_log(table)} as {_empty_log(table, log)}")
+    # Deleted and inserted rather than updated: an update in place of a row that this transaction wrote is slower.
+    con.execute("delete from changes.versions where table_name = ?", [table])
+    con.execute(
+        "insert into changes.versions values (?, ?, ?, ?, cast(now() as timestamp))",
+        [table, version, whole_version, code_version],
+    )
+    return version
+
+
+def log_rows(con: DuckDBPyConnection, table: str, version: int, rows: str) -> None:
+    """Adds to the table's log the result of `rows`, a SELECT of the log's columns."""
+    con.execute(f"insert into {_log(table)} select {version}, * from ({rows}) as changed_rows")
+
+
+def record_seen(con: DuckDBPyConnection, follower: str, versions: Mapping[str, int]) -> None:
+    """Notes that `follower` was made from these versions of these tables."""
+    prepare_ledger(con)
+    con.execute("delete from changes.seen where follower = ?", [follower])
+    if versions:
+        con.execute(
+            "insert into changes.seen select ?, unnest(?::varchar[]), unnest(?::bigint[])",
+            [follower, list(versions), list(versions.values())],
+        )
+
+
+def changed_rows(table: str, since: int) -> str:
+    """SELECT of the log's rows that a follower who has seen the version `since` has not seen yet."""
+    return f"select * exclude (_version) from {_log(table)} where _version > {since}"
+
+
+def unseen(
+    con: DuckDBPyConnection, follower: str, tables: Iterable[str], code_version: str
+) -> tuple[dict[str, int], dict[str, int] | None]:
+    """What a table made from others has to catch up with.
+
+    Returns:
+        The versions that the tables have now (those without one are left out), and table → version last seen for
+        each that changed since. None instead: it must be built whole, because it never was, its definition changed,
+        it reads something else than before (or something without versions), or a table was replaced whole.
+    """
+    versions, wanted = table_versions(con), set(tables)
+    now = {table: versions[table].version for table in wanted if table in versions}
+    mine = versions.get(follower)
+    if mine is None or mine.code_version != code_version or len(now) < len(wanted):
+        return now, None
+    rows = con.execute("select table_name, version from changes.seen where follower = ?", [follower]).fetchall()
+    seen: dict[str, int] = dict(rows)
+    if seen.keys() != now.keys():
+        return now, None
+    behind = {table: seen[table] for table, version in now.items() if version != seen[table]}
+    if any(since < versions[table].whole_version for table, since in behind.items()):
+        return now, None
+    return now, behind
+
+
+def _forget_seen(con: DuckDBPyConnection, table: str, log: Log) -> None:
+    """Drops what every follower has seen; one that was never built starts whole and needs no log."""
+    con.execute(
+        f"delete from {_log(table)} where _version <= "
+        "(select coalesce(min(version), 9223372036854775807) from changes.seen where table_name = ? and follower in "
+        "(select unnest(?::varchar[])))",
+        [table, list(log.followers)],
+    )
+
+
+def _log_fits(con: DuckDBPyConnection, table: str, log: Log) -> bool:
+    rows = con.execute(
+        "select column_name from duckdb_columns() where schema_name = 'changes' and table_name = ? "
+        "and database_name = current_database() order by column_index",
+        [table],
+    ).fetchall()
+    if [name for (name,) in rows] != ["_version", *log.columns]:
+        return False
+    row = con.execute(f"select count(*) from {_log(table)}").fetchone()
+    return bool(row and row[0] < LONGEST_LOG)
+
+
+def _empty_log(table: str, log: Log) -> str:
+    schema, name = table.split(".", 1)
+    columns = ", ".join(quote(c) for c in log.columns)
+    return f"select cast(0 as bigint) as _version, {columns} from {schema}.{quote(name)} where false"
+
+
+def _log(table: str) -> str:
+    return f"changes.{quote(table)}"
+
+
+def _exists(con: DuckDBPyConnection, name: str) -> bool:
     row = con.execute(
-        "select count(*) from duckdb_tables() where schema_name = 'changes' and table_name = 'versions'"
+        "select count(*) from duckdb_tables() where schema_name = 'changes' and table_name = ?", [name]
     ).fetchone()
     return bool(row and row[0])

@@ -19,18 +19,33 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_table
+from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
+from ecommerce_platform.warehouse.changes import Log, record_change
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import Check, Written, count_rows, merge, replace_table, table_exists
+from ecommerce_platform.warehouse.write import (
+    Written,
+    apply_difference,
+    count_rows,
+    find_difference,
+    replace_table,
+    table_exists,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: Share of superseded rows above which the kept rows are copied instead of the others deleted.
 _COPY_ABOVE = 0.1
+#: Share of all loads above which filling the table anew costs less than changing it.
+_MOST = 0.5
 _WHERE_FROM = "_load_date, _source_file, _source_row"
+#: Raw table, load day and fingerprint of its files, from what bronze has loaded.
+_DELIVERED = (
+    "select raw_table, _load_date, md5(string_agg(concat_ws(':', _source_file, size_bytes, modified_ns, rows_loaded), "
+    "'/' order by _source_file)) as fingerprint from bronze.files"
+)
 
 
 @dataclass
@@ -40,6 +55,8 @@ class LoadCount:
     landed: int = 0
     accepted: int = 0
     rejected: int = 0
+    #: Rows of the entity that are new or different because of it.
+    changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,35 +85,44 @@ def load_entity(
     contract: Contract,
     mappings: Sequence[CompiledMapping],
     *,
-    days: Collection[date] | None = None,
-    check: Check = check_table,
+    again: Collection[date] = (),
+    log: Log | None = None,
+    full_checks: bool = False,
 ) -> EntityLoad:
     """Takes over into one entity what bronze has for it, in one transaction.
+
+    That is: the loads whose files differ from what was taken over before. Nothing is written if there are none.
 
     Args:
         con: a connection to the warehouse.
         catalog: for the tables that are written beside the entity (rejects, loads).
         contract: the entity's contract.
         mappings: the mappings that fill it; none leaves it empty.
-        days: loads to take over (again); default: those whose files differ from what was taken over before.
-        check: runs on the written table before the commit.
+        again: loads to take over again though nothing about them has changed.
+        log: what is logged about changed rows for the tables that follow the entity.
+        full_checks: checks the whole table even if only some rows were written.
 
     Raises:
         DefinitionError: a mapping does not fit its raw table or contract.
         BlockedError: a blocking check failed; everything stays as it was.
     """
-    run = _Run(con, catalog, contract, mappings)
+    run = _Run(con, catalog, contract, mappings, log)
     with transaction(con):
-        return run.load(days, check)
+        return run.load(set(again), full_checks)
 
 
 class _Run:
     """One call of `load_entity`: its connection, names and counts."""
 
     def __init__(
-        self, con: DuckDBPyConnection, catalog: Catalog, contract: Contract, mappings: Sequence[CompiledMapping]
+        self,
+        con: DuckDBPyConnection,
+        catalog: Catalog,
+        contract: Contract,
+        mappings: Sequence[CompiledMapping],
+        log: Log | None,
     ) -> None:
-        self.con, self.catalog, self.contract, self.mappings = con, catalog, contract, mappings
+        self.con, self.catalog, self.contract, self.mappings, self.log = con, catalog, contract, mappings, log
         self.table = f"{contract.layer}.{quote(contract.name)}"
         self.columns = ", ".join(quote(c) for c in contract.all_columns)
         self.key = ", ".join(quote(c) for c in contract.key)
@@ -107,43 +133,50 @@ class _Run:
 
     # -- which loads -----------------------------------------------------------------------------------------
 
-    def load(self, days: Collection[date] | None, check: Check) -> EntityLoad:
+    def load(self, again: set[date], full_checks: bool) -> EntityLoad:
         for name in ("silver.rejects", "silver.loads"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
         exists = table_exists(self.con, self.contract.layer, self.contract.name)
         taken = self._taken_over()
         changed = any(version != self.code_version for _, version in taken.values())
         delivered = {m.raw_table: self._delivered(m) for m in self.mappings}
+        known = {raw: {d for r, d in taken if r == raw} | set(found) for raw, found in delivered.items()}
         pending = {
-            m.raw_table: {
-                day
-                for day in {d for r, d in taken if r == m.raw_table} | set(delivered[m.raw_table])
-                if taken.get((m.raw_table, day), ("", ""))[0] != delivered[m.raw_table].get(day)
-                or (days is not None and day in days)
-            }
-            for m in self.mappings
+            raw: {d for d in days if d in again or taken.get((raw, d), ("", ""))[0] != delivered[raw].get(d)}
+            for raw, days in known.items()
         }
-        if days is not None:
-            pending = {raw: {d for d in found if d in days} for raw, found in pending.items()}
         gone = {raw for raw, _ in taken} - set(delivered)
-        everything = all({d for r, d in taken if r == raw} | set(delivered[raw]) <= pending[raw] for raw in delivered)
-        rebuild = not exists or changed or bool(gone) or everything
-        if rebuild:
+        most = sum(map(len, pending.values())) > _MOST * sum(map(len, known.values()))
+        if not exists or changed or gone or (most and any(pending.values())):
             self._rebuild(delivered)
+            results = check_table(self.con, self.contract)
         else:
-            for mapping in self.mappings:
-                if pending[mapping.raw_table]:
-                    self._apply(mapping, pending[mapping.raw_table], delivered[mapping.raw_table])
-        results = tuple(check(self.con, self.contract))
+            results = self._apply_all(pending, delivered)
+            if full_checks:
+                results = check_table(self.con, self.contract)
+        if self.loads or not exists or changed or gone:
+            for name in ("silver.rejects", "silver.loads"):
+                record_change(self.con, name)
         return EntityLoad(
             rows=count_rows(self.con, self.contract),
             inserted=self.inserted,
             updated=self.updated,
             deleted=self.deleted,
             loads=self.loads,
-            checks=results,
+            checks=tuple(results),
             problems=tuple(self.problems),
         )
+
+    def _apply_all(self, pending: dict[str, set[date]], delivered: dict[str, dict[date, str]]) -> list[CheckResult]:
+        if not any(pending.values()):
+            return []
+        keys = [f"{quote(k)} {self.contract.columns[k].type}" for k in self.contract.key]
+        self.con.execute(f"create or replace temp table _written ({', '.join(keys)})")
+        for mapping in self.mappings:
+            if pending[mapping.raw_table]:
+                self._apply(mapping, pending[mapping.raw_table], delivered[mapping.raw_table])
+        where = f"({self.key}) in (select ({self.key}) from _written)"
+        return check_rows(self.con, self.contract, lambda c: c.sql, where)
 
     def _taken_over(self) -> dict[tuple[str, date], tuple[str, str]]:
         rows = self.con.execute(
@@ -155,11 +188,9 @@ class _Run:
     def _delivered(self, mapping: CompiledMapping) -> dict[date, str]:
         """Load day → fingerprint of its files, from what bronze has loaded."""
         rows = self.con.execute(
-            "select _load_date, md5(string_agg(concat_ws(':', _source_file, size_bytes, modified_ns, rows_loaded), "
-            "'/' order by _source_file)) from bronze.files where raw_table = ? group by _load_date",
-            [mapping.raw_table],
+            f"{_DELIVERED} where raw_table = ? group by raw_table, _load_date", [mapping.raw_table]
         ).fetchall()
-        return dict(rows)
+        return {day: fingerprint for _, day, fingerprint in rows}
 
     # -- taking loads over -----------------------------------------------------------------------------------
 
@@ -184,6 +215,11 @@ class _Run:
                 self.con.execute(f"insert into {self.table} select {self.columns} from {stage}")
                 self.con.execute(f"drop table {stage}")
         self.inserted += count_rows(self.con, self.contract)
+        for raw, day, rows in self.con.execute(
+            f"select _raw_table, _load_date, count(*) from {self.table} group by all"
+        ).fetchall():
+            self.loads[(raw, day)].changed = rows
+        record_change(self.con, self.contract.table, self.code_version, log=self.log)
 
     def _apply(self, mapping: CompiledMapping, days: set[date], delivered: dict[date, str]) -> None:
         loads = f"_load_date in ({', '.join(_day(d) for d in sorted(days))})"
@@ -193,12 +229,30 @@ class _Run:
         stage = self._stage(mapping, loads, days)
         self._count(mapping, stage, loads, {d: f for d, f in delivered.items() if d in days})
         if mapping.delivery == "full":
-            self._replace_delivery(mapping, stage)
+            self._stage_delivery(mapping, stage)
         else:
             self._only_newest_versions(mapping, stage)
+            self._stage_affected(mapping, stage, loads)
             self._bring_back(mapping, stage, loads)
-            self._merge_versions(mapping, stage, loads)
-        self.con.execute(f"drop table if exists {stage}")
+            self._leave_newer(mapping, stage, loads)
+        self._keys_are_disjoint(mapping, stage)
+        self._write(mapping, stage)
+
+    def _write(self, mapping: CompiledMapping, stage: str) -> None:
+        """Makes the affected rows (`_affected`) those of the stage."""
+        con = self.con
+        difference = find_difference(con, self.contract, "_affected", stage)
+        con.execute(f"insert into _written select {self.key} from _difference where _stays")
+        for day, changed in con.execute(
+            "select _load_date, count(*) from _difference where _stays and _meaningful group by _load_date"
+        ).fetchall():
+            if count := self.loads.get((mapping.raw_table, day)):
+                count.changed += changed
+        apply_difference(con, self.contract, difference, self.code_version, self.log)
+        self.inserted += difference.inserted
+        self.updated += difference.updated
+        self.deleted += difference.deleted
+        con.execute(f"drop table _affected; drop table {stage}")
 
     def _stage(self, mapping: CompiledMapping, loads: str, days: Collection[date], into: str | None = None) -> str:
         """Maps the rows of `loads`, moves those that fail to silver.rejects, and leaves the others in a table."""
@@ -495,6 +549,14 @@ class _Run:
             con.execute(f"delete from {stage} where {mine} and rowid not in (select _rowid from _kept)")
         con.execute("drop table _kept")
 
+    def _stage_affected(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """The table's rows that these loads can change: those that came from them, and those they bring anew."""
+        vk = _tuple(mapping.version_key)
+        self.con.execute(
+            f"create or replace temp table _affected as select rowid as _rowid, * from {self.table} as old "
+            f"where old._raw_table = '{mapping.raw_table}' and (old.{loads} or {vk} in (select {vk} from {stage}))"
+        )
+
     def _bring_back(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
         """Keys whose row came from these loads but that these loads no longer (or only in an older version) deliver
         are worked out again from the rest of bronze: the version before comes back, or the row goes."""
@@ -502,8 +564,8 @@ class _Run:
         same = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in vk)
         names = ", ".join(f"old.{quote(c)}" for c in vk)
         con.execute(
-            f"create or replace temp table _again as select distinct {names} from {self.table} as old "
-            f"where old._raw_table = '{mapping.raw_table}' and old.{loads} and not exists "
+            f"create or replace temp table _again as select distinct {names} from _affected as old "
+            f"where old.{loads} and not exists "
             f"(select 1 from {stage} as s where {same} and s._load_date >= old._load_date)"
         )
         row = con.execute("select count(*) from _again").fetchone()
@@ -527,49 +589,35 @@ class _Run:
         con.execute("drop table _both")
         self._only_newest_versions(mapping, stage)
 
-    def _merge_versions(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
-        """Writes the staged versions, unless the table has one from a newer load; drops what is delivered no more."""
-        con, vk = self.con, mapping.version_key
-        mine = f"old._raw_table = '{mapping.raw_table}'"
-        same = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in vk)
+    def _leave_newer(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """Takes out of the stage what the table has from a newer load, and out of the affected rows what stays."""
+        con = self.con
+        same = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in mapping.version_key)
         con.execute(
-            f"delete from {stage} as s where exists (select 1 from {self.table} as old "
-            f"where {mine} and {same} and old._load_date > s._load_date and not old.{loads})"
+            f"delete from {stage} as s where exists (select 1 from _affected as old "
+            f"where {same} and old._load_date > s._load_date and not old.{loads})"
         )
-        staged = f"exists (select 1 from {stage} as s where {same})"
-        self._keys_are_disjoint(mapping, stage)
-        same_key = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in self.contract.key)
-        kept = f"exists (select 1 from {stage} as s where {same_key})"
-        # A key that only came from these loads and a line that its unit no longer has.
-        self.deleted += self._changed(
-            f"delete from {self.table} as old where {mine} and ((old.{loads} and not {staged}) or ({staged} and not {kept}))"
+        con.execute(
+            f"delete from _affected as old where not old.{loads} and not exists (select 1 from {stage} as s where {same})"
         )
-        self._merge(stage)
 
-    def _replace_delivery(self, mapping: CompiledMapping, stage: str) -> None:
-        """Full tables: makes the raw table's rows those of its newest usable delivery."""
+    def _stage_delivery(self, mapping: CompiledMapping, stage: str) -> None:
+        """Full tables: stages the rows of the newest usable delivery; all rows of the raw table are affected."""
         con = self.con
         newest = self._newest_accepted(mapping)
-        con.execute(f"drop table if exists {stage}")
-        if newest is None:
-            self.deleted += self._changed(f"delete from {self.table} where _raw_table = '{mapping.raw_table}'")
-            return
-        rescued = self._rejected_keys(mapping, newest)
+        con.execute(
+            f"create or replace temp table _affected as select rowid as _rowid, * from {self.table} "
+            f"where _raw_table = '{mapping.raw_table}'"
+        )
         con.execute(
             "create or replace temp table _still_rejected as select _load_date, _source_file, _source_row "
             f"from silver.rejects where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}'"
         )
-        loads = f"_load_date <= {_day(newest)}" if rescued else f"_load_date = {_day(newest)}"
+        rescued = newest is not None and self._rejected_keys(mapping, newest)
+        loads = "false" if newest is None else f"_load_date {'<=' if rescued else '='} {_day(newest)}"
         self._create_stage(mapping.rows(loads, without="_still_rejected"))
         self._only_newest_delivery(mapping, stage, newest)
         self._only_newest_versions(mapping, stage)
-        same_key = " and ".join(f"s.{quote(c)} = old.{quote(c)}" for c in self.contract.key)
-        self._keys_are_disjoint(mapping, stage)
-        self.deleted += self._changed(
-            f"delete from {self.table} as old where old._raw_table = '{mapping.raw_table}' "
-            f"and not exists (select 1 from {stage} as s where {same_key})"
-        )
-        self._merge(stage)
 
     def _keys_are_disjoint(self, mapping: CompiledMapping, stage: str) -> None:
         """Several raw tables may fill an entity only with keys of their own: else the later load would win."""
@@ -588,14 +636,17 @@ class _Run:
                 fix="give the keys of each system a prefix of its own, e.g. 'crm-' || as_text(id)",
             )
 
-    def _merge(self, stage: str) -> None:
-        inserted, updated = merge(self.con, self.contract, stage)
-        self.inserted += inserted
-        self.updated += updated
 
-    def _changed(self, statement: str) -> int:
-        row = self.con.execute(statement).fetchone()
-        return int(row[0]) if row else 0
+def lagging_days(con: DuckDBPyConnection) -> set[date]:
+    """Loads that bronze holds in another state than the entities took over: a run ended between the two."""
+    if not (table_exists(con, "bronze", "files") and table_exists(con, "silver", "loads")):
+        return set()
+    rows = con.execute(
+        f"select distinct coalesce(b._load_date, s._load_date) from ({_DELIVERED} group by raw_table, _load_date) as b "
+        "full join silver.loads as s on s._raw_table = b.raw_table and s._load_date = b._load_date "
+        "where b.fingerprint is distinct from s.fingerprint and b.raw_table in (select _raw_table from silver.loads)"
+    ).fetchall()
+    return {day for (day,) in rows}
 
 
 def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Written:

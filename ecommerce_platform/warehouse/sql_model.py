@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ecommerce_platform.contracts.catalog import LAYERS, Table
+from ecommerce_platform.contracts.catalog import LAYERS, Catalog, Table
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import DefinitionError
 
@@ -98,6 +98,30 @@ def parse_model(table: Table, known: Mapping[str, Table]) -> SqlModel:
             fix=f"make the last SELECT and {contract.path.name} name the same columns in the same order",
         )
     return SqlModel(table, tree, tuple(reads))
+
+
+def parse_models(catalog: Catalog, filled: Mapping[str, object]) -> dict[str, SqlModel]:
+    """Every table that is a SELECT, parsed; without those that would be meaningless with this source.
+
+    Args:
+        catalog: all tables.
+        filled: canonical entities → their mappings; an entity without any is empty.
+
+    Raises:
+        DefinitionError: a SELECT is wrong, or reads a table that this source leaves out.
+    """
+    models = {name: parse_model(table, catalog.tables) for name, table in catalog.tables.items() if table.sql}
+    left_out: set[str] = set()
+    while True:
+        more = {
+            name
+            for name, model in models.items()
+            if name not in left_out
+            and (any(not filled.get(e) for e in model.contract.requires) or any(r in left_out for r in model.reads))
+        }
+        if not more:
+            return {name: model for name, model in models.items() if name not in left_out}
+        left_out |= more
 
 
 def node_line(node: exp.Expr) -> int:

@@ -1,27 +1,33 @@
-"""How a SELECT's result becomes a table: replace, replace a range of days, or upsert by key.
+"""How a SELECT's result becomes a table: replaced whole, or by the rows that differ.
 
 Each is one transaction that runs the table's checks on what was written before it commits, so a killed run and
 a failed check both leave the previous version. SELECTs never write; nothing else in the platform does for
-gold and ml. Silver's way of keeping the newest version of each key is in `silver.py`.
+gold and ml. Which rows of a large table have to be worked out again is `incremental.py`'s business, which version
+of a key silver keeps is `silver.py`'s; both write through `apply_difference` here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING
 
-from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.contract import PROVENANCE, Contract
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_table
+from ecommerce_platform.quality.contract_checks import CheckResult, check_table, wrong_columns
+from ecommerce_platform.warehouse.changes import Log, log_rows, record_change, record_seen, unseen
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 Check = Callable[["DuckDBPyConnection", Contract], Sequence[CheckResult]]
+
+#: Tables of up to this many rows are compared with what they were even if nobody follows them row by row.
+_COMPARED = 200_000
+#: Share of a table's rows above which writing it whole costs less than writing the difference.
+WHOLE_ABOVE = 0.3
 
 
 @dataclass(frozen=True)
@@ -33,43 +39,78 @@ class Written:
     updated: int
     deleted: int
     checks: tuple[CheckResult, ...]
+    #: False when nothing that it is made from has changed, so that nothing was written or checked.
+    changed: bool = True
 
 
-def replace_table(con: DuckDBPyConnection, contract: Contract, select: str, check: Check = check_table) -> Written:
+def replace_table(
+    con: DuckDBPyConnection,
+    contract: Contract,
+    select: str,
+    check: Check = check_table,
+    *,
+    code_version: str = "",
+    log: Log | None = None,
+    reads: Iterable[str] = (),
+    compare: bool = True,
+) -> Written:
     """Makes the table hold exactly the result of `select`.
+
+    A table that others follow row by row, and any small one, is compared with what it was, so that its followers and
+    the publisher see what really changed.
+
+    Args:
+        con: a connection to the warehouse.
+        contract: the table's contract.
+        select: gives all its rows.
+        check: runs on what was written before the commit.
+        code_version: of the definition; kept in the ledger of versions.
+        log: what is logged about its changed rows.
+        reads: tables that the SELECT reads, for the ledger.
+        compare: false writes it whole without looking at what was there.
 
     Raises:
         DefinitionError: the SELECT's columns or types are not the contract's.
         BlockedError: a blocking check failed; the previous version stays.
     """
     with transaction(con):
-        before = count_rows(con, contract) if table_exists(con, contract.layer, contract.name) else 0
-        con.execute(f"create or replace table {_name(contract)} as {select}")
-        fits(con, contract, f"select * from {_name(contract)}")
-        return _checked(con, contract, check, inserted=None, updated=0, deleted=before)
+        now, _ = unseen(con, contract.table, reads, code_version)
+        before = count_rows(con, contract) if table_exists(con, contract.layer, contract.name) else None
+        same = compare and before is not None and wrong_columns(con, contract)[0] == 0 and (log or before <= _COMPARED)
+        if same:
+            difference = _replace_by_difference(con, contract, select, before or 0, code_version, log)
+        else:
+            con.execute(f"create or replace table {_name(contract)} as {select}")
+            fits(con, contract, f"select * from {_name(contract)}")
+            record_change(con, contract.table, code_version, log=log)
+            difference = None
+        record_seen(con, contract.table, now)
+        results = tuple(check(con, contract))
+        rows = count_rows(con, contract)
+        if difference is None:
+            return Written(rows, rows, 0, before or 0, results)
+        return Written(rows, difference.inserted, difference.updated, difference.deleted, results)
 
 
-def replace_days(
-    con: DuckDBPyConnection, contract: Contract, select: str, first: date, last: date, check: Check = check_table
+def _replace_by_difference(
+    con: DuckDBPyConnection, contract: Contract, select: str, before: int, code_version: str, log: Log | None
+) -> Difference:
+    con.execute(f"create or replace temp table _new as {select}")
+    fits(con, contract, "select * from _new")
+    con.execute(f"create or replace temp view _old as select rowid as _rowid, * from {_name(contract)}")
+    difference = find_difference(con, contract, "_old", "_new")
+    if difference.rows > max(1000, before * WHOLE_ABOVE):
+        con.execute(f"create or replace table {_name(contract)} as select * from _new")
+        record_change(con, contract.table, code_version, log=log)
+    else:
+        apply_difference(con, contract, difference, code_version, log)
+    con.execute("drop view _old; drop table _new")
+    return difference
+
+
+def upsert(
+    con: DuckDBPyConnection, contract: Contract, select: str, check: Check = check_table, *, code_version: str = ""
 ) -> Written:
-    """Makes the rows whose `day_column` lies in [first, last] exactly those of `select` in that range.
-
-    Raises:
-        DefinitionError: the contract has no `day_column`, or the SELECT does not fit it.
-        BlockedError: a blocking check failed; the previous version stays.
-    """
-    if contract.day_column is None:
-        raise DefinitionError("day_column is missing", where=contract.path, fix="name the column that holds the day")
-    days = f"{quote(contract.day_column)} between date '{first}' and date '{last}'"
-    with transaction(con):
-        fits(con, contract, select)
-        con.execute(create_table_sql(contract))
-        deleted = _changed(con, f"delete from {_name(contract)} where {days}")
-        inserted = _changed(con, f"insert into {_name(contract)} select * from ({select}) as new where {days}")
-        return _checked(con, contract, check, inserted=inserted, updated=0, deleted=deleted)
-
-
-def upsert(con: DuckDBPyConnection, contract: Contract, select: str, check: Check = check_table) -> Written:
     """Replaces rows by key with those of `select` and adds the new ones; a row that is equal counts as neither.
 
     Raises:
@@ -80,26 +121,85 @@ def upsert(con: DuckDBPyConnection, contract: Contract, select: str, check: Chec
         fits(con, contract, select)
         con.execute(create_table_sql(contract))
         con.execute(f"create or replace temp table _new as {select}")
-        inserted, updated = merge(con, contract, "_new")
-        con.execute("drop table _new")
-        return _checked(con, contract, check, inserted=inserted, updated=updated, deleted=0)
+        keys = ", ".join(map(quote, contract.key))
+        con.execute(
+            f"create or replace temp view _old as select rowid as _rowid, * from {_name(contract)} "
+            f"where ({keys}) in (select ({keys}) from _new)"
+        )
+        difference = find_difference(con, contract, "_old", "_new")
+        apply_difference(con, contract, difference, code_version, None)
+        con.execute("drop view _old; drop table _new")
+        results = tuple(check(con, contract))
+        return Written(count_rows(con, contract), difference.inserted, difference.updated, 0, results)
 
 
-def merge(con: DuckDBPyConnection, contract: Contract, new: str) -> tuple[int, int]:
-    """Merges the table `new` into the contract's by key; rows inserted and rows really changed."""
+@dataclass(frozen=True)
+class Difference:
+    """How new rows differ from those of the table; the rows stand in the temporary table `_difference`."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    #: Rows of these that differ in more than provenance: the others change nothing for those who follow.
+    meaningful: int
+
+    @property
+    def rows(self) -> int:
+        """Rows that differ."""
+        return self.inserted + self.updated + self.deleted
+
+
+def find_difference(con: DuckDBPyConnection, contract: Contract, old: str, new: str) -> Difference:
+    """Compares the rows of `old` (with `_rowid`, their row id in the contract's table) and `new` by key.
+
+    Leaves in the temporary table `_difference`, for rows that are not equal: `_rowid` (null: inserted), `_stays`
+    (false: deleted), `_meaningful`, the new columns, and the old ones as struct `_was`.
+    """
     columns = list(contract.all_columns)
-    others = [quote(c) for c in columns if c not in contract.key]
-    on = " and ".join(f"old.{quote(k)} = new.{quote(k)}" for k in contract.key)
-    differs = " or ".join(f"old.{c} is distinct from new.{c}" for c in others) or "false"
-    assign = ", ".join(f"{c} = new.{c}" for c in others)
-    update = f"when matched and ({differs}) then update set {assign}" if others else ""
-    names, values = ", ".join(map(quote, columns)), ", ".join(f"new.{quote(c)}" for c in columns)
-    actions = con.execute(
-        f"merge into {_name(contract)} as old using {new} as new on {on} {update} "
-        f"when not matched then insert ({names}) values ({values}) returning merge_action"
-    ).fetchall()
-    inserted = sum(1 for (action,) in actions if action == "INSERT")
-    return inserted, len(actions) - inserted
+    on = " and ".join(f"o.{quote(k)} = n.{quote(k)}" for k in contract.key)
+    own = [c for c in columns if c not in contract.key and (c not in PROVENANCE or not contract.entity)]
+    provenance = [c for c in columns if c not in contract.key and c not in own]
+    differs = " or ".join(f"o.{quote(c)} is distinct from n.{quote(c)}" for c in own) or "false"
+    moved = " or ".join(f"o.{quote(c)} is distinct from n.{quote(c)}" for c in provenance) or "false"
+    con.execute(
+        f"create or replace temp table _difference as select o._rowid, n.{quote(contract.key[0])} is not null as _stays, "
+        f"(o._rowid is null or n.{quote(contract.key[0])} is null or {differs}) as _meaningful, "
+        f"{', '.join(f'n.{quote(c)}' for c in columns)}, "
+        f"struct_pack({', '.join(f'{quote(c)} := o.{quote(c)}' for c in columns)}) as _was "
+        f"from {old} as o full join {new} as n on {on} "
+        f"where o._rowid is null or n.{quote(contract.key[0])} is null or {differs} or {moved}"
+    )
+    row = con.execute(
+        "select count(*) filter (where _rowid is null), count(*) filter (where _rowid is not null and _stays), "
+        "count(*) filter (where not _stays), count(*) filter (where _meaningful) from _difference"
+    ).fetchone()
+    assert row is not None
+    return Difference(*row)
+
+
+def apply_difference(
+    con: DuckDBPyConnection, contract: Contract, difference: Difference, code_version: str, log: Log | None
+) -> None:
+    """Writes what `find_difference` found, gives the table its new version and logs the changed rows."""
+    table = _name(contract)
+    columns = ", ".join(map(quote, contract.all_columns))
+    if difference.updated or difference.deleted:
+        con.execute(f"delete from {table} where rowid in (select _rowid from _difference)")
+    if difference.inserted or difference.updated:
+        con.execute(f"insert into {table} ({columns}) select {columns} from _difference where _stays")
+    if difference.rows:
+        version = record_change(con, contract.table, code_version, whole=False, log=log)
+        if log and difference.meaningful:
+            after = ", ".join(map(quote, log.columns))
+            before = ", ".join(f"_was.{quote(c)}" for c in log.columns)
+            differs = " or ".join(f"{quote(c)} is distinct from _was.{quote(c)}" for c in sorted(log.watched))
+            matters = f"_meaningful and (_rowid is null or not _stays or {differs})"
+            log_rows(
+                con, contract.table, version,
+                f"select {after} from _difference where _stays and {matters} union "
+                f"select {before} from _difference where _rowid is not null and {matters}",
+            )  # fmt: skip
+    con.execute("drop table _difference")
 
 
 def count_rows(con: DuckDBPyConnection, contract: Contract) -> int:
@@ -129,25 +229,11 @@ def fits(con: DuckDBPyConnection, contract: Contract, select: str) -> None:
     )
 
 
-def _checked(
-    con: DuckDBPyConnection, contract: Contract, check: Check, *, inserted: int | None, updated: int, deleted: int
-) -> Written:
-    results = tuple(check(con, contract))
-    rows = next((r.rows for r in results if r.rows is not None), None)
-    rows = count_rows(con, contract) if rows is None else rows
-    return Written(rows, rows if inserted is None else inserted, updated, deleted, results)
-
-
 def table_exists(con: DuckDBPyConnection, schema: str, name: str) -> bool:
     """Whether the table is there."""
     query = "select count(*) from duckdb_tables() where schema_name = ? and table_name = ?"
     row = con.execute(query, [schema, name]).fetchone()
     return bool(row and row[0])
-
-
-def _changed(con: DuckDBPyConnection, statement: str) -> int:
-    row = con.execute(statement).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _name(contract: Contract) -> str:

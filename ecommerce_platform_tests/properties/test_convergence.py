@@ -42,9 +42,9 @@ def histories(draw: st.DrawFn) -> list[list[tuple[str, date, list[tuple] | None]
     return batches
 
 
-def load_all(shop: TinyShop, con, days=None) -> None:
+def load_all(shop: TinyShop, con, again=()) -> None:
     for entity in shop.filled:
-        load_entity(con, shop.catalog, shop.contracts[entity], shop.compiled[entity], days=days)
+        load_entity(con, shop.catalog, shop.contracts[entity], shop.compiled[entity], again=again)
 
 
 def state(shop: TinyShop, con) -> dict[str, list]:
@@ -75,7 +75,7 @@ def _converges(shop: TinyShop, batches) -> None:
     assert state(shop, step_by_step) == expected
     # Loading what is loaded already changes nothing, whichever days are asked for.
     for number in (2, 0):
-        load_all(shop, step_by_step, days=[day(number)])
+        load_all(shop, step_by_step, again=[day(number)])
     assert state(shop, step_by_step) == expected
 
 
