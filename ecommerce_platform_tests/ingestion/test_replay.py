@@ -301,6 +301,24 @@ def test_a_drop_that_differs_is_replaced_and_kept(export: Export):
     assert sorted(os.listdir(export.raw)) == [".replaced", "2024-01-05", "2024-02-05", "2024-03-01"]
 
 
+def test_an_interrupted_replay_goes_on_where_it_was(export: Export, monkeypatch: pytest.MonkeyPatch):
+    export.orders("1,p,approved,2024-01-05,2024-02-05,,,")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if target.name == "2024-02-05":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", fail)
+        with pytest.raises(KeyboardInterrupt):
+            export.replay()
+    assert os.listdir(export.raw) == ["2024-01-05"]
+    assert export.replay().already == 1
+    assert sorted(os.listdir(export.raw)) == ["2024-01-05", "2024-02-05"]
+
+
 def test_drops_of_other_days_are_counted_and_stay(export: Export):
     export.orders("1,p,approved,2024-01-05,2024-02-05,,,")
     export.replay("month")
