@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from ecommerce_platform.contracts.source import Source
     from ecommerce_platform.settings import Settings
 
 FAILED, USAGE, INCOMPLETE = 1, 2, 3
@@ -90,16 +91,32 @@ def land(
         str | None,
         typer.Option("--date", metavar="YYYY-MM-DD", help="Day of the drop; default: today in the shop's zone."),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="TABLE.COLUMN", help="Replay history as many drops, by the time in this column."),
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option("--every", metavar="day|month", help="With --by: how often; default: day.")
+    ] = None,
 ) -> None:
-    """Puts an export under raw/ as one drop."""
+    """Puts an export under raw/ as one drop, or, with --by, as the drops it would have come in over time."""
     from zoneinfo import ZoneInfo
 
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.landing import land as land_files
 
+    if by and date_:
+        raise InputError("a replay dates its drops itself", where="--date", fix="leave out --date, or --by")
+    if every and not by:
+        raise InputError("says how often, but not by what", where="--every", fix="add --by TABLE.COLUMN")
+    if every not in (None, "day", "month"):
+        raise InputError(f"{every!r} is neither day nor month", where="--every", fix="use --every day or --every month")
     settings = _settings(**({"source": source} if source else {}))
     shop = read_ground(settings).source
     today = datetime.now(ZoneInfo(shop.file.time_zone)).date()
+    if by:
+        _replay(settings, shop, directory, by, "month" if every == "month" else "day", today)
+        return
     with _progress(bytes_=True) as bar:
         task = bar.add_task("landing", total=None)
 
@@ -310,6 +327,42 @@ def variables() -> None:
     prepare_home(settings)
     for name, value in settings.environment().items():
         print(f"export {name}={shlex.quote(value)}")
+
+
+def _replay(
+    settings: Settings, shop: Source, directory: Path, by: str, every: Literal["day", "month"], today: date
+) -> None:
+    """`land --by`: many drops from one export, and what there is to say of them."""
+    from rich.markup import escape
+
+    from ecommerce_platform.ingestion.replay import replay
+
+    with _progress() as bar:
+        task = bar.add_task("replaying", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        done = replay(directory, shop, settings.raw, by, every, today, progress=step)
+    console = _console()
+    columns = ["raw table", "rows in the export", "states in the drops"]
+    _table(console, None, columns, [(t.name, t.rows, t.states) for t in done.tables], right={1, 2})
+    drops = f"{len(done.days):,} drops, {done.days[0]} to {done.days[-1]}, in {_short(settings.raw)}"
+    if done.already == len(done.days):
+        console.print(f"already replayed as {drops}: nothing to do")
+    else:
+        there = f"; {done.already:,} were there already" if done.already else ""
+        console.print(f"replayed as {drops}{there}; every row's last state is in them once")
+    if done.whole:
+        console.print(f"whole in the first drop: {', '.join(done.whole)}")
+    if done.replaced:
+        console.print(f"{len(done.replaced):,} drops that were there are kept in {_short(done.replaced[0].parent)}")
+    if done.others:
+        console.print(f"[yellow]note:[/] {done.others:,} drops of other days stand there too")
+    for note in done.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+    for name in done.left:
+        console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Strict
-from ecommerce_platform.contracts.yaml_file import read_model
+from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError, SettingsError
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
@@ -56,6 +56,68 @@ class RawTable(Strict):
         return value
 
 
+class ReplayTable(Strict):
+    """When the rows of one raw table came in, for `ecommerce land --by`, which splits an export into drops.
+
+    A table either has dates of its own (`created`, and `events` when its rows change later) or its rows come with
+    those of another table (`follows`).
+    """
+
+    #: Column with the time from which a row exists. In a table that follows another its rows come then.
+    created: str | None = None
+    #: Columns with the times at which a row changes, in the order of its life, with the status each leads to.
+    events: dict[str, str] = {}
+    #: Column with the status; it takes the values that `events` names until the last of them has happened.
+    status: str | None = None
+    #: `<raw table>.<column>` that a row belongs to.
+    follows: str | None = Field(default=None, pattern=r"^[^.]+\.[^.]+$")
+    #: Column with the value that is looked up there; the same name when not given.
+    by: str | None = None
+    #: Which drop of the followed row a row comes with; where there is `created`, one that lacks it.
+    comes_with: Literal["creation", "last_event"] = "creation"
+    #: How times are written, if not as ISO 8601: `%d.%m.%Y %H:%M`, say.
+    time_format: str | None = None
+
+    @field_validator("time_format")
+    @classmethod
+    def _gives_a_day(cls, value: str | None) -> str | None:
+        if value is not None:
+            day = datetime(2017, 11, 28)
+            try:
+                same = datetime.strptime(day.strftime(value), value).date() == day.date()
+            except ValueError:
+                same = False
+            if not same:
+                raise ValueError(f"{value!r} does not give a day; %d.%m.%Y %H:%M would, for instance")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ReplayTable:
+        if self.follows:
+            if self.events or self.status:
+                raise ValueError("rows that follow others come once: leave out `events` and `status`, or `follows`")
+            return self
+        if not self.created:
+            raise ValueError(
+                "say when rows come in: `created`, a column with a time, or `follows`, <raw table>.<column>"
+            )
+        if self.by or self.comes_with != "creation":
+            raise ValueError("`by` and `comes_with` belong to a table that `follows` another")
+        if self.status and not self.events:
+            raise ValueError("`status` needs `events`, which say when which status is reached")
+        if self.events and next(iter(self.events)) != self.created:
+            raise ValueError(f"the first of `events` is the row's creation: {self.created}")
+        if self.status in self.events:
+            raise ValueError("`status` cannot be one of `events`")
+        return self
+
+    @property
+    def followed(self) -> tuple[str, str]:
+        """Raw table and column that rows follow."""
+        table, _, column = (self.follows or "").partition(".")
+        return table, column
+
+
 class SourceFile(Strict):
     """What `source.yml` says about a shop."""
 
@@ -70,6 +132,8 @@ class SourceFile(Strict):
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
     units: dict[str, tuple[str, ...]] = {}
+    #: Raw tables that `ecommerce land --by` splits by date; the others are delivered whole, in the first drop.
+    replay: dict[str, ReplayTable] = {}
 
     @field_validator("time_zone")
     @classmethod
@@ -158,6 +222,7 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
             f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
         )
     file = read_model(path, SourceFile, name=name, path=path)
+    _check_replay(file)
     mappings = []
     for sql in sorted(folder.glob("*.sql")):
         entity, _, raw_table = sql.stem.partition(".")
@@ -175,3 +240,32 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
             )
         mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
     return Source(file, tuple(mappings))
+
+
+def _check_replay(file: SourceFile) -> None:
+    """That `replay` fits the raw tables; what a table says of itself the model has checked."""
+
+    def refuse(what: str, fix: str, *location: str) -> DefinitionError:
+        line = line_of(file.path, ("replay", *location))
+        return DefinitionError(f"replay.{'.'.join(location)}: {what}", where=f"{file.path}:{line}", fix=fix)
+
+    dated = [name for name, table in file.replay.items() if not table.follows]
+    for name, table in file.replay.items():
+        raw = file.tables.get(name)
+        if raw is None:
+            raise refuse(f"there is no raw table {name!r}", f"use one of {', '.join(file.tables)}", name)
+        if raw.delivery == "full":
+            raise refuse(
+                "each delivery of this table is the whole table, so it cannot be split",
+                "leave it out: it is then delivered in the first drop",
+                name,
+            )
+        if raw.format not in (None, "csv"):
+            raise refuse(f"only CSV can be split, not {raw.format}", "leave it out or deliver it as CSV", name)
+        if table.follows and table.followed[0] not in dated:
+            raise refuse(
+                f"{table.followed[0]!r} is no table with dates of its own",
+                f"follow one of {', '.join(dated) or 'the tables with `created` (there is none yet)'}",
+                name,
+                "follows",
+            )

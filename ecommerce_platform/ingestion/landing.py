@@ -1,7 +1,8 @@
 """Drops: the folders `raw/<YYYY-MM-DD>/` that hold one day's delivery each, how they come to be and what is in them.
 
 A drop is never changed in place. It appears whole, by a rename, and one that is delivered again moves to
-`.replaced/` first. What the files hold is the readers' business; hidden folders are nobody's.
+`.replaced/` first. What the files hold is the readers' business, and how one export becomes many drops that of
+`replay`; hidden folders are nobody's.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import translate
+from functools import partial
 from pathlib import Path
 
 from ecommerce_platform.contracts.source import Source
@@ -77,10 +79,18 @@ class Landed:
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
+    """A file on its way into a drop.
+
+    `read` gives its bytes in chunks, from the beginning each time. `table` is the raw table that names it, `path` the
+    file that the bytes come from, for messages.
+    """
+
     name: str
+    table: str
     path: Path
     size: int
+    read: Callable[[], Iterable[bytes]]
 
 
 def land(
@@ -108,29 +118,54 @@ def land(
         InputError: the folder does not exist or holds no file that a raw table names; two raw tables name the
             same file; a file cannot be read; the disk is full.
     """
-    given, left = _choose(Path(directory), source)
+    given, left = choose(Path(directory), source)
     size = sum(file.size for file in given)
     names = tuple(file.name for file in given)
-    raw_dir.mkdir(parents=True, exist_ok=True)
-    _sweep(raw_dir)
-
-    drops = _days(raw_dir)
+    drops = open_raw(raw_dir)
     candidates = [day] if day else sorted(drops, reverse=True)
     for known in candidates:
-        if known in drops and _same(given, drops[known]):
+        if known in drops and is_drop(given, drops[known]):
             return Landed(known, drops[known], names, left, size, already=True)
     day = day or today
-    folder = raw_dir / day.isoformat()
+    replaced = put_drop(given, day, raw_dir, progress)
+    return Landed(day, raw_dir / day.isoformat(), names, left, size, replaced=replaced)
 
+
+def open_raw(raw_dir: Path) -> dict[date, Path]:
+    """The folders of all drops by day, when more are to be put there: makes `raw_dir` and tidies it up.
+
+    Raises:
+        InputError: a folder below `raw_dir` is not named like a day.
+    """
+    raw_dir.mkdir(parents=True, exist_ok=True)
+    _sweep(raw_dir)
+    return _days(raw_dir)
+
+
+def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progress | None = None) -> Path | None:
+    """Makes `given` the drop of `day`, whole or not at all.
+
+    Args:
+        given: all files of the drop.
+        day: its day.
+        raw_dir: the folder of drops; it has to be there.
+        progress: called with the bytes copied so far and the bytes in all.
+
+    Returns:
+        Where the drop that was there before has been moved.
+
+    Raises:
+        InputError: a file cannot be read; the disk is full.
+    """
+    size = sum(file.size for file in given)
     incoming = Path(tempfile.mkdtemp(prefix=f"{_INCOMING}{day.isoformat()}-", dir=raw_dir))
     try:
-        with _explained(raw_dir, size):
+        with explained(raw_dir, size):
             _copy(given, incoming, progress, size)
-        replaced = _swap(incoming, folder, raw_dir)
+        return _swap(incoming, raw_dir / day.isoformat(), raw_dir)
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
         raise
-    return Landed(day, folder, names, left, size, replaced=replaced)
 
 
 def list_drops(raw_dir: Path, source: Source) -> Drops:
@@ -202,18 +237,24 @@ def _matcher(source: Source) -> Callable[[str, Path], str | None]:
     return match
 
 
-def _choose(directory: Path, source: Source) -> tuple[list[_Given], tuple[str, ...]]:
-    """The files of an export folder that raw tables name, and the names of the others."""
+def choose(directory: Path, source: Source) -> tuple[list[Given], tuple[str, ...]]:
+    """The files of an export folder that raw tables name, and the names of the others; both in order.
+
+    Raises:
+        InputError: the folder does not exist or holds no file that a raw table names; two raw tables name one.
+    """
     if not directory.is_dir():
         raise InputError("there is no such folder", where=directory, fix="give the folder of the export")
     match = _matcher(source)
     given, left = [], []
-    with _explained(directory, 0):
+    with explained(directory, 0):
         for entry in sorted(os.scandir(directory), key=lambda e: e.name):
             if entry.name.startswith("."):
                 continue
-            if match(entry.name, directory) and entry.is_file():
-                given.append(_Given(entry.name, Path(entry.path), entry.stat().st_size))
+            table = match(entry.name, directory)
+            if table and entry.is_file():
+                path = Path(entry.path)
+                given.append(Given(entry.name, table, path, entry.stat().st_size, partial(read_chunks, path)))
             else:
                 left.append(entry.name)
     if not given:
@@ -226,34 +267,46 @@ def _choose(directory: Path, source: Source) -> tuple[list[_Given], tuple[str, .
     return given, tuple(left)
 
 
-def _same(given: list[_Given], folder: Path) -> bool:
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file."""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def is_drop(given: Sequence[Given], folder: Path) -> bool:
     """Whether a drop consists of the very same files; contents are compared last, for they cost most."""
     there = {e.name: e for e in os.scandir(folder) if not e.name.startswith(".")}
     if there.keys() != {file.name for file in given}:
         return False
     if any(there[file.name].stat().st_size != file.size for file in given):
         return False
-    return all(_sha256(file.path) == _sha256(Path(there[file.name].path)) for file in given)
+    return all(
+        _sha256(file.path, file.read()) == _sha256(drop := folder / file.name, read_chunks(drop)) for file in given
+    )
 
 
-def _sha256(path: Path) -> bytes:
-    with _explained(path, 0), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def _sha256(path: Path, chunks: Iterable[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    with explained(path, 0):
+        for chunk in chunks:
+            digest.update(chunk)
+    return digest.digest()
 
 
-def _copy(given: list[_Given], target: Path, progress: Progress | None, size: int) -> None:
+def _copy(given: Sequence[Given], target: Path, progress: Progress | None, size: int) -> None:
     """Copies and forces to disk; several files at a time, because each waits for the disk on its own."""
     done = 0
 
-    def copy(file: _Given) -> Iterator[int]:
-        with file.path.open("rb") as source, (target / file.name).open("xb") as out:
-            while chunk := source.read(_CHUNK):
+    def copy(file: Given) -> Iterator[int]:
+        with (target / file.name).open("xb") as out:
+            for chunk in file.read():
                 out.write(chunk)
                 yield len(chunk)
             out.flush()
             os.fsync(out.fileno())
 
-    def copied(file: _Given) -> list[int]:
+    def copied(file: Given) -> list[int]:
         return list(copy(file))
 
     # Large files one after the other, so that progress shows; small ones in parallel, for there may be thousands.
@@ -313,8 +366,13 @@ def _sweep(raw_dir: Path) -> None:
 
 
 @contextmanager
-def _explained(where: Path, size: int) -> Iterator[None]:
-    """Turns what the operating system says into what the user can do."""
+def explained(where: Path, size: int) -> Iterator[None]:
+    """Turns what the operating system says into what the user can do.
+
+    Args:
+        where: the file or folder at work, for errors that name none.
+        size: bytes that are to be written.
+    """
     try:
         yield
     except OSError as error:

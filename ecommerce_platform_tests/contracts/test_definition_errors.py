@@ -159,6 +159,55 @@ def test_a_mistake_in_source_yml_names_file_and_line(tmp_path: Path, change: tup
     assert says in str(error.value)
 
 
+REPLAY = """replay:
+  orders:
+    created: placed
+    status: state
+    events: {placed: created, paid: paid}
+  lines: {follows: orders.id, by: order_id}
+"""
+
+
+def test_a_replay_section_is_read(tmp_path: Path) -> None:
+    replay = source(tmp_path, SOURCE_YML + REPLAY).file.replay
+    assert list(replay["orders"].events.items()) == [("placed", "created"), ("paid", "paid")]
+    assert replay["lines"].followed == ("orders", "id")
+    assert source(tmp_path, SOURCE_YML).file.replay == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "says"),
+    [
+        (("  lines:", "  line:"), 6, "there is no raw table 'line'"),
+        (("  lines:", "  products:"), 6, "each delivery of this table is the whole table"),
+        (("orders.id", "crm.id"), 6, "'crm' is no table with dates of its own"),
+        (("orders.id", "lines.id"), 6, "'lines' is no table with dates of its own"),
+        (("orders.id", "orders"), 6, "String should match pattern"),
+        (("by: order_id", "by: order_id, status: state"), 6, "rows that follow others come once"),
+        (("{follows: orders.id, by: order_id}", "{}"), 6, "say when rows come in"),
+        (("follows: orders.id", "created: made"), 6, "belong to a table that `follows` another"),
+        (("by: order_id", "comes_with: approval"), 6, "Input should be 'creation' or 'last_event'"),
+        (("by: order_id", 'time_format: "%H:%M"'), 6, "'%H:%M' does not give a day"),
+        (("    created: placed\n", "    create: placed\n"), 3, "Extra inputs are not permitted"),
+        (("{placed: created, paid: paid}", "{paid: paid, placed: created}"), 2, "the first of `events`"),
+        (("    events: {placed: created, paid: paid}\n", ""), 2, "`status` needs `events`"),
+        (("status: state", "status: paid"), 2, "`status` cannot be one of `events`"),
+    ],
+)
+def test_a_mistake_in_replay_names_file_and_line(tmp_path: Path, change: tuple[str, str], line: int, says: str) -> None:
+    assert change[0] in REPLAY
+    with pytest.raises(DefinitionError) as error:
+        source(tmp_path, SOURCE_YML + REPLAY.replace(*change))
+    assert f"source.yml:{SOURCE_YML.count(chr(10)) + line}" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_replay_of_what_is_no_csv_is_refused(tmp_path: Path) -> None:
+    yml = SOURCE_YML.replace("Lines without numbers., ", "Lines., format: parquet, ") + REPLAY
+    with pytest.raises(DefinitionError, match="only CSV can be split, not parquet"):
+        source(tmp_path, yml)
+
+
 def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
     home = write_source(tmp_path)
     (home / "ordres.orders.sql").write_text("select 1")
