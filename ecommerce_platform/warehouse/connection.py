@@ -128,7 +128,7 @@ def process_name(pid: int) -> str:
     try:
         import psutil
 
-        command = " ".join(psutil.Process(pid).cmdline())[:120]
+        command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())[:120]
     except Exception:  # the process may be gone or another user's: the number alone must do
         return f"process {pid}"
     return f"process {pid} ({command})"

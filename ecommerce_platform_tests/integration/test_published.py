@@ -44,7 +44,7 @@ def test_publish_refuses_what_lags_unless_forced(shop: Shop, tiny: PublishingSho
     lines = refused.stderr.splitlines()
     assert lines[0].startswith("waiting up to 1 s for a build")
     assert f"{SUMMARY} lags behind {CUSTOMERS}" in lines[0]
-    assert f"error: {SUMMARY} lags behind {CUSTOMERS} (after waiting 1 s)" in refused.stderr
+    assert f"error: {SUMMARY} lags behind {CUSTOMERS} (after waiting " in refused.stderr
     assert "Traceback" not in refused.stderr
     forced = shop.ok("publish", "--force")
     assert "Published although they lag" in forced
