@@ -39,6 +39,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Runs the command line; errors the user can put right are printed without a traceback."""
+    _show_log()
     try:
         app()
     except PlatformError as error:
@@ -207,7 +208,14 @@ def status() -> None:
 
 
 @app.command()
-def publish() -> None:
+def publish(
+    wait: Annotated[
+        int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for tables that lag behind their inputs.")
+    ] = 600,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish although tables lag behind what they are made from.")
+    ] = False,
+) -> None:
     """Publishes every table as Parquet and switches readers to it in one step."""
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.contracts.catalog import read_catalog
@@ -222,13 +230,51 @@ def publish() -> None:
         def step(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        with open_warehouse(settings).connect() as con:
-            snapshot = publish_tables(
-                con, read_catalog(), settings.published, settings.source_name,
-                hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None, progress=step,
-            )  # fmt: skip
-    rows = sum(snapshot.tables.values())
-    _console().print(f"published {len(snapshot.tables)} tables, {rows:,} rows: {_short(snapshot.folder)}")
+        snapshot = publish_tables(
+            open_warehouse(settings).connect, read_catalog(), settings.published, settings.source_name,
+            hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None,
+            keep=settings.keep_snapshots, wait_seconds=wait, force=force, progress=step,
+        )  # fmt: skip
+    console, rows = _console(), sum(snapshot.tables.values())
+    tables = f"{len(snapshot.tables)} tables, {rows:,} rows"
+    if snapshot.unchanged:
+        console.print(f"nothing has changed since the last publish: {tables} stay in {_short(snapshot.folder)}")
+    else:
+        linked = f" ({len(snapshot.linked)} unchanged and linked)" if snapshot.linked else ""
+        console.print(f"published {tables}{linked}: {_short(snapshot.folder)}")
+    if snapshot.removed:
+        console.print(f"[dim]removed {len(snapshot.removed)} old snapshots (ECOMMERCE_KEEP_SNAPSHOTS)[/]")
+    if snapshot.lagging:
+        _table(
+            console, "Published although they lag", ["table", "behind"],
+            [(table, ", ".join(inputs)) for table, inputs in snapshot.lagging.items()], styles=["yellow", ""],
+        )  # fmt: skip
+
+
+@app.command()
+def snapshots() -> None:
+    """The published snapshots, newest last."""
+    from ecommerce_platform.warehouse.snapshots import snapshots as list_snapshots
+
+    settings = _settings()
+    console = _console()
+    found = list_snapshots(settings.published)
+    if not found:
+        console.print("nothing is published yet: run `ecommerce build` and `ecommerce publish`")
+        return
+    rows = [
+        (
+            s.id, s.local_time, len(s.tables), s.rows, len(s.changed), _size(s.own_bytes), _size(s.linked_bytes),
+            s.newest_load, "current" if s.current else None,
+        )
+        for s in found
+    ]  # fmt: skip
+    _table(
+        console, f"Snapshots of {settings.source_name}",
+        ["snapshot", "published", "tables", "rows", "changed", "own", "linked", "newest load", ""], rows,
+        right={2, 3, 4, 5, 6},
+    )  # fmt: skip
+    console.print(f"on disk: {_size(sum(s.own_bytes for s in found))}")
 
 
 @app.command()
@@ -236,14 +282,27 @@ def sql(
     query: Annotated[str, typer.Argument(help="A SELECT over silver.…, gold.… and ml.….")],
     limit: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 40,
     csv: Annotated[bool, typer.Option("--csv", help="All rows as CSV instead of a table.")] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SNAPSHOT",
+            help="An earlier state: a snapshot's id, its beginning, or a local time (YYYY-MM-DD, 'YYYY-MM-DD HH:MM').",
+        ),
+    ] = None,
 ) -> None:
     """Runs a query over the published snapshot."""
     import duckdb
 
-    from ecommerce_platform.warehouse.publish import current_snapshot, open_snapshot
+    from ecommerce_platform.warehouse.snapshots import current_snapshot, find_snapshot, open_snapshot
 
     settings = _settings()
-    con = open_snapshot(current_snapshot(settings.published))
+    if as_of is None:
+        folder = current_snapshot(settings.published)
+    else:
+        chosen = find_snapshot(settings.published, as_of)
+        folder = chosen.folder
+        _console(stderr=True).print(f"[dim]as of {chosen.local_time} ({chosen.id})[/]", highlight=False)
+    con = open_snapshot(folder)
     try:
         found = con.execute(query)
         columns = [column[0] for column in found.description or ()]
@@ -383,6 +442,21 @@ def _console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width)
 
 
+def _show_log() -> None:
+    """Lets the platform's own log lines (who is waited for, what could not be removed) be seen on stderr."""
+    import logging
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            # A new console each time: while a progress bar is drawn, stderr is the bar's.
+            _console(stderr=True).print(self.format(record), style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    log = logging.getLogger("ecommerce_platform")
+    log.addHandler(Lines())
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
 @contextmanager
 def _progress(bytes_: bool = False) -> Iterator[Progress]:
     """A progress bar on stderr; where that is no terminal, nothing is drawn."""
@@ -449,6 +523,13 @@ def _summary(console: Console, settings: Settings) -> None:
             if v is not None
         ]
         _table(console, "gold.kpi_summary", ["kpi", "value"], shown, right={1})
+
+
+def _size(count: int) -> str:
+    for unit, one in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= one:
+            return f"{count / one:.1f} {unit}"
+    return f"{count} B"
 
 
 def _date(text: str | None, option: str) -> date | None:

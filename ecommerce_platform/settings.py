@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     engine: Literal["duckdb"] = "duckdb"
     #: Key that published personal data is hashed with; default: one made once per published folder.
     hash_key: SecretStr | None = None
+    #: How many published snapshots stay; besides, nothing goes within an hour of having been current.
+    keep_snapshots: int = Field(default=10, ge=1)
 
     @field_validator("data_dir", "dagster_home", mode="before")
     @classmethod
@@ -111,6 +113,7 @@ class Settings(BaseSettings):
             "ECOMMERCE_MEMORY_LIMIT": self.memory_limit,
             "ECOMMERCE_THREADS": str(self.threads),
             "ECOMMERCE_ENGINE": self.engine,
+            "ECOMMERCE_KEEP_SNAPSHOTS": str(self.keep_snapshots),
             "DAGSTER_HOME": str(self.home),
         }
 

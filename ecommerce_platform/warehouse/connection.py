@@ -116,15 +116,19 @@ class Warehouse:
 
 
 def _holder(message: str) -> str:
-    """Who holds the lock, from DuckDB's message: process id and, where it can be seen, its command."""
+    """Who holds the lock, from DuckDB's message."""
     found = re.search(r"PID (\d+)", message)
     if not found:
         return "another process"
-    pid = int(found.group(1))
+    return process_name(int(found.group(1)))
+
+
+def process_name(pid: int) -> str:
+    """A process as a log line names it: its number and, where it can be seen, its command."""
     try:
         import psutil
 
-        command = " ".join(psutil.Process(pid).cmdline())[:120]
+        command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())[:120]
     except Exception:  # the process may be gone or another user's: the number alone must do
         return f"process {pid}"
     return f"process {pid} ({command})"

@@ -1,18 +1,26 @@
 """Publishing: Parquet per table into a new folder, then one atomic switch of `current`.
 
-Dashboards, the API, notebooks and `ecommerce sql` read what is published; they never open the warehouse file.
+A snapshot is one state of all tables: they are read in one transaction, and not while tables lag behind what they
+are made from. Tables that did not change are hard links into the snapshot before, so a snapshot costs what changed.
 Columns a contract marks `pii` are published as keyed hashes: equal values stay equal, the values stay here.
+How snapshots are read is in `snapshots.py`; which state a table is in, in `changes.py`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +28,35 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import InputError, SettingsError
+from ecommerce_platform.warehouse.changes import TableVersion, seen_versions, table_versions
+from ecommerce_platform.warehouse.connection import process_name
+from ecommerce_platform.warehouse.snapshots import (
+    FORMAT,
+    current_snapshot,
+    read_manifest,
+    snapshot_folders,
+    snapshot_id,
+    snapshot_time,
+)
+from ecommerce_platform.warehouse.snapshots import open_snapshot as open_snapshot
+from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+#: How long a snapshot that is no longer the current one is left to those who opened it.
+READERS_TIME = timedelta(hours=1)
+#: Seconds between two looks at whether tables still lag; every look keeps writers out for a moment.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+#: Seconds between two log lines about the same wait.
+_REPEAT_LOG = 60.0
+
 _KEY_FILE = ".hash_key"
+_BUILDING, _REMOVING, _LINK = ".building-", ".removing-", ".current-"
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -33,113 +65,436 @@ class Snapshot:
 
     id: str
     folder: Path
+    #: Rows by table.
     tables: dict[str, int]
+    #: Tables whose files are hard links into the snapshot before.
+    linked: tuple[str, ...] = ()
+    #: Nothing differs from what was current, so that stays and no snapshot was made; `id` and `folder` are its.
+    unchanged: bool = False
+    #: Tables published although they lag behind what they are made from, with what they lag behind.
+    lagging: dict[str, list[str]] = field(default_factory=dict)
+    #: Snapshots removed because newer ones took their place.
+    removed: tuple[str, ...] = ()
 
 
 def publish(
-    con: DuckDBPyConnection,
+    connect: Callable[[], AbstractContextManager[DuckDBPyConnection]],
     catalog: Catalog,
     published: Path,
     source: str,
     *,
     hash_key: str | None = None,
+    run_id: str | None = None,
+    keep: int = 10,
+    wait_seconds: float = 0.0,
+    force: bool = False,
+    even_unchanged: bool = False,
     now: datetime | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
+    log: logging.Logger | Any = _log,
 ) -> Snapshot:
-    """Writes every silver, gold and ml table of the warehouse to a new snapshot and makes it the current one.
+    """Makes the state of every silver, gold and ml table of the warehouse the current snapshot.
 
     All tables are read in one transaction, so a snapshot is one consistent state. Until the switch, readers see the
-    previous snapshot; a publish that dies leaves only a folder that nothing points to.
+    previous snapshot; a publish that dies leaves only a folder that nothing points to, which the next one removes (or,
+    if it dies right before the switch, a complete snapshot that merely is not the current one).
+    One publish works at a time; others wait. The warehouse is held only while tables are read.
 
     Args:
-        con: a connection to the warehouse.
-        catalog: which columns are personal data.
+        connect: opens the warehouse, as `Warehouse.connect` does; closed again while this waits.
+        catalog: which columns are personal data, what a table means.
         published: the folder of snapshots; belongs to one source.
         source: name of the source.
         hash_key: key for hashing personal data; default: one made once and kept beside the snapshots.
-        now: time of the snapshot's id (tests).
+        run_id: the run that publishes, for the manifest.
+        keep: how many snapshots stay, at least 1.
+        wait_seconds: how long to wait for tables that lag behind what they are made from.
+        force: publish although tables lag; the manifest says which.
+        even_unchanged: make a snapshot although nothing differs from the current one.
+        now: time of the snapshot (tests).
         progress: called with table, number of the table, number of tables.
+        log: where waiting is told.
 
     Raises:
         SettingsError: the folder belongs to another source.
-        InputError: there is nothing to publish yet.
+        InputError: there is nothing to publish yet; tables still lag after the wait; a table is not what its
+            contract says.
     """
-    _own(published, source)
-    key = hash_key or _own_hash_key(published)
-    now = now or datetime.now(UTC)
-    name = now.strftime("%Y%m%dT%H%M%S%fZ")
-    folder, building = published / "snapshots" / name, published / "snapshots" / f".building-{name}"
-    tables = con.execute(
-        "select table_schema || '.' || table_name from information_schema.tables "
-        "where table_schema in ('silver', 'gold', 'ml') order by 1"
-    ).fetchall()
-    known = [t for (t,) in tables if t in catalog.tables]
-    if not any(t.startswith("gold.") for t in known):
-        raise InputError("there is nothing to publish yet", fix="run `ecommerce build` first")
-    building.mkdir(parents=True)
-    manifest: dict[str, Any] = {"snapshot": name, "source": source, "published_at": now.isoformat(), "tables": {}}
-    try:
-        con.begin()
+    (published / "snapshots").mkdir(parents=True, exist_ok=True)
+    started, pause, logged = time.monotonic(), _FIRST_PAUSE, -_REPEAT_LOG
+    while True:
+        with _alone(published, log):
+            _own(published, source)
+            _tidy(published)
+            work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), log)
+            try:
+                with connect() as con, transaction(con):
+                    behind = lagging(con, catalog)
+                    if force or not behind:
+                        # The time of reading, not of the call: the warehouse may have been waited for.
+                        work.read(con, now or datetime.now(UTC), behind, even_unchanged, progress)
+                if work.manifest:
+                    return work.put_in_force(keep)
+            finally:
+                shutil.rmtree(work.building, ignore_errors=True)
+        waited = time.monotonic() - started
+        if waited >= wait_seconds:
+            raise InputError(
+                f"{_behind(behind)}{f' (after waiting {waited:.0f} s)' if wait_seconds else ''}; "
+                "the current snapshot stays",
+                fix="run `ecommerce build`, or publish all the same with `ecommerce publish --force`",
+            )
+        if waited - logged >= _REPEAT_LOG:
+            log.info(f"waiting up to {wait_seconds:.0f} s for a build ({waited:.0f} s so far): {_behind(behind)}")
+            logged = waited
+        time.sleep(min(pause, wait_seconds - waited))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def lagging(con: DuckDBPyConnection, catalog: Catalog) -> dict[str, list[str]]:
+    """Tables that were made from an older version of another table than that table now has, with those others.
+
+    In the middle of a run that is how things are; a snapshot then would show two states. Tables whose contract says
+    `cadence: weekly` are left out: they are meant to lag.
+    """
+    versions, there = table_versions(con), set(_tables(con))
+    found: dict[str, list[str]] = {}
+    for table, seen in sorted(seen_versions(con).items()):
+        if table not in catalog.tables or table not in there:
+            continue  # not published either
+        if catalog.contract(table).tags.get("cadence") == "weekly":
+            continue
+        if newer := sorted(i for i, version in seen.items() if i in versions and versions[i].version > version):
+            found[table] = newer
+    return found
+
+
+class _Work:
+    """One attempt at a snapshot: read the tables with the warehouse open, put them in force with it closed."""
+
+    def __init__(self, catalog: Catalog, published: Path, source: str, run_id: str | None, key: str, log: Any) -> None:
+        self.catalog, self.published, self.key, self.log = catalog, published, key, log
+        self.source, self.run_id = source, run_id
+        self.building = published / "snapshots" / f"{_BUILDING}{os.getpid()}"
+        #: What the snapshot holds; empty while nothing was read, the current one's when nothing differs from that.
+        self.manifest: dict[str, Any] = {}
+        self.unchanged = False
+        #: When the tables were read.
+        self.now = datetime.now(UTC)
+        #: The current snapshot, which unchanged tables are linked from.
+        self.previous: Path | None = None
+        self.before: dict[str, Any] = {}
+        try:
+            self.previous = current_snapshot(published)
+            self.before = read_manifest(self.previous)
+        except InputError as error:
+            if self.previous:  # a damaged snapshot must not keep a new one from being published
+                log.warning(f"all tables are written anew: {error}")
+
+    def read(
+        self,
+        con: DuckDBPyConnection,
+        now: datetime,
+        behind: dict[str, list[str]],
+        even_unchanged: bool,
+        progress: Progress | None,
+    ) -> None:
+        """Writes or links every table into the building folder, within the caller's transaction."""
+        self.now = now.astimezone(UTC)
+        known = [t for t in _tables(con) if t in self.catalog.tables]
+        if not any(t.startswith("gold.") for t in known):
+            raise InputError("there is nothing to publish yet", fix="run `ecommerce build` first")
+        versions = table_versions(con)
+        entries = {t: _entry(self.catalog.contract(t), versions.get(t)) for t in known}
+        same = {t for t in known if self._same_content(t, entries[t])}
+        if not even_unchanged and self._nothing_differs(entries, same, behind):
+            self.manifest, self.unchanged = self.before, True
+            return
+        self.building.mkdir()
         for number, table in enumerate(known, 1):
             if progress:
                 progress(table, number, len(known))
-            contract = catalog.contract(table)
-            target = building / contract.layer / f"{contract.name}.parquet"
+            entry, before = entries[table], self.before.get("tables", {}).get(table)
+            target = self.building / entry["file"]
             target.parent.mkdir(exist_ok=True)
+            if table in same:
+                assert self.previous
+                entry["rows"], entry["linked"] = before["rows"], _link(self.previous / before["file"], target)
+            else:
+                entry["rows"] = self._write(con, self.catalog.contract(table), target)
+            entry["bytes"] = target.stat().st_size
+        moment = self._free_moment()
+        self.manifest = {
+            "format": FORMAT,
+            "snapshot": snapshot_id(moment),
+            "source": self.source,
+            "published_at": moment.isoformat(),
+            "run_id": self.run_id,
+            "previous": self.previous.name if self.previous else None,
+            "hash_key": _fingerprint(self.key),
+            "changed": [t for t in known if t not in same],
+            "lagging": behind,
+            "loads": _loads(con),
+            "tables": entries,
+        }
+
+    def put_in_force(self, keep: int) -> Snapshot:
+        """Makes what was read durable, switches to it and removes what is no longer kept."""
+        manifest = self.manifest
+        name = manifest["snapshot"]
+        folder = self.published / "snapshots" / name
+        if not self.unchanged:
+            text = json.dumps(manifest, indent=2, ensure_ascii=False)
+            (self.building / "manifest.json").write_text(text, encoding="utf-8")
+            for path in (*self.building.rglob("*"), self.building):
+                _sync(path)
+            os.rename(self.building, folder)
+            _sync(folder.parent)
+            switch(self.published, name)
+        removed = _remove([f.name for f in snapshot_folders(self.published)], self.published, keep, self.now, self.log)
+        entries = manifest["tables"]
+        return Snapshot(
+            id=name,
+            folder=folder,
+            tables={t: entry["rows"] for t, entry in entries.items()},
+            linked=tuple(t for t, entry in entries.items() if self.unchanged or entry["linked"]),
+            unchanged=self.unchanged,
+            lagging=manifest["lagging"],
+            removed=removed,
+        )
+
+    def _same_content(self, table: str, entry: dict[str, Any]) -> bool:
+        """Whether the current snapshot's file of the table is what would be written now."""
+        before = self.before.get("tables", {}).get(table)
+        if not before or entry["version"] is None or self.before.get("format") != FORMAT:
+            return False
+        if (before["version"], list(before["columns"].items()), before["hashed"]) != (
+            entry["version"], list(entry["columns"].items()), entry["hashed"],
+        ):  # fmt: skip
+            return False
+        if entry["hashed"] and self.before["hash_key"] != _fingerprint(self.key):
+            return False
+        assert self.previous
+        file = self.previous / before["file"]
+        return file.is_file() and file.stat().st_size == before["bytes"]
+
+    def _nothing_differs(
+        self, entries: dict[str, dict[str, Any]], same: set[str], behind: dict[str, list[str]]
+    ) -> bool:
+        """Whether a new snapshot would tell its readers nothing new: neither in its tables nor about them."""
+        before = self.before.get("tables", {})
+        about = ("description", "key")
+        return (
+            same == set(entries) == set(before)
+            and self.before["lagging"] == behind
+            and all(before[t][what] == entry[what] for t, entry in entries.items() for what in about)
+        )
+
+    def _write(self, con: DuckDBPyConnection, contract: Contract, target: Path) -> int:
+        import duckdb
+
+        try:
             row = con.execute(
                 f"copy ({_select(contract)}) to '{_text(str(target))}' (format parquet, compression zstd)",
-                {"key": key} if any(c.pii for c in contract.all_columns.values()) else None,
+                {"key": self.key} if any(c.pii for c in contract.all_columns.values()) else None,
             ).fetchone()
-            manifest["tables"][table] = {
-                "rows": int(row[0]) if row else 0,
-                "file": f"{contract.layer}/{contract.name}.parquet",
-                "columns": {n: c.type for n, c in contract.all_columns.items()},
-                "hashed": [n for n, c in contract.all_columns.items() if c.pii],
-            }
-        con.commit()
-        (building / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        os.rename(building, folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    switch(published, name)
-    return Snapshot(name, folder, {t: entry["rows"] for t, entry in manifest["tables"].items()})
+        except duckdb.BinderException as error:
+            raise InputError(
+                f"{contract.table} does not have the columns of its contract: {str(error).splitlines()[0]}",
+                where=contract.path,
+                fix="run `ecommerce build`; the contract has changed since the table was built",
+            ) from None
+        return int(row[0]) if row else 0
+
+    def _free_moment(self) -> datetime:
+        moment = self.now
+        while (self.published / "snapshots" / snapshot_id(moment)).exists():
+            moment += timedelta(microseconds=1)
+        return moment
 
 
 def switch(published: Path, name: str) -> None:
     """Points `current` at the snapshot `name` in one step: a reader sees the old or the new one, never neither."""
-    link = published / f".current-{secrets.token_hex(4)}"
+    link = published / f"{_LINK}{secrets.token_hex(4)}"
     link.symlink_to(Path("snapshots") / name)
     os.replace(link, published / "current")
+    _sync(published)
 
 
-def current_snapshot(published: Path) -> Path:
-    """Folder of the current snapshot.
+def superseded(names: Sequence[str], current: str | None, keep: int, now: datetime) -> list[str]:
+    """Which snapshots are no longer kept: neither current, nor among the newest `keep`, nor possibly still read.
 
-    Raises:
-        InputError: nothing is published yet.
+    Who opened a snapshot did so while it was the current one, at the latest when the next one was published; so it
+    stays for an hour from then on, which includes all that are younger than an hour.
+
+    Args:
+        names: ids of all snapshots.
+        current: id of the current one.
+        keep: how many stay, at least 1.
+        now: the present.
     """
-    link = published / "current"
-    if not (link / "manifest.json").is_file():
-        raise InputError(
-            "nothing is published yet", where=published, fix="run `ecommerce build` and `ecommerce publish`"
+    ordered = sorted(names)
+    gone = []
+    for name, following in list(pairwise(ordered))[: max(len(ordered) - max(keep, 1), 0)]:
+        replaced = snapshot_time(following)
+        if name != current and replaced and now - replaced >= READERS_TIME:
+            gone.append(name)
+    return gone
+
+
+# -- the folder --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _alone(published: Path, log: Any) -> Iterator[None]:
+    """Holds the folder's lock, waiting for whoever has it. The kernel frees it when its holder dies."""
+    path = published / ".lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
+            name = process_name(int(holder)) if holder.isdigit() else "another process"
+            log.info(f"waiting for {published}: {name} is publishing")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _tidy(published: Path) -> None:
+    """Removes what publishes that died have left. Only while holding the lock."""
+    for link in published.glob(f"{_LINK}*"):
+        link.unlink(missing_ok=True)
+    for folder in (published / "snapshots").glob(f"{_REMOVING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (published / "snapshots").glob(f"{_BUILDING}*"):
+        pid = folder.name.removeprefix(_BUILDING)
+        # Our own number: the lock is ours, so it is from an earlier process that had it (in containers they recur).
+        if pid == str(os.getpid()) or not _alive(pid):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: str) -> bool:
+    import psutil
+
+    # Anything else was left by the version before, which named its folders after the time.
+    return pid.isdigit() and bool(psutil.pid_exists(int(pid)))
+
+
+def _remove(names: Sequence[str], published: Path, keep: int, now: datetime, log: Any) -> tuple[str, ...]:
+    current = (published / "current").resolve().name
+    gone = superseded(names, current, keep, now)
+    for name in gone:
+        folder = published / "snapshots" / name
+        try:
+            # First out of everyone's sight, then file by file.
+            hidden = folder.with_name(f"{_REMOVING}{name}")
+            os.rename(folder, hidden)
+            shutil.rmtree(hidden)
+        except OSError as error:  # what was published stands all the same, and the next publish tries again
+            log.warning(f"the old snapshot {name} could not be removed: {error}")
+    return tuple(gone)
+
+
+def _own(published: Path, source: str) -> None:
+    owner = published / ".source"
+    if not owner.exists():
+        _write_whole(owner, source, 0o644)
+    elif (recorded := owner.read_text(encoding="utf-8").strip()) != source:
+        raise SettingsError(
+            f"this published folder belongs to the source {recorded!r}, not {source!r}",
+            where=published,
+            fix=f"set ECOMMERCE_DATA_DIR to another folder, or ECOMMERCE_SOURCE={recorded}",
         )
-    return link.resolve()
 
 
-def open_snapshot(folder: Path) -> DuckDBPyConnection:
-    """An in-memory DuckDB with a view per published table (`gold.kpi_summary` …); it never touches the warehouse."""
-    import duckdb
+def _own_hash_key(published: Path) -> str:
+    """The key made for this folder when it was first published to, readable by its owner alone."""
+    path = published / _KEY_FILE
+    if not path.exists():
+        _write_whole(path, secrets.token_hex(32), 0o600)
+    return path.read_text(encoding="utf-8").strip()
 
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    con = duckdb.connect(":memory:")
-    for table, entry in manifest["tables"].items():
-        schema, name = table.split(".")
-        con.execute(f"create schema if not exists {schema}")
-        con.execute(
-            f"create view {schema}.{quote(name)} as select * from read_parquet('{_text(str(folder / entry['file']))}')"
-        )
-    return con
+
+def _write_whole(path: Path, line: str, mode: int) -> None:
+    """The file with its line or no file, whatever happens meanwhile: half a key would be a weak one."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(handle)
+    os.replace(new, path)
+    _sync(path.parent)
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Makes `target` a hard link, or a copy where the file system has none; says which."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        return False
+    return True
+
+
+def _sync(path: Path) -> None:
+    """On disk before anything that relies on it: after a power cut a name must not point at half a file."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# -- the tables --------------------------------------------------------------------------------------------------
+
+
+def _tables(con: DuckDBPyConnection) -> list[str]:
+    rows = con.execute(
+        "select table_schema || '.' || table_name from information_schema.tables "
+        "where table_schema in ('silver', 'gold', 'ml') order by 1"
+    ).fetchall()
+    return [table for (table,) in rows]
+
+
+def _entry(contract: Contract, version: TableVersion | None) -> dict[str, Any]:
+    """What the manifest says of a table, before it is written."""
+    return {
+        "rows": 0,
+        "file": f"{contract.layer}/{contract.name}.parquet",
+        "bytes": 0,
+        "linked": False,
+        "version": version.version if version else None,
+        "changed_at": version.changed_at.isoformat() if version else None,
+        "description": contract.description,
+        "key": list(contract.key),
+        # As in the file: a hash is text, whatever was hashed.
+        "columns": {n: "VARCHAR" if c.pii else c.type for n, c in contract.all_columns.items()},
+        "hashed": [n for n, c in contract.all_columns.items() if c.pii],
+    }
+
+
+def _loads(con: DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    """Per raw table, which loads the warehouse holds."""
+    there = con.execute(
+        "select count(*) from information_schema.tables where table_schema = 'bronze' and table_name = 'files'"
+    ).fetchall()
+    if not there[0][0]:
+        return {}
+    rows = con.execute(
+        "select raw_table, count(distinct _load_date), min(_load_date), max(_load_date), count(*) "
+        "from bronze.files group by all order by 1"
+    ).fetchall()
+    return {
+        raw: {"days": days, "first": first.isoformat(), "newest": newest.isoformat(), "files": files}
+        for raw, days, first, newest, files in rows
+    }
 
 
 def _select(contract: Contract) -> str:
@@ -152,27 +507,13 @@ def _select(contract: Contract) -> str:
     return f"select {columns} from {contract.layer}.{quote(contract.name)}"
 
 
-def _own_hash_key(published: Path) -> str:
-    """The key made for this folder when it was first published to, readable by its owner alone."""
-    path = published / _KEY_FILE
-    if not path.exists():
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(secrets.token_hex(32) + "\n")
-    return path.read_text(encoding="utf-8").strip()
+def _fingerprint(key: str) -> str:
+    """Tells keys apart without telling the key."""
+    return sha256(f"manifest{key}".encode()).hexdigest()[:16]
 
 
-def _own(published: Path, source: str) -> None:
-    published.mkdir(parents=True, exist_ok=True)
-    owner = published / ".source"
-    if not owner.exists():
-        owner.write_text(source + "\n", encoding="utf-8")
-    elif (recorded := owner.read_text(encoding="utf-8").strip()) != source:
-        raise SettingsError(
-            f"this published folder belongs to the source {recorded!r}, not {source!r}",
-            where=published,
-            fix=f"set ECOMMERCE_DATA_DIR to another folder, or ECOMMERCE_SOURCE={recorded}",
-        )
+def _behind(tables: dict[str, list[str]]) -> str:
+    return "; ".join(f"{table} lags behind {', '.join(inputs)}" for table, inputs in tables.items())
 
 
 def _text(path: str) -> str:
