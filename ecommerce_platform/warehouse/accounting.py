@@ -41,7 +41,12 @@ def account_rows(
             selects.append(_one_mapping(mappings[0], landed))
         else:
             selects.append(_several_mappings(raw_table, mappings, bronze, landed))
-    return replace_table(con, contract, "\nunion all\n".join(selects))
+    reads = {f"silver.{entity}" for entity, mappings in compiled.items() if mappings} | {
+        "silver.loads",
+        "silver.rejects",
+    }
+    reads |= {f"bronze.{source.bronze_table(raw_table)}" for raw_table in source.file.tables}
+    return replace_table(con, contract, "\nunion all\n".join(selects), reads=reads)
 
 
 def _one_mapping(mapping: CompiledMapping, landed: str) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.build import parse_models
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.source import Source, find_source, read_source
 from ecommerce_platform.errors import DefinitionError, SettingsError
 from ecommerce_platform.warehouse.mapping import compile_source
+from ecommerce_platform.warehouse.sql_model import parse_models
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, write_source
 
 GOOD_YML = """description: A table made for a test.
@@ -41,8 +41,7 @@ def models(tmp_path: Path, yml: str = GOOD_YML, sql: str | None = GOOD_SQL) -> C
 
 
 def parsed(tmp_path: Path, **files: str) -> None:
-    source = read_source(find_source("olist"), read_catalog().entities)
-    parse_models(models(tmp_path, **files), source, {"orders": [1]})
+    parse_models(models(tmp_path, **files), {"orders": [1]})
 
 
 def test_a_good_pair_of_files_loads(tmp_path: Path) -> None:

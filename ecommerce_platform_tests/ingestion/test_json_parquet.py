@@ -29,12 +29,12 @@ LINES = "".join(json.dumps(r) + "\n" for r in RECORDS).encode()
         (LINES.replace(b"\n", b"\n\n"), "jsonl"),
         (b"\n\n" + LINES + b"\n\n", "jsonl"),
         (b"\xef\xbb\xbf" + LINES, "jsonl"),
-        (gzip.compress(LINES), "jsonl"),
+        (gzip.compress(LINES, mtime=0), "jsonl"),
         (LINES.decode().encode("utf-16"), "jsonl"),
         (json.dumps(RECORDS).encode(), "json"),
         (json.dumps(RECORDS, indent=2).encode() + b"\n", "json"),
         (b"\xef\xbb\xbf" + json.dumps(RECORDS, indent=2).encode(), "json"),
-        (gzip.compress(json.dumps(RECORDS).encode()), "json"),
+        (gzip.compress(json.dumps(RECORDS).encode(), mtime=0), "json"),
         ("\n".join(json.dumps(r, indent=1) for r in RECORDS).encode(), "json"),
     ],
 )
@@ -127,7 +127,7 @@ def test_of_truncated_gzipped_json_the_whole_records_are_loaded(bench: Bench):
     random.seed(1)
     records = [{"id": i, "x": random.random()} for i in range(5_000)]
     lines = gzip.compress("".join(json.dumps(r) + "\n" for r in records).encode())
-    array = gzip.compress(json.dumps(records).encode())
+    array = gzip.compress(json.dumps(records).encode(), mtime=0)
     bench.drop(lines[: len(lines) // 2], "t1.jsonl.gz")
     bench.drop(array[: len(array) // 2], "t2.json.gz")
     for file in bench.load().files:
@@ -234,7 +234,7 @@ def test_parquet_files_with_other_columns_and_types_load_together(bench: Bench):
     bench.drop(parquet(bench, "select i as id, 'a' as name from range(30000) as r(i)"), "t1.parquet")
     bench.drop(parquet(bench, "select 'b' as name, i::varchar as id from range(10) as r(i)"), "t2.parquet")
     bench.drop(parquet(bench, "select i as id, 1 as extra from range(10) as r(i)"), "t3.parquet")
-    bench.drop(gzip.compress(parquet(bench, "select 5 as id")), "t4.parquet.gz")
+    bench.drop(gzip.compress(parquet(bench, "select 5 as id"), mtime=0), "t4.parquet.gz")
     bench.drop("id,name\n1,c\n", "t5.csv")
     bench.drop('{"id":1}\n', "t6.jsonl")
     load = bench.load()

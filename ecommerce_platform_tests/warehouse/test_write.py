@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -11,7 +10,8 @@ import pytest
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import BlockedError, check_table
-from ecommerce_platform.warehouse.write import replace_days, replace_table, upsert
+from ecommerce_platform.warehouse.changes import table_versions
+from ecommerce_platform.warehouse.write import replace_table, upsert
 
 COLUMNS = {
     "id": {"type": "VARCHAR", "description": "The key."},
@@ -32,7 +32,6 @@ def contract(**more: object) -> Contract:
             "description": "Things made for a test.",
             "key": ["id"],
             "columns": COLUMNS,
-            "day_column": "on_day",
             **more,
         }
     )
@@ -65,15 +64,19 @@ def test_replace_leaves_exactly_the_new_rows(con: duckdb.DuckDBPyConnection) -> 
     assert content(con) == [("z", "2024-01-03", 3)]
 
 
-def test_replace_days_touches_only_the_days_asked_for(con: duckdb.DuckDBPyConnection) -> None:
-    before = [("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 2, "b", None), ("z", "2024-01-03", 3, "a", None)]
+def test_replace_counts_what_really_changed_and_gives_no_new_version_to_an_equal_table(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    before = [("x", "2024-01-01", 1, "a", None), ("y", "2024-01-02", 2, "b", None)]
     replace_table(con, contract(), rows(*before))
-    new = rows(
-        ("y", "2024-01-02", 20, "b", None), ("w", "2024-01-02", 21, "b", None), ("q", "2024-01-09", 9, "a", None)
-    )
-    written = replace_days(con, contract(), new, date(2024, 1, 2), date(2024, 1, 3))
-    assert (written.inserted, written.deleted, written.rows) == (2, 2, 3)
-    assert content(con) == [("w", "2024-01-02", 21), ("x", "2024-01-01", 1), ("y", "2024-01-02", 20)]
+    version = table_versions(con)["gold.things"]
+    same = replace_table(con, contract(), rows(*before))
+    assert (same.rows, same.inserted, same.updated, same.deleted) == (2, 0, 0, 0)
+    assert table_versions(con)["gold.things"] == version
+    other = replace_table(con, contract(), rows(("x", "2024-01-01", 5, "a", None), ("z", "2024-01-02", 2, "b", None)))
+    assert (other.inserted, other.updated, other.deleted) == (1, 1, 1)
+    assert table_versions(con)["gold.things"].version > version.version
+    assert content(con) == [("x", "2024-01-01", 5), ("z", "2024-01-02", 2)]
 
 
 def test_upsert_counts_only_real_changes(con: duckdb.DuckDBPyConnection) -> None:
@@ -92,12 +95,11 @@ def test_upsert_counts_only_real_changes(con: duckdb.DuckDBPyConnection) -> None
         (("x", "2024-01-01", 1, "c", None), "kind is one of a, b"),
     ],
 )
-@pytest.mark.parametrize("mode", ["replace", "days", "upsert"])
+@pytest.mark.parametrize("mode", ["replace", "upsert"])
 def test_a_broken_rule_rolls_the_write_back(con: duckdb.DuckDBPyConnection, bad: tuple, rule: str, mode: str) -> None:
     replace_table(con, contract(), rows(("o", "2024-01-01", 5, "a", None)))
     write = {
         "replace": lambda: replace_table(con, contract(), rows(bad)),
-        "days": lambda: replace_days(con, contract(), rows(bad), date(2024, 1, 1), date(2024, 1, 1)),
         "upsert": lambda: upsert(con, contract(), rows(bad)),
     }[mode]
     with pytest.raises(BlockedError) as error:
