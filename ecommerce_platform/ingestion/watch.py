@@ -145,7 +145,7 @@ class WatchState:
             for day, packed in found["days"].items():
                 parts = packed.split("/")
                 if len(parts) > 1:
-                    seen, requested, number, due = (parts + ["", "", ""])[:4]
+                    seen, requested, number, due = [*parts, "", "", ""][:4]
                     days[date.fromisoformat(day)] = DayState(seen, requested, int(number or 0), int(due or 0))
                 else:
                     days[date.fromisoformat(day)] = DayState(packed, packed, 1)
