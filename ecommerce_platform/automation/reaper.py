@@ -1,8 +1,9 @@
 """Runs whose process is gone: found by the process id they recorded, and marked as what they are.
 
-A run that is killed (`kill -9`, out of memory, a reboot) stays STARTED in Dagster and holds its place in the queue
-for ever: the launcher that runs processes on this machine has no health check, so Dagster's run monitoring sees
-nothing wrong. What becomes of the data is not this module's business (a killed write was rolled back by DuckDB).
+A run that is killed together with the code server that launched it (a reboot, out of memory), or that no code server
+launched (`ecommerce build`), stays STARTED in Dagster and holds its place in the queue for ever: the launcher that
+runs processes on this machine has no health check, so Dagster's run monitoring sees nothing wrong. What becomes of
+the data is not this module's business (a killed write was rolled back by DuckDB).
 
 Process ids mean something on one machine only. A DAGSTER_HOME with SQLite belongs to one machine; runs that a code
 server on another host launched are left alone, and so are all runs of launchers with a health check of their own.
@@ -61,7 +62,7 @@ def reap_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.report_run_failed(
                 current,
                 f"Failed: {why}. It was killed from outside, or the machine stopped or ran out of memory; what it was "
-                "writing was rolled back. Launch the run again.",
+                "writing was rolled back. Launch the run again, unless a retry does it.",
             )
         _log.warning("run %s (%s): %s", run.run_id, run.job_name, why)
         reaped.append(run.run_id)

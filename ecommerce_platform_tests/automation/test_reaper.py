@@ -152,6 +152,22 @@ def test_runs_without_a_process_are_not_its_business(instance: dg.DagsterInstanc
     assert reap_dead_runs(instance) == []
 
 
+def test_a_run_killed_before_it_recorded_its_process_is_dead_when_a_start_would_have_timed_out(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
+    @dg.job
+    def nothing() -> None: ...
+
+    run = instance.create_run_for_job(nothing)
+    started = dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, nothing.name)
+    instance.report_dagster_event(started, run.run_id)
+    assert the_run(instance).status == dg.DagsterRunStatus.STARTED
+    assert reap_dead_runs(instance) == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 181)
+    assert reap_dead_runs(instance) == [run.run_id]
+
+
 def test_nothing_to_do_is_one_query(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch):
     def never(*_: object, **__: object) -> None:
         raise AssertionError("asked for more")
@@ -172,3 +188,11 @@ def test_the_sensor_says_what_it_did(instance: dg.DagsterInstance, dead: dg.Dags
 
     assert dead.run_id in say()
     assert "alive" in say()
+
+
+def test_the_launcher_still_records_the_host_under_this_tag():
+    from dagster._core.storage.tags import GRPC_INFO_TAG
+
+    from ecommerce_platform.automation import reaper
+
+    assert reaper._GRPC_INFO == GRPC_INFO_TAG
