@@ -21,7 +21,11 @@ from ecommerce_platform.assets.tables import (
     model_asset,
     shop_asset,
 )
+from ecommerce_platform.automation.conditions import automation_sensor
 from ecommerce_platform.automation.jobs import jobs
+from ecommerce_platform.automation.retention import PRUNE_JOB, prune_job
+from ecommerce_platform.automation.schedules import schedules
+from ecommerce_platform.automation.sensors import drop_sensor, reaper_sensor
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.errors import DefinitionError
@@ -58,6 +62,7 @@ def build_definitions(
         DefinitionError: with file and line.
     """
     from ecommerce_platform.assets.ml import segment_assets
+    from ecommerce_platform.assets.published import snapshot_asset
     from ecommerce_platform.automation.instance import write_batches
 
     write_batches()
@@ -73,11 +78,17 @@ def build_definitions(
             assets.append({"silver.shop": shop_asset, "silver.row_accounting": accounting_asset}[name](ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
+    published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
+    assets.append(snapshot_asset(ground, published))
     _no_cycles(assets)
+    found = jobs(assets)
+    names = {job.name for job in found} | {PRUNE_JOB}
     return dg.Definitions(
         assets=assets,
         resources={"warehouse": warehouse_resource(settings)},
-        jobs=jobs(ground.catalog, assets),
+        jobs=[*found, prune_job()],
+        schedules=[s for s in schedules(ground.source) if s.job_name in names],
+        sensors=[drop_sensor(settings, ground.source), reaper_sensor(), automation_sensor()],
         executor=dg.in_process_executor,
     )
 

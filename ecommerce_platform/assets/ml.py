@@ -20,6 +20,7 @@ from ecommerce_platform.assets.declare import (
     table_asset,
 )
 from ecommerce_platform.assets.tables import Ground
+from ecommerce_platform.automation.freshness import freshness_policy
 from ecommerce_platform.warehouse.changes import record_change, record_seen, unseen
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import Written, count_rows, replace_table, upsert
@@ -124,6 +125,7 @@ def _segments(ground: Ground) -> dg.AssetsDefinition:
         owners=list(contract.owners),
         kinds={"duckdb", "python"},
         tags={"model": "segments", "cadence": "weekly"},
+        freshness_policy=freshness_policy(contract),
         description=describe(contract),
         metadata={
             "dagster/column_schema": column_schema(contract.columns),

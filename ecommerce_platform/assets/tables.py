@@ -25,6 +25,7 @@ from ecommerce_platform.assets.declare import (
     preview,
     table_asset,
 )
+from ecommerce_platform.automation.freshness import freshness_policy
 from ecommerce_platform.automation.partitions import daily_partitions
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
@@ -384,4 +385,10 @@ def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
 def _labels(contract: Contract) -> dict[str, Any]:
     tags = {**contract.tags, **({"subject": contract.subject} if contract.subject else {})}
     kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by else "sql"}
-    return {"group_name": contract.layer, "owners": list(contract.owners), "tags": tags, "kinds": kinds}
+    return {
+        "group_name": contract.layer,
+        "owners": list(contract.owners),
+        "tags": tags,
+        "kinds": kinds,
+        "freshness_policy": freshness_policy(contract),
+    }

@@ -62,4 +62,9 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     write_batches()
     import dagster as dg
 
-    return dg.DagsterInstance.get()
+    from ecommerce_platform.automation.reaper import reap_dead_runs
+
+    instance = dg.DagsterInstance.get()
+    # A killed run would hold its place in the queue until a daemon looks; every start looks, too.
+    reap_dead_runs(instance)
+    return instance

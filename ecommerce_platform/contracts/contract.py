@@ -134,6 +134,8 @@ class Contract(Strict):
     kinds: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     checks: tuple[SqlCheck, ...] = ()
+    #: For tables people look at: hours after which a table that has not been built again counts as too old.
+    fresh_within_hours: int | None = Field(default=None, ge=1)
     #: A silver entity that sources map rows to (as opposed to a table computed from others).
     entity: bool = False
     #: A table that Python fills rather than a SELECT (registries, ledgers, model scores).

@@ -177,7 +177,7 @@ def list_drops(raw_dir: Path, source: Source) -> Drops:
         InputError: a folder below `raw_dir` is not named like a day; a file that two raw tables name.
     """
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
-    match = _matcher(source)
+    match = file_matcher(source)
     left: list[Path] = []
     if raw_dir.is_dir():
         left += [
@@ -217,19 +217,22 @@ def _days(raw_dir: Path) -> dict[date, Path]:
     return days
 
 
-def _matcher(source: Source) -> Callable[[str, Path], str | None]:
-    """Tells the raw table that a file belongs to by its name."""
+def file_matcher(source: Source) -> Callable[[str, str | Path], str | None]:
+    """A function that tells the raw table a file belongs to by its name and folder; None when no table names it.
+
+    The function raises an InputError for a file that two raw tables name.
+    """
     patterns = {
         table: re.compile("|".join(translate(p) for f in raw.files for p in (f, f + ".gz")))
         for table, raw in source.file.tables.items()
     }
 
-    def match(name: str, folder: Path) -> str | None:
+    def match(name: str, folder: str | Path) -> str | None:
         tables = [table for table, pattern in patterns.items() if pattern.match(name)]
         if len(tables) > 1:
             raise InputError(
                 f"the raw tables {' and '.join(tables)} both name this file",
-                where=folder / name,
+                where=f"{folder}/{name}",
                 fix=f"make their `files` in {source.file.path} tell them apart",
             )
         return tables[0] if tables else None
@@ -245,7 +248,7 @@ def choose(directory: Path, source: Source) -> tuple[list[Given], tuple[str, ...
     """
     if not directory.is_dir():
         raise InputError("there is no such folder", where=directory, fix="give the folder of the export")
-    match = _matcher(source)
+    match = file_matcher(source)
     given, left = [], []
     with explained(directory, 0):
         for entry in sorted(os.scandir(directory), key=lambda e: e.name):

@@ -1,0 +1,59 @@
+"""The asset of the published snapshots; how they are written is `warehouse/publish.py`'s business."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from ecommerce_platform.assets.declare import Outcome, Step, table_asset
+from ecommerce_platform.assets.tables import RETRY, Ground
+from ecommerce_platform.automation.conditions import publish_condition
+from ecommerce_platform.automation.jobs import SNAPSHOT
+from ecommerce_platform.warehouse.write import Written
+
+#: Seconds that a publishing run waits for tables that lag behind what they are made from.
+_WAIT = 1800.0
+
+
+def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    """The asset that publishes all tables; `tables` are those that are published."""
+    settings = ground.settings
+
+    def work(step: Step) -> Outcome:
+        from ecommerce_platform.warehouse.publish import publish
+
+        snapshot = publish(
+            step.connect,
+            ground.catalog,
+            settings.published,
+            settings.source_name,
+            hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None,
+            run_id=step.context.run.run_id,
+            keep=settings.keep_snapshots,
+            wait_seconds=_WAIT,
+            log=step.log,
+        )
+        rows = sum(snapshot.tables.values())
+        return Outcome(
+            Written(rows, 0, 0, 0, (), changed=not snapshot.unchanged),
+            {
+                "snapshot": snapshot.id,
+                "folder": dg.MetadataValue.path(str(snapshot.folder)),
+                "tables": len(snapshot.tables),
+                "tables_written": len(snapshot.tables) - len(snapshot.linked),
+            },
+        )
+
+    return table_asset(
+        SNAPSHOT,
+        work,
+        checks=[],
+        listener=ground.listener,
+        retry=RETRY,
+        deps=list(tables),
+        group_name="published",
+        kinds={"parquet"},
+        owners=["team:data"],
+        automation_condition=publish_condition(),
+        description="One consistent state of all tables as Parquet, for dashboards, the API, notebooks and BI tools, which "
+        "never open the warehouse. Unchanged tables are hard links; the switch is one step.",
+    )

@@ -1,0 +1,426 @@
+"""Watching a landing zone: what lies in it per day, and which days are to be loaded next.
+
+Two steps: `list_landing` asks the file system (local or object store, through fsspec), `decide` is pure and
+compares with what was seen before. Loading is not done here, and nothing here knows Dagster: the sensor that asks
+every few seconds is in `automation`.
+
+A day is complete when its folder holds `_SUCCESS`, or when it looks the same as at the previous tick. Each version
+of a complete day is requested once; a version is its fingerprint, made of names, sizes and etags (or modification
+times). Whether the load then succeeds is no concern of the watch: it never requests the same version twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.landing import file_matcher
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+#: A file of this name says that the day's delivery is complete; it is not part of the fingerprint.
+MARKER = "_SUCCESS"
+#: The fingerprint of a day of which nothing lies there.
+GONE = "-"
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_VERSION = 1
+#: What file systems call the thing that changes when a file changes, the most telling first.
+_ETAGS = ("ETag", "etag", "md5Hash", "content_md5")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+@dataclass(frozen=True)
+class Day:
+    """What lies in the folder of a day."""
+
+    fingerprint: str
+    files: int
+    size: int
+    marked: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A landing zone at one moment.
+
+    `problems` are sentences for the user. `unusable` days cannot be loaded before somebody has put something right.
+    """
+
+    days: Mapping[date, Day]
+    problems: tuple[str, ...] = ()
+    unusable: frozenset[date] = frozenset()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which days exist as partitions, and how much one tick may ask for."""
+
+    start: date
+    #: Where the start date is set, for messages.
+    start_set_in: str = "source.yml"
+    max_days_per_run: int = 31
+    max_requests_per_tick: int = 10
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a day: its fingerprint and how many versions of the day have been requested up to it."""
+
+    fingerprint: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint}#{self.number}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Neighbouring days to be loaded by one run."""
+
+    first: date
+    last: date
+    versions: tuple[Version, ...]
+    #: The same for the same versions of the same days, different for any other.
+    key: str
+
+    @property
+    def days(self) -> tuple[date, ...]:
+        """All days of the range, in order."""
+        return tuple(self.first + timedelta(days=n) for n in range((self.last - self.first).days + 1))
+
+
+@dataclass(frozen=True)
+class DayState:
+    """What is remembered of a day: as it was seen last, what was requested last, since when it waits."""
+
+    seen: str
+    requested: str = ""
+    number: int = 0
+    #: Tick at which the version seen became due; 0 when it is not.
+    due_since: int = 0
+
+
+@dataclass(frozen=True)
+class WatchState:
+    """What is remembered between ticks. `epoch` tells the requests of this memory from those of an earlier one."""
+
+    epoch: str
+    tick: int = 0
+    days: Mapping[date, DayState] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """A compact text; some 25 bytes per day that is requested and unchanged."""
+        days = {}
+        for day, known in sorted(self.days.items()):
+            if known.requested == known.seen and known.number == 1:
+                days[day.isoformat()] = known.seen
+            else:
+                parts = (known.seen, known.requested, known.number or "", known.due_since or "")
+                days[day.isoformat()] = "/".join(str(part) for part in parts).rstrip("/") + "/"
+        return json.dumps({"v": _VERSION, "epoch": self.epoch, "tick": self.tick, "days": days}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> WatchState:
+        """The state that `to_json` wrote.
+
+        Raises:
+            ValueError: it is not a state of this version.
+        """
+        try:
+            found = json.loads(text)
+            if found["v"] != _VERSION:
+                raise ValueError(f"it has version {found['v']!r}, not {_VERSION}")
+            days = {}
+            for day, packed in found["days"].items():
+                parts = packed.split("/")
+                if len(parts) > 1:
+                    seen, requested, number, due = [*parts, "", "", ""][:4]
+                    days[date.fromisoformat(day)] = DayState(seen, requested, int(number or 0), int(due or 0))
+                else:
+                    days[date.fromisoformat(day)] = DayState(packed, packed, 1)
+            return cls(str(found["epoch"]), int(found["tick"]), days)
+        except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+            raise ValueError(f"it is not a watch's state ({type(error).__name__}: {error})") from None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a tick does: the runs to ask for, the state to remember, and what to tell the user."""
+
+    requests: tuple[Request, ...]
+    state: WatchState
+    #: Days that changed since the previous tick and are not marked as complete.
+    incomplete: tuple[date, ...] = ()
+    #: Complete days that did not fit into this tick.
+    waiting: tuple[date, ...] = ()
+    #: Complete days left to a run that is in flight already.
+    in_flight: tuple[date, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
+    """What lies in the landing zone `root`: the files that raw tables name in the folders of days directly below it.
+
+    `root` is written as `fsspec.core.url_to_fs` gives it. Hidden files and folders do not count. Folders that are not days and files that two raw tables name are problems
+    of the listing, not errors: the other days go on.
+
+    Raises:
+        InputError: there is no such landing zone, or it cannot be listed.
+    """
+    root = root.rstrip("/")
+    match = file_matcher(source)
+    days: dict[date, _Collected] = {}
+    foreign: dict[str, None] = {}
+    problems: dict[str, None] = {}
+    unusable: set[date] = set()
+    for folder, name, info in _files(fs, root):
+        day = _as_day(folder)
+        if day is None:
+            foreign[folder] = None
+            continue
+        collected = days.setdefault(day, _Collected())
+        if name is None or name.startswith("."):
+            continue
+        if name == MARKER:
+            collected.marked = True
+            continue
+        try:
+            if match(name, f"{root}/{folder}") is None:
+                continue
+        except InputError as error:
+            problems[str(error)] = None
+            unusable.add(day)
+            continue
+        collected.files.append((name, int(info.get("size") or 0), _file_version(info)))
+    said = [
+        f"{root}/{folder}: {folder!r} is not a day\n  → name the folder YYYY-MM-DD after the day of the delivery, "
+        "or move it elsewhere"
+        for folder in sorted(foreign)
+    ]
+    return Listing(
+        {day: found.summed() for day, found in sorted(days.items())}, (*said, *problems), frozenset(unusable)
+    )
+
+
+def decide(
+    previous: WatchState,
+    listing: Listing,
+    today: date,
+    limits: Limits,
+    in_flight: Mapping[date, Version] | None = None,
+) -> Decision:
+    """Which days to load now.
+
+    A day that vanished after it had been requested is requested once more, so that its rows go; it counts as
+    complete when it is gone at two ticks. Days that wait longest come first, so that none starves.
+
+    Args:
+        previous: the state of the tick before; `WatchState(epoch)` for the first.
+        listing: the landing zone now.
+        today: the current day in the shop's time zone; later days have no partition yet.
+        limits: the first partition, and how much one tick may ask for.
+        in_flight: the newest version of each day that queued or running loads cover.
+    """
+    in_flight = in_flight or {}
+    lying = {day for day, found in listing.days.items() if found.fingerprint != GONE}
+    loaded = [day for day, known in previous.days.items() if known.requested not in ("", GONE)]
+    if not lying and len(loaded) > 1:
+        # An unmounted disk looks like this, and taking every drop back would empty the whole warehouse.
+        return Decision((), previous, problems=(*listing.problems, _all_gone(len(loaded))))
+
+    tick = previous.tick + 1
+    days: dict[date, DayState] = {}
+    due: list[date] = []
+    incomplete, left_to_others = [], []
+    for day in sorted(listing.days.keys() | previous.days.keys()):
+        known = previous.days.get(day, DayState(""))
+        if day in listing.unusable or not limits.start <= day <= today:
+            if known.requested:
+                days[day] = known
+            continue
+        found = listing.days.get(day)
+        now = found.fingerprint if found else GONE
+        if now == GONE and not known.requested:
+            continue  # nothing was there before, or it went before it was complete
+        complete = now == known.seen or bool(found and found.marked)
+        if now == known.requested:
+            days[day] = replace(known, seen=now, due_since=0)
+        elif not complete:
+            days[day] = replace(known, seen=now, due_since=0)
+            incomplete.append(day)
+        elif (running := in_flight.get(day)) and running.fingerprint == now and running.number > known.number:
+            # Asked for by a tick whose state was lost: the versions before it have smaller numbers.
+            days[day] = DayState(now, now, running.number)
+            left_to_others.append(day)
+        else:
+            days[day] = replace(known, seen=now, due_since=known.due_since or tick)
+            due.append(day)
+
+    ranges = sorted(_ranges(due, limits.max_days_per_run), key=lambda r: (min(days[d].due_since for d in r), r[0]))
+    requests = []
+    for chosen in ranges[: limits.max_requests_per_tick]:
+        versions = []
+        for day in chosen:
+            known = days[day]
+            days[day] = DayState(known.seen, known.seen, known.number + 1)
+            versions.append(Version(known.seen, known.number + 1))
+        requests.append(_request(previous.epoch, chosen, versions))
+    return Decision(
+        requests=tuple(requests),
+        state=WatchState(previous.epoch, tick, days),
+        incomplete=tuple(incomplete),
+        waiting=tuple(sorted(day for chosen in ranges[limits.max_requests_per_tick :] for day in chosen)),
+        in_flight=tuple(left_to_others),
+        problems=(*listing.problems, *_without_partition(lying, today, limits)),
+    )
+
+
+@dataclass
+class _Collected:
+    files: list[tuple[str, int, str]] = field(default_factory=list)
+    marked: bool = False
+
+    def summed(self) -> Day:
+        return Day(
+            fingerprint=_digest(*(f"{name}\0{size}\0{version}" for name, size, version in sorted(self.files)))
+            if self.files
+            else GONE,
+            files=len(self.files),
+            size=sum(size for _, size, _ in self.files),
+            marked=self.marked,
+        )
+
+
+def _digest(*parts: str) -> str:
+    # 48 bits tell the versions of one day apart, and ten thousand of them fit into a cursor.
+    return urlsafe_b64encode(blake2b("\n".join(parts).encode(), digest_size=6).digest()).decode()
+
+
+def _as_day(folder: str) -> date | None:
+    try:
+        return date.fromisoformat(folder) if _DAY.fullmatch(folder) else None
+    except ValueError:
+        return None
+
+
+def _files(fs: AbstractFileSystem, root: str) -> list[tuple[str, str | None, Mapping[str, Any]]]:
+    """(folder, file name, info) of every file directly in a folder below the root; a name of None is an empty folder."""
+    # An object store's listings are kept by fsspec; a watch that reads them from memory sees nothing new.
+    fs.invalidate_cache(root)
+    try:
+        return _local_files(fs, root) if "file" in _protocols(fs) else _flat_files(fs, root)
+    except FileNotFoundError:
+        raise InputError(
+            "there is no such landing zone", where=root, fix="create it, or mount it; nothing is loaded meanwhile"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"the landing zone cannot be listed ({error.strerror or error})",
+            where=root,
+            fix="check its rights and the connection; the next tick tries again",
+        ) from error
+
+
+def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _local_files(fs: AbstractFileSystem, root: str) -> list[tuple[str, str | None, Mapping[str, Any]]]:
+    """Folder by folder, so that hidden ones (replaced drops, say) cost nothing."""
+    found: list[tuple[str, str | None, Mapping[str, Any]]] = []
+    for entry in fs.ls(root, detail=True):
+        folder = Path(entry["name"]).name
+        if folder.startswith(".") or _followed(fs, entry).get("type") != "directory":
+            continue
+        found.append((folder, None, {}))
+        if _as_day(folder) is None:
+            continue
+        try:
+            inside = fs.ls(entry["name"], detail=True)
+        except FileNotFoundError:
+            continue  # replaced or removed at this moment: the next tick sees what became of it
+        for file in inside:
+            info = _followed(fs, file)
+            if info.get("type") == "file":
+                found.append((folder, file["name"].rpartition("/")[2], info))
+    return found
+
+
+def _followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not info.get("islink"):
+        return info
+    try:
+        followed: Mapping[str, Any] = fs.info(info["name"])
+    except FileNotFoundError:
+        return {}
+    return followed
+
+
+def _flat_files(fs: AbstractFileSystem, root: str) -> list[tuple[str, str | None, Mapping[str, Any]]]:
+    """One listing of everything: object stores answer by the thousand, and charge by the request."""
+    found: list[tuple[str, str | None, Mapping[str, Any]]] = []
+    for path, info in fs.find(root, detail=True).items():
+        folder, _, name = path.removeprefix(root).strip("/").partition("/")
+        # A file right below the root is in no folder; one below a subfolder of a day does not count.
+        if info.get("type") != "directory" and name and not folder.startswith("."):
+            found.append((folder, None if "/" in name else name, info))
+    if not found and not fs.exists(root):
+        raise FileNotFoundError(root)
+    return found
+
+
+def _file_version(info: Mapping[str, Any]) -> str:
+    return str(next((info[name] for name in (*_ETAGS, *_TIMES) if info.get(name) is not None), ""))
+
+
+def _ranges(days: list[date], longest: int) -> list[list[date]]:
+    """Neighbouring days together, at most `longest` at a time."""
+    ranges: list[list[date]] = []
+    for day in days:
+        if ranges and len(ranges[-1]) < longest and day - ranges[-1][-1] == timedelta(days=1):
+            ranges[-1].append(day)
+        else:
+            ranges.append([day])
+    return ranges
+
+
+def _request(epoch: str, days: list[date], versions: list[Version]) -> Request:
+    digest = _digest(epoch, *(f"{day}:{version}" for day, version in zip(days, versions, strict=True)))
+    return Request(days[0], days[-1], tuple(versions), f"{days[0]}..{days[-1]}:{digest}")
+
+
+def _without_partition(lying: set[date], today: date, limits: Limits) -> list[str]:
+    problems = []
+    if early := sorted(day for day in lying if day < limits.start):
+        problems.append(
+            f"{_span(early)} before the source's first day {limits.start}, so not loaded\n"
+            f"  → set start_date: {early[0]} in {limits.start_set_in}, or rename the folder"
+        )
+    if late := sorted(day for day in lying if day > today):
+        problems.append(
+            f"{_span(late)} after today ({today} in the shop's time zone), so not loaded yet\n"
+            "  → rename the folder if that is not the day of the delivery; else it is loaded when the day has come"
+        )
+    return problems
+
+
+def _span(days: list[date]) -> str:
+    return f"the drop of {days[0]} lies" if len(days) == 1 else f"{len(days)} drops, {days[0]} to {days[-1]}, lie"
+
+
+def _all_gone(count: int) -> str:
+    return (
+        f"all {count} drops vanished at once: that looks like a missing mount, so nothing is taken back\n"
+        "  → mount the landing zone; if it was meant, load the days by hand"
+    )

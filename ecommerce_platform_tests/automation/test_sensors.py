@@ -1,0 +1,278 @@
+"""The drop sensor as the daemon drives it: what is launched, once, whatever happens in between."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from fsspec.core import url_to_fs
+
+from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING
+from ecommerce_platform.automation.sensors import VERSIONS_TAG, drop_sensor
+from ecommerce_platform.settings import Settings
+from ecommerce_platform_tests.automation.harness import Daemon, Shop, make_source, open_home
+from ecommerce_platform_tests.ingestion.test_watch import EtagFileSystem, put
+
+TODAY = date(2024, 6, 30)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    return tmp_path / "data/raw"
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop(make_source())
+
+
+@pytest.fixture
+def daemon(raw: Path, shop: Shop):
+    sensor = drop_sensor(Settings(data_dir=raw.parent), shop.source, today=lambda: TODAY)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Daemon(instance, shop.definitions(sensor), sensor)
+
+
+def drop(raw: Path, day: str, *names: str, content: str = "x") -> None:
+    (raw / day).mkdir(exist_ok=True)
+    for name in names:
+        (raw / day / name).write_text(content)
+
+
+def test_a_drop_that_arrives_in_pieces_is_loaded_once_it_is_whole(raw: Path, daemon: Daemon, shop: Shop):
+    drop(raw, "2024-03-01", "orders.csv")
+    first = daemon.tick()
+    assert not first.launched
+    assert "Waiting until 2024-03-01 look the same" in (first.skipped or "")
+    drop(raw, "2024-03-01", "items.csv")
+    assert not daemon.tick().launched
+    assert len(daemon.tick().launched) == 1
+    assert shop.loaded == [("2024-03-01",)]
+    assert "No new" in (daemon.tick().skipped or "")
+
+
+def test_the_marker_says_that_a_drop_is_whole(raw: Path, daemon: Daemon, shop: Shop):
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    drop(raw, "2024-03-02", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    assert shop.loaded == [("2024-03-01", "2024-03-02")]
+    assert not daemon.tick().launched
+
+
+def test_a_run_covers_its_range_and_leaves_alone_what_is_loaded(raw: Path, daemon: Daemon):
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    drop(raw, "2024-03-02", "orders.csv", "_SUCCESS")
+    run = daemon.instance.get_run_by_id(daemon.tick().launched[0])
+    assert run is not None
+    assert run.job_name == LOAD_JOB
+    assert run.is_success
+    assert run.tags[ONLY_PENDING] == "true"
+    assert run.tags["dagster/asset_partition_range_start"] == "2024-03-01"
+    assert run.tags["dagster/asset_partition_range_end"] == "2024-03-02"
+    assert run.tags[VERSIONS_TAG].count("#1") == 2
+    key = dg.AssetKey(["gold", "kpi_daily"])
+    assert daemon.instance.get_materialized_partitions(key) == {"2024-03-01", "2024-03-02"}
+
+
+def test_corrected_removed_and_restored_drops_are_loaded_again(raw: Path, daemon: Daemon, shop: Shop):
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    drop(raw, "2024-03-05", "orders.csv", "_SUCCESS")
+    assert len(daemon.tick().launched) == 2
+    drop(raw, "2024-03-01", "orders.csv", content="corrected")
+    assert daemon.tick().days == ("2024-03-01",)
+    aside = raw.parent / "aside"
+    (raw / "2024-03-01").rename(aside)
+    assert not daemon.tick().days
+    assert daemon.tick().days == ("2024-03-01",)
+    assert not daemon.tick().days
+    aside.rename(raw / "2024-03-01")
+    restored = daemon.tick()
+    assert restored.days == ("2024-03-01",)
+    assert len(restored.launched) == 1, "the very same files were loaded before, under another run key"
+    assert Counter(day for days in shop.loaded for day in days) == {"2024-03-01": 4, "2024-03-05": 1}
+
+
+def test_a_failed_run_is_not_asked_for_again_before_its_files_change(raw: Path, daemon: Daemon, shop: Shop):
+    shop.failing.add("2024-03-01")
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    run = daemon.instance.get_run_by_id(daemon.tick().launched[0])
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.FAILURE
+    assert not any(daemon.tick().launched for _ in range(3))
+    shop.failing.clear()
+    drop(raw, "2024-03-01", "orders.csv", content="repaired")
+    daemon.tick()
+    assert shop.loaded == [("2024-03-01",)]
+
+
+def test_what_has_no_partition_or_no_date_is_said_and_the_rest_goes_on(raw: Path, daemon: Daemon):
+    for folder in ("2023-12-31", "2024-03-01", "2024-07-01", "backup"):
+        drop(raw, folder, "orders.csv", "_SUCCESS")
+    assert daemon.tick().days == ("2024-03-01",)
+    said = daemon.tick().skipped or ""
+    assert "set start_date: 2023-12-31 in shop/source.yml" in said
+    assert "2024-07-01" in said
+    assert "'backup' is not a day" in said
+
+
+def test_a_landing_zone_that_does_not_exist_yet_is_no_error(raw: Path, daemon: Daemon):
+    raw.rmdir()
+    assert "does not exist" in (daemon.tick().skipped or "")
+
+
+def test_one_tick_that_cannot_list_fails_and_the_next_goes_on(raw: Path, daemon: Daemon):
+    drop(raw, "2024-03-01", "orders.csv")
+    daemon.tick()
+    cursor = daemon.cursor
+    raw.rename(raw.with_name("away"))
+    daemon.fails("no such landing zone")
+    assert daemon.cursor == cursor
+    raw.with_name("away").rename(raw)
+    assert daemon.tick().days == ("2024-03-01",)
+
+
+# ----------------------------------------------------------------------------------------------------- restarts
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2, None])
+def test_a_daemon_that_dies_in_the_middle_of_a_tick_launches_nothing_twice(
+    raw: Path, daemon: Daemon, shop: Shop, dies_after: int | None
+):
+    for day in ("2024-03-01", "2024-03-03", "2024-03-05"):
+        drop(raw, day, "orders.csv", "_SUCCESS")
+    daemon.tick(dies_after=dies_after, dies_before_saving=True)
+    assert daemon.cursor is None
+    daemon.tick()
+    assert not daemon.tick().launched
+    assert sorted(shop.loaded) == [("2024-03-01",), ("2024-03-03",), ("2024-03-05",)]
+
+
+def test_what_a_lost_tick_launched_is_left_to_its_run_even_when_days_are_grouped_otherwise(raw: Path, daemon: Daemon):
+    daemon.runs = "hold"
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    drop(raw, "2024-03-01", "orders.csv", content="corrected")
+    daemon.tick(dies_before_saving=True)
+    drop(raw, "2024-03-02", "orders.csv", "_SUCCESS")
+    assert daemon.tick().days == ("2024-03-02",)
+    daemon.settle(succeeded=True)
+    assert not daemon.tick().days
+
+
+def test_a_correction_while_the_load_is_in_flight_is_asked_for(raw: Path, daemon: Daemon):
+    daemon.runs = "hold"
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    assert not daemon.tick().days
+    drop(raw, "2024-03-01", "orders.csv", content="corrected")
+    assert daemon.tick().days == ("2024-03-01",)
+    daemon.settle(succeeded=False)
+    assert not daemon.tick().days
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", '{"v":0}', None])
+def test_a_lost_cursor_starts_anew(raw: Path, daemon: Daemon, shop: Shop, cursor: str | None):
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    daemon.cursor = cursor
+    again = daemon.tick()
+    assert len(again.launched) == 1, "whoever resets the cursor wants everything asked for again"
+    assert shop.loaded == [("2024-03-01",)] * 2
+    assert not daemon.tick().days
+
+
+def test_a_lost_cursor_does_not_ask_for_what_is_in_flight(raw: Path, daemon: Daemon):
+    daemon.runs = "hold"
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    daemon.cursor = None
+    drop(raw, "2024-03-02", "orders.csv")
+    tick = daemon.tick()
+    assert not tick.days
+    assert "A run in flight covers 2024-03-01" in (tick.skipped or "")
+    daemon.settle(succeeded=True)
+    assert daemon.tick().days == ("2024-03-02",)
+
+
+# --------------------------------------------------------------------------------------------------- other zones
+
+
+def test_an_object_store_is_watched_in_the_same_way(shop: Shop):
+    fs = EtagFileSystem(skip_instance_cache=True)
+    zone = (fs, "/bucket/raw")
+    sensor = drop_sensor(Settings(), shop.source, zone=lambda: zone, today=lambda: TODAY)
+    with dg.DagsterInstance.ephemeral() as instance:
+        daemon = Daemon(instance, shop.definitions(sensor), sensor, runs="succeed")
+        assert "no drops yet" in (daemon.tick().skipped or "")
+        put(zone, "2024-03-01/orders.csv", b"1")
+        assert not daemon.tick().days
+        put(zone, "2024-03-01/items.csv", b"1")
+        assert not daemon.tick().days
+        assert daemon.tick().days == ("2024-03-01",)
+        put(zone, "2024-03-01/items.csv", b"1")
+        assert not daemon.tick().days, "uploaded again with the same content: the etag is the same"
+        assert not daemon.tick().days
+        put(zone, "2024-03-01/items.csv", b"2")
+        assert not daemon.tick().days
+        assert daemon.tick().days == ("2024-03-01",)
+        put(zone, "2024-03-02/items.csv", b"2")
+        put(zone, "2024-03-02/_SUCCESS", b"")
+        assert daemon.tick().days == ("2024-03-02",)
+
+
+def test_ten_thousand_files_are_all_asked_for_exactly_once(raw: Path):
+    shop, days = Shop(make_source("2020-01-01")), 1112
+    for n in range(days):
+        folder = raw / (date(2020, 1, 1) + timedelta(days=n)).isoformat()
+        folder.mkdir()
+        for m in range(9):
+            (folder / f"orders_{m}.csv").touch()
+    sensor = drop_sensor(Settings(data_dir=raw.parent), shop.source, today=lambda: TODAY)
+    asked: Counter[str] = Counter()
+    seconds = []
+    with dg.DagsterInstance.ephemeral() as instance:
+        daemon = Daemon(instance, shop.definitions(sensor), sensor, runs="succeed")
+        for _ in range(8):
+            started = time.perf_counter()
+            tick = daemon.tick()
+            seconds.append(time.perf_counter() - started)
+            assert len(tick.requested) <= 10
+            asked.update(tick.days)
+    print(f"{days * 9:,} files: first tick {seconds[0]:.2f} s, slowest {max(seconds):.2f} s with launching")
+    assert seconds[0] < 5
+    assert len(asked) == days
+    assert set(asked.values()) == {1}
+
+
+def test_the_watch_uses_the_platforms_own_instance(raw: Path, tmp_path: Path, shop: Shop):
+    sensor = drop_sensor(Settings(data_dir=raw.parent), shop.source, today=lambda: TODAY)
+    with open_home(tmp_path / "home") as instance:
+        daemon = Daemon(instance, shop.definitions(sensor), sensor)
+        drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+        daemon.tick()
+    with open_home(tmp_path / "home") as instance:  # a restart: the cursor and the instance are all there is
+        after = Daemon(instance, shop.definitions(sensor), sensor, cursor=daemon.cursor)
+        assert not after.tick().days
+        drop(raw, "2024-03-02", "orders.csv", "_SUCCESS")
+        assert after.tick().days == ("2024-03-02",)
+    assert shop.loaded == [("2024-03-01",), ("2024-03-02",)]
+
+
+def test_what_is_on_by_itself(shop: Shop, raw: Path):
+    sensor = drop_sensor(Settings(data_dir=raw.parent), shop.source)
+    definitions = shop.definitions(sensor)
+    repository = definitions.get_repository_def()
+    running = {s.name for s in repository.sensor_defs if s.default_status == dg.DefaultSensorStatus.RUNNING}
+    running |= {s.name for s in repository.schedule_defs if s.default_status == dg.DefaultScheduleStatus.RUNNING}
+    assert running == {"dead_runs", "prune_history"}
+    assert {s.name for s in repository.sensor_defs} == {"raw_drops", "dead_runs", "automation"}
+
+
+def test_the_local_zone_is_the_raw_folder(tmp_path: Path):
+    fs, root = url_to_fs(str(Settings(data_dir=tmp_path).raw))
+    assert (fs.protocol[0], root) == ("file", str(tmp_path / "raw"))
