@@ -111,9 +111,9 @@ class _Run:
         for name in ("silver.rejects", "silver.loads"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
         exists = table_exists(self.con, self.contract.layer, self.contract.name)
-        taken = self._taken_over()
+        taken = taken_over(self.con, self.contract.name)
         changed = any(version != self.code_version for _, version in taken.values())
-        delivered = {m.raw_table: self._delivered(m) for m in self.mappings}
+        delivered = {m.raw_table: delivered_days(self.con, m.raw_table) for m in self.mappings}
         pending = {
             m.raw_table: {
                 day
@@ -144,22 +144,6 @@ class _Run:
             checks=results,
             problems=tuple(self.problems),
         )
-
-    def _taken_over(self) -> dict[tuple[str, date], tuple[str, str]]:
-        rows = self.con.execute(
-            "select _raw_table, _load_date, fingerprint, code_version from silver.loads where entity = ?",
-            [self.contract.name],
-        ).fetchall()
-        return {(raw, day): (fingerprint, version) for raw, day, fingerprint, version in rows}
-
-    def _delivered(self, mapping: CompiledMapping) -> dict[date, str]:
-        """Load day → fingerprint of its files, from what bronze has loaded."""
-        rows = self.con.execute(
-            "select _load_date, md5(string_agg(concat_ws(':', _source_file, size_bytes, modified_ns, rows_loaded), "
-            "'/' order by _source_file)) from bronze.files where raw_table = ? group by _load_date",
-            [mapping.raw_table],
-        ).fetchall()
-        return dict(rows)
 
     # -- taking loads over -----------------------------------------------------------------------------------
 
@@ -606,6 +590,24 @@ def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Wr
         f"date '{file.start_date}' as start_date, cast({file.churn_window_days} as integer) as churn_window_days"
     )
     return replace_table(con, contract, select)
+
+
+def taken_over(con: DuckDBPyConnection, entity: str) -> dict[tuple[str, date], tuple[str, str]]:
+    """(raw table, load day) → fingerprint and code version of what an entity or a history has taken over."""
+    rows = con.execute(
+        "select _raw_table, _load_date, fingerprint, code_version from silver.loads where entity = ?", [entity]
+    ).fetchall()
+    return {(raw, day): (fingerprint, version) for raw, day, fingerprint, version in rows}
+
+
+def delivered_days(con: DuckDBPyConnection, raw_table: str) -> dict[date, str]:
+    """Load day → fingerprint of its files, from what bronze has loaded of a raw table."""
+    rows = con.execute(
+        "select _load_date, md5(string_agg(concat_ws(':', _source_file, size_bytes, modified_ns, rows_loaded), "
+        "'/' order by _source_file)) from bronze.files where raw_table = ? group by _load_date",
+        [raw_table],
+    ).fetchall()
+    return dict(rows)
 
 
 def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str:
