@@ -87,5 +87,7 @@ def read_catalog(root: Path = MODELS) -> Catalog:
     for name, table in tables.items():
         if entity := table.contract.history_of:
             parent = tables.get(f"silver.{entity}")
-            tables[name] = replace(table, contract=complete_history(table.contract, parent.contract if parent else None))
+            tables[name] = replace(
+                table, contract=complete_history(table.contract, parent.contract if parent else None)
+            )
     return Catalog(tables)

@@ -170,7 +170,9 @@ PROVENANCE: dict[str, Column] = {
 VALIDITY: dict[str, Column] = {
     "version": Column(type="INTEGER", required=True, min=1, description="Number of the version, from 1 for the first."),
     "valid_from": Column(
-        type="DATE", required=True, description="Day of the first drop that delivered these values; they hold from it on."
+        type="DATE",
+        required=True,
+        description="Day of the first drop that delivered these values; they hold from it on.",
     ),
     "valid_to": Column(
         type="DATE",

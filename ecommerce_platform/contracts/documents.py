@@ -66,7 +66,9 @@ def _table(table: Table) -> list[str]:
     if contract.entity:
         lines.append("Filled by each source's mappings; carries provenance besides the columns below.")
     if contract.history_of:
-        lines.append(f"One row per version of silver.{contract.history_of}; carries the provenance of its first delivery.")
+        lines.append(
+            f"One row per version of silver.{contract.history_of}; carries the provenance of its first delivery."
+        )
     lines += ["", "| column | type | unit | meaning | rules |", "| --- | --- | --- | --- | --- |"]
     lines += [_row(name, column, contract) for name, column in contract.columns.items()]
     if contract.checks:

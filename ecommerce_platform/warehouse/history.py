@@ -30,7 +30,17 @@ if TYPE_CHECKING:
 _ROW = "_load_date, _source_file, _source_row"
 #: Part of `code_version`: another number rebuilds every history.
 _RULES = "1"
-_SCRATCH = ("_deliveries", "_rejected", "_mentioned", "_states", "_several", "_touched", "_still", "_versions")
+_SCRATCH = (
+    "_deliveries",
+    "_repeated",
+    "_rejected",
+    "_mentioned",
+    "_states",
+    "_several",
+    "_touched",
+    "_still",
+    "_versions",
+)
 
 
 def load_history(
@@ -179,7 +189,7 @@ class _Run:
         con, name = self.con, self.contract.name
         if rebuild:
             con.execute("delete from silver.loads where entity = ?", [name])
-        loads = {}
+        loads: dict[tuple[str, date], LoadCount] = {}
         for raw, days in pending.items():
             if not days:
                 continue
@@ -224,12 +234,37 @@ class _Run:
         for mapping in self.mappings:
             if days := self._says(mapping):
                 self._deliveries(mapping, days)
-                self._stage(mapping, days)
+                among = self._insert_single(mapping, days)
+                self._stage(mapping, days, among)
                 self._carry_over(mapping, days)
                 self._find_several()
                 for versions in self._versions_sql():
-                    self.con.execute(f"insert into {self.table} select {self._columns()} from ({versions}) as v")
+                    self._insert(versions)
         self.inserted += count_rows(self.con, self.contract)
+
+    def _insert_single(self, mapping: CompiledMapping, days: Sequence[date]) -> str:
+        """Writes the keys that come only once straight into the table; the condition over bronze for the others.
+
+        In a table of deltas that is nearly all of it, and there is no room for a second copy of millions of rows.
+        """
+        if mapping.gathers:
+            return ""
+        key = self._raw_key(mapping)
+        self.con.execute(
+            f"create or replace temp table _repeated as select hash({key}) as _hash from {mapping.bronze} "
+            f"where {_in_days(days)} group by 1 having count(*) > 1"
+        )
+        following = "(select d._next from _deliveries as d where d._day = r._load_date)"
+        following = following if mapping.delivery == "full" else "cast(null as date)"
+        single = f"{_in_days(days)} and hash({key}) not in (select _hash from _repeated)"
+        self._insert(
+            f"select {self._carried('r')}, 1 as version, r._load_date as valid_from, {following} as valid_to, "
+            f"{following} is null as is_current from ({mapping.rows(single, without=self._without())}) as r"
+        )
+        return f" and hash({key}) in (select _hash from _repeated)"
+
+    def _insert(self, versions: str) -> None:
+        self.con.execute(f"insert into {self.table} select {self._columns()} from ({versions}) as v")
 
     def _append(self, mapping: CompiledMapping, pending: set[date]) -> None:
         """Days newer than all before: only the last version of each key can be closed or extended."""
@@ -260,7 +295,9 @@ class _Run:
                     f"on {self._same('h', 's')}"
                     + "".join(f" and h.{c} is not distinct from s.{c}" for c in self.others)
                 )
-            con.execute(f"delete from _states as s where exists (select 1 from _still as x where {self._same('x', 's')})")
+            con.execute(
+                f"delete from _states as s where exists (select 1 from _still as x where {self._same('x', 's')})"
+            )
         delivered = f"exists (select 1 from _states as s where {self._same('s', 'h')})"
         if full:
             still = f"exists (select 1 from _still as x where {self._same('x', 'h')})"
@@ -345,15 +382,15 @@ class _Run:
             f"where entity = '{self.entity.name}' and _raw_table = '{mapping.raw_table}' and {_in_days(days)}"
         )
 
-    def _stage(self, mapping: CompiledMapping, days: Sequence[date], *, touched: bool = False) -> None:
+    def _stage(self, mapping: CompiledMapping, days: Sequence[date], among: str = "", *, touched: bool = False) -> None:
         """`_states` from the accepted rows of the days: of each key and day the last row."""
-        con, loads, after = self.con, _in_days(days), ""
+        con, loads, after = self.con, _in_days(days) + among, ""
         if touched:
             if any(k in mapping.late for k in self.entity.key):
                 after = f" where ({self._key()}) in (select ({self._key()}) from _touched)"
             else:
                 loads += f" and ({self._raw_key(mapping)}) in (select ({self._key()}) from _touched)"
-        rows = mapping.rows(loads, without="_rejected" if self._any("_rejected") else None)
+        rows = mapping.rows(loads, without=self._without())
         carried = ", ".join(self.carried)
         following = "d._next" if mapping.delivery == "full" else "cast(null as date)"
         join = " join _deliveries as d on d._day = r._load_date" if mapping.delivery == "full" else ""
@@ -461,6 +498,9 @@ where _begins"""
 
     def _raw_key(self, mapping: CompiledMapping) -> str:
         return ", ".join(self._raw_keys(mapping))
+
+    def _without(self) -> str | None:
+        return "_rejected" if self._any("_rejected") else None
 
     def _any(self, table: str) -> bool:
         row = self.con.execute(f"select count(*) from {table}").fetchone()

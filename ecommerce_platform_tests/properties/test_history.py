@@ -137,7 +137,9 @@ def expected(entity: str, delivered: dict[tuple[str, date], Sequence[Values]]) -
 def current_equals_silver(con, shop: TinyShop, entity: str) -> None:
     columns = ", ".join(shop.contracts[entity].columns)
     silver = con.execute(f"select {columns} from silver.{entity} order by all").fetchall()
-    assert con.execute(f"select {columns} from silver.{entity}_history where is_current order by all").fetchall() == silver
+    assert (
+        con.execute(f"select {columns} from silver.{entity}_history where is_current order by all").fetchall() == silver
+    )
 
 
 @pytest.fixture(scope="module")
