@@ -437,10 +437,12 @@ class _Run:
         if any(k in mapping.late for k in self.contract.key):
             return False
         keys = ", ".join(f"{mapping.expressions[k]} as {quote(k)}" for k in self.contract.key)
+        # A row may be rejected for its missing key: a null among the keys would make every `in` unknown.
+        readable = " and ".join(f"{quote(k)} is not null" for k in self.contract.key)
         self.con.execute(
-            f"create or replace temp table _rejected_keys as select distinct {keys} from {mapping.bronze} "
+            f"create or replace temp table _rejected_keys as select * from (select distinct {keys} from {mapping.bronze} "
             f"where _load_date = {_day(day)} and ({_WHERE_FROM}) in (select ({_WHERE_FROM}) from silver.rejects "
-            f"where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}')"
+            f"where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}')) as keys where {readable}"
         )
         row = self.con.execute("select count(*) from _rejected_keys").fetchone()
         return bool(row and row[0])
