@@ -31,7 +31,7 @@ ROWS = {
     "places": st.tuples(IDS, st.sampled_from(["1.5", "2.5", "95", "north", None]), st.sampled_from(["x", "y"])),
 }  # fmt: skip
 DAYS = 5
-#: What is loaded after a batch landed: entities and histories, only one of them, only one day, nothing.
+#: What is loaded after a batch landed: entities and histories, only one of them, histories by one day, nothing.
 STEPS = ("both", "both", "both", "entities", "histories", "day", "nothing")
 
 Values = tuple[Any, ...]
@@ -147,10 +147,17 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> TinyShop:
     return TinyShop(tmp_path_factory.mktemp("sources"))
 
 
+class Histories(dict[str, Contract]):
+    """By entity; short in the reports of failing examples."""
+
+    def __repr__(self) -> str:
+        return f"histories of {', '.join(self)}"
+
+
 @pytest.fixture(scope="module")
-def histories(shop: TinyShop, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Contract]:
+def histories(shop: TinyShop, tmp_path_factory: pytest.TempPathFactory) -> Histories:
     """The package's histories, and two more of entities that have none there."""
-    found = {e: shop.catalog.contract(f"silver.{e}_history") for e in ("customers", "products")}
+    found = Histories((e, shop.catalog.contract(f"silver.{e}_history")) for e in ("customers", "products"))
     for entity in ("orders", "postal_codes"):
         key = shop.contracts[entity].key
         path = tmp_path_factory.mktemp("models") / f"{entity}_history.yml"
@@ -180,7 +187,7 @@ def schedules(draw: st.DrawFn) -> list[tuple[list[tuple[str, date, list | None]]
     return batches
 
 
-def holds(shop: TinyShop, histories: dict[str, Contract], batches) -> None:
+def holds(shop: TinyShop, histories: Histories, batches) -> None:
     con = shop.connect()
     raws = {raw for batch, _, _ in batches for raw, _, _ in batch}
     entities = [e for e, fed in ENTITIES.items() if raws & set(fed)]
@@ -190,7 +197,7 @@ def holds(shop: TinyShop, histories: dict[str, Contract], batches) -> None:
         days = [on] if step == "day" else None
         for entity in entities:
             if step in ("both", "entities", "day"):
-                load_entity(con, shop.catalog, shop.contracts[entity], shop.compiled[entity], days=days)
+                load_entity(con, shop.catalog, shop.contracts[entity], shop.compiled[entity])
             if step in ("both", "histories", "day"):
                 load_history(con, shop.catalog, histories[entity], shop.compiled[entity], days=days)
 
