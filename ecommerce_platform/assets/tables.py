@@ -29,6 +29,7 @@ from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
+from ecommerce_platform.warehouse.history import check_mappings, history_code_version, load_history
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import code_version, fill_shop, load_entity
 from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage
@@ -208,6 +209,51 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     return load
 
 
+def history_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
+    """The asset that keeps an entity's versions; it follows the entity and reads the same bronze tables.
+
+    Raises:
+        DefinitionError: one of the entity's mappings gives rows that have no versions.
+    """
+    entity = ground.catalog.contract(f"silver.{contract.history_of}")
+    mappings = ground.compiled[entity.name]
+    check_mappings(contract, mappings)
+    key = asset_key(contract.table)
+    bronze = {m.raw_table: dg.AssetKey(["bronze", ground.source.bronze_table(m.raw_table)]) for m in mappings}
+
+    @dg.asset(
+        key=key,
+        deps=[asset_key(entity.table), *bronze.values()],
+        description=describe(contract, None, None if mappings else "This source does not fill it: it is empty."),
+        code_version=history_code_version(contract, entity, mappings),
+        metadata={
+            "dagster/column_schema": column_schema(contract.all_columns),
+            "dagster/table_name": contract.table,
+            **code_references(contract.path, *(m.mapping.path for m in mappings)),
+        },
+        check_specs=check_specs(contract, key),
+        **_labels(contract),
+    )
+    def load(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
+        def write() -> tuple[Written, dict[str, Any]]:
+            with warehouse.get_connection(context.log) as con:
+                loaded = load_history(con, ground.catalog, contract, mappings)
+                shown = preview(con, contract)
+            lineage = {
+                name: [dg.TableColumnDep(asset_key=bronze[raw], column_name=c) for raw, c in sources]
+                for name, sources in _mapping_lineage(mappings).items()
+            }
+            return Written(loaded.rows, loaded.inserted, loaded.updated, loaded.deleted, loaded.checks), {
+                "loads": len(loaded.loads),
+                "preview": shown,
+                "dagster/column_lineage": dg.TableColumnLineage(lineage),
+            }
+
+        yield from report(key, contract, write, ground.listener)
+
+    return load
+
+
 def _usable(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not problems,
@@ -320,5 +366,5 @@ def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
 
 def _labels(contract: Contract) -> dict[str, Any]:
     tags = {**contract.tags, **({"subject": contract.subject} if contract.subject else {})}
-    kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by else "sql"}
+    kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by or contract.history_of else "sql"}
     return {"group_name": contract.layer, "owners": list(contract.owners), "tags": tags, "kinds": kinds}
