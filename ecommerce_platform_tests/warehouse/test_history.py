@@ -17,6 +17,7 @@ from ecommerce_platform.quality.contract_checks import BlockedError, check_table
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.history import load_history
 from ecommerce_platform.warehouse.silver import EntityLoad, load_entity
+from ecommerce_platform.warehouse.sql_lint import lint_sql
 from ecommerce_platform_tests.conftest import ROOT
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, day, deliver
 
@@ -284,6 +285,7 @@ def test_the_checks_find_damaged_histories(shop, con, damage: str, check: str) -
 
 def test_the_documented_query_joins_the_version_valid_at_the_time(tmp_path: Path) -> None:
     (query,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "history.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert lint_sql(query) == []
     shop = TinyShop(
         tmp_path,
         {
