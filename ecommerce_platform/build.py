@@ -18,6 +18,7 @@ from ecommerce_platform.assets.tables import (
     accounting_asset,
     bronze_asset,
     entity_asset,
+    history_asset,
     model_asset,
     shop_asset,
 )
@@ -72,6 +73,8 @@ def build_definitions(
     for name, table in ground.catalog.tables.items():
         if table.contract.entity:
             assets.append(entity_asset(ground, table.contract))
+        elif table.contract.history_of:
+            assets.append(history_asset(ground, table.contract))
         elif name in parsed:
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":

@@ -34,6 +34,7 @@ from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.changes import Log
+from ecommerce_platform.warehouse.history import check_mappings, history_code_version, load_history
 from ecommerce_platform.warehouse.incremental import Incremental, compile_incremental, logs, refresh_table
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_shop, load_entity
@@ -94,7 +95,7 @@ class Ground:
 
     def partitions_of(self, contract: Contract) -> dg.DailyPartitionsDefinition | None:
         """The partitions of a table's asset; None for one that is made anew on a cadence of its own."""
-        by_load = contract.entity or contract.write == "incremental" or contract.per_load
+        by_load = contract.entity or contract.history_of or contract.write == "incremental" or contract.per_load
         return self.partitions if by_load else None
 
     def drops(self, run_id: str) -> Drops:
@@ -265,6 +266,47 @@ def _per_day(loaded: EntityLoad) -> dict[date, dict[str, int]]:
     return days
 
 
+def history_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
+    """The asset that keeps an entity's versions; it follows the entity and reads the same bronze tables.
+
+    Raises:
+        DefinitionError: one of the entity's mappings gives rows that have no versions.
+    """
+    entity = ground.catalog.contract(f"silver.{contract.history_of}")
+    mappings = ground.compiled[entity.name]
+    check_mappings(contract, mappings)
+    key = asset_key(contract.table)
+    bronze = {m.raw_table: _bronze_key(ground, m.raw_table) for m in mappings}
+
+    def work(step: Step) -> Outcome:
+        with step.connect() as con:
+            loaded = load_history(
+                con, ground.catalog, contract, mappings, again=step.again, full_checks=step.full_checks
+            )
+            shown = preview(con, contract)
+        lineage = {
+            name: [dg.TableColumnDep(asset_key=bronze[raw], column_name=c) for raw, c in sources]
+            for name, sources in _mapping_lineage(mappings).items()
+        }
+        return Outcome(
+            _written(loaded),
+            {"loads": len(loaded.loads), "preview": shown, "dagster/column_lineage": dg.TableColumnLineage(lineage)},
+        )
+
+    return table_asset(
+        key,
+        work,
+        checks=check_specs(contract, key),
+        partitions=ground.partitions_of(contract),
+        listener=ground.listener,
+        deps=[asset_key(entity.table), *bronze.values()],
+        description=describe(contract, None, None if mappings else "This source does not fill it: it is empty."),
+        code_version=history_code_version(contract, entity, mappings),
+        metadata=_metadata(contract, *(m.mapping.path for m in mappings)),
+        **_labels(contract),
+    )
+
+
 def _usable(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not problems,
@@ -384,7 +426,7 @@ def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
 
 def _labels(contract: Contract) -> dict[str, Any]:
     tags = {**contract.tags, **({"subject": contract.subject} if contract.subject else {})}
-    kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by else "sql"}
+    kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by or contract.history_of else "sql"}
     return {
         "group_name": contract.layer,
         "owners": list(contract.owners),

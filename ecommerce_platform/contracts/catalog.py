@@ -5,11 +5,11 @@ The folder decides the layer (and so schema, group and key prefix); nothing is l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ecommerce_platform.contracts.contract import Contract, read_contract
+from ecommerce_platform.contracts.contract import Contract, complete_history, read_contract
 from ecommerce_platform.errors import DefinitionError
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -41,6 +41,11 @@ class Catalog:
         """Names of the canonical silver entities that sources map to."""
         return tuple(t.contract.name for t in self.tables.values() if t.contract.entity)
 
+    @cached_property
+    def histories(self) -> tuple[str, ...]:
+        """Names of the silver tables that hold an entity's successive versions."""
+        return tuple(t.contract.name for t in self.tables.values() if t.contract.history_of)
+
     def contract(self, table: str) -> Contract:
         """The contract of `schema.table`."""
         return self.tables[table].contract
@@ -63,13 +68,13 @@ def read_catalog(root: Path = MODELS) -> Catalog:
             if contract.table in tables:
                 other = tables[contract.table].contract.path
                 raise DefinitionError(f"{contract.table} is defined twice, also in {other}", where=f"{path}:1")
-            ways = [bool(sql), contract.entity, bool(contract.filled_by)]
+            ways = [bool(sql), contract.entity, bool(contract.filled_by), bool(contract.history_of)]
             if sum(ways) != 1:
                 raise DefinitionError(
                     "a table is filled in exactly one way",
                     where=f"{path}:1",
-                    fix=f"add {sql_path.name} beside it, or say `entity: true` (sources map to it) or "
-                    "`filled_by:` (the Python that fills it)",
+                    fix=f"add {sql_path.name} beside it, or say `entity: true` (sources map to it), "
+                    "`history_of:` (the entity whose versions it holds) or `filled_by:` (the Python that fills it)",
                 )
             tables[contract.table] = Table(contract, sql, sql_path if sql else None)
         for sql_path in sorted((root / layer).rglob("*.sql")):
@@ -79,4 +84,10 @@ def read_catalog(root: Path = MODELS) -> Catalog:
                     where=f"{sql_path}:1",
                     fix=f"add {sql_path.with_suffix('.yml').name} beside it; `CONTRIBUTING.md` shows one",
                 )
+    for name, table in tables.items():
+        if entity := table.contract.history_of:
+            parent = tables.get(f"silver.{entity}")
+            tables[name] = replace(
+                table, contract=complete_history(table.contract, parent.contract if parent else None)
+            )
     return Catalog(tables)

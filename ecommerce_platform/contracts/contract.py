@@ -13,7 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ecommerce_platform.contracts.yaml_file import read_model
+from ecommerce_platform.contracts.yaml_file import line_of, read_model
+from ecommerce_platform.errors import DefinitionError
 
 #: Types a contract may use: the subset that DuckDB, Parquet and Spark agree on.
 TYPES = ("VARCHAR", "BOOLEAN", "INTEGER", "BIGINT", "DOUBLE", "DATE", "TIMESTAMP")
@@ -121,7 +122,7 @@ class Contract(Strict):
     description: str = Field(min_length=10)
     grain: str = Field(min_length=3)
     key: tuple[str, ...]
-    columns: dict[str, Column]
+    columns: dict[str, Column] = {}
     write: Literal["replace", "incremental", "upsert"] = "replace"
     #: Of an incremental table: the columns whose values say what is recomputed together.
     recompute_by: tuple[str, ...] = ()
@@ -140,6 +141,8 @@ class Contract(Strict):
     entity: bool = False
     #: A table that Python fills rather than a SELECT (registries, ledgers, model scores).
     filled_by: str | None = None
+    #: The entity whose successive versions the table holds; its columns follow from the entity's.
+    history_of: str | None = None
 
     @field_validator("description", "grain")
     @classmethod
@@ -158,7 +161,11 @@ class Contract(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
-        for name in self.key:
+        if self.history_of is None and not self.columns:
+            raise ValueError("columns are missing")
+        if self.history_of is not None and "columns" in self.model_fields_set:
+            raise ValueError("a history has the columns of its entity; leave out `columns`")
+        for name in self.key if self.columns else ():
             if name not in self.columns:
                 raise ValueError(f"key column {name!r} is not among the columns")
         if (self.write == "incremental") != bool(self.recompute_by and self.follows):
@@ -180,8 +187,8 @@ class Contract(Strict):
 
     @cached_property
     def all_columns(self) -> dict[str, Column]:
-        """The declared columns, and the provenance every silver entity carries besides."""
-        return {**self.columns, **PROVENANCE} if self.entity else dict(self.columns)
+        """The declared columns, and the provenance every silver entity and history carries besides."""
+        return {**self.columns, **PROVENANCE} if self.entity or self.history_of else dict(self.columns)
 
     @property
     def required_columns(self) -> tuple[str, ...]:
@@ -199,6 +206,22 @@ PROVENANCE: dict[str, Column] = {
     ),
 }
 
+#: What a history says about each version, besides the entity's columns.
+VALIDITY: dict[str, Column] = {
+    "version": Column(type="INTEGER", required=True, min=1, description="Number of the version, from 1 for the first."),
+    "valid_from": Column(
+        type="DATE",
+        required=True,
+        description="Day of the first drop that delivered these values; they hold from it on.",
+    ),
+    "valid_to": Column(
+        type="DATE",
+        description="First day on which they hold no more: the next version's day, or that of the full delivery that "
+        "lacks the record; null while they hold.",
+    ),
+    "is_current": Column(type="BOOLEAN", required=True, description="Whether this is the version of the newest drop."),
+}
+
 
 def read_contract(path: Path, layer: str, subject: str | None = None) -> Contract:
     """The contract in `path`; its table is named after the file.
@@ -207,3 +230,71 @@ def read_contract(path: Path, layer: str, subject: str | None = None) -> Contrac
         DefinitionError: naming file and line of every problem.
     """
     return read_model(path, Contract, name=path.stem, layer=layer, subject=subject, path=path)
+
+
+def complete_history(contract: Contract, entity: Contract | None) -> Contract:
+    """The contract of a history with the columns and checks that follow from its entity's contract.
+
+    Args:
+        contract: as read, with `history_of` and without columns.
+        entity: the contract of the entity it names; None if there is none.
+
+    Raises:
+        DefinitionError: there is no such entity, the name or the key is not that of its history, or a column of the
+            entity has a name that the history needs.
+    """
+    name, path = contract.history_of, contract.path
+    if entity is None or not entity.entity:
+        raise DefinitionError(
+            f"{name!r} is not a canonical entity",
+            where=f"{path}:{line_of(path, ('history_of',))}",
+            fix="name one of the silver tables that say `entity: true`",
+        )
+    if (contract.layer, contract.name) != ("silver", f"{name}_history"):
+        raise DefinitionError(
+            f"the history of {name} is silver.{name}_history, not {contract.table}",
+            where=f"{path}:1",
+            fix=f"call the file models/silver/{name}_history.yml",
+        )
+    key = (*entity.key, "valid_from")
+    if contract.key != key:
+        raise DefinitionError(
+            f"the key of a history is its entity's and the day: [{', '.join(key)}]",
+            where=f"{path}:{line_of(path, ('key',))}",
+        )
+    if taken := sorted(VALIDITY.keys() & entity.columns.keys()):
+        raise DefinitionError(
+            f"{entity.table} has columns that its history needs for itself: {', '.join(taken)}",
+            where=entity.path,
+            fix="rename them in the entity",
+        )
+    checks = (*_history_checks(contract.table, entity.key), *contract.checks)
+    return contract.model_copy(update={"columns": {**entity.columns, **VALIDITY}, "checks": checks})
+
+
+def _history_checks(table: str, key: tuple[str, ...]) -> tuple[SqlCheck, ...]:
+    # A record may vanish from a full delivery and come back, so a gap between two versions is no fault.
+    names = ", ".join(f'"{k}"' for k in key)
+    same = " and ".join(f'former."{k}" = later."{k}"' for k in key)
+    later = ", ".join(f'later."{k}"' for k in key)
+    return (
+        SqlCheck(
+            name="versions_last_at_least_a_day",
+            description="A version ends after it began, and is current exactly while it has no end.",
+            sql=f"select {names}, valid_from, valid_to from {table} "
+            "where valid_to <= valid_from or is_current <> (valid_to is null)",
+        ),
+        SqlCheck(
+            name="one_current_version",
+            description="No record has two current versions.",
+            sql=f"select {names}, count(*) as versions from {table} where is_current group by {names} having count(*) > 1",
+        ),
+        SqlCheck(
+            name="versions_follow_one_another",
+            description="Versions are numbered without a gap, and each has ended when the next begins.",
+            sql=f"select {later}, later.version, later.valid_from, former.valid_to "
+            f"from (select {names}, version, valid_from from {table} where version > 1) as later "
+            f"left join {table} as former on {same} and former.version = later.version - 1 "
+            "where former.version is null or former.valid_to is null or former.valid_to > later.valid_from",
+        ),
+    )

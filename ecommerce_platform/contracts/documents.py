@@ -65,6 +65,10 @@ def _table(table: Table) -> list[str]:
     ]
     if contract.entity:
         lines.append("Filled by each source's mappings; carries provenance besides the columns below.")
+    if contract.history_of:
+        lines.append(
+            f"One row per version of silver.{contract.history_of}; carries the provenance of its first delivery."
+        )
     lines += ["", "| column | type | unit | meaning | rules |", "| --- | --- | --- | --- | --- |"]
     lines += [_row(name, column, contract) for name, column in contract.columns.items()]
     if contract.checks:
@@ -102,7 +106,9 @@ def er_diagram(catalog: Catalog) -> str:
         "",
     ]
     silver = [
-        t.contract for t in catalog.tables.values() if t.contract.entity or t.name == "silver.customer_identities"
+        t.contract
+        for t in catalog.tables.values()
+        if t.contract.entity or t.contract.history_of or t.name == "silver.customer_identities"
     ]
     core = [t.contract for t in catalog.tables.values() if t.contract.layer == "gold" and t.contract.subject == "core"]
     for title, contracts in (("Silver: canonical entities", silver), ("Gold: star schema", core)):
@@ -125,6 +131,8 @@ def er_diagram(catalog: Catalog) -> str:
 
 def _relations(contract: Contract, names: dict[str, str]) -> list[str]:
     lines = []
+    if contract.history_of:
+        lines.append(f"    {contract.history_of} |o--o{{ {contract.name} : versions")
     for name, column in contract.columns.items():
         if column.references:
             schema, table, _ = column.references.split(".")

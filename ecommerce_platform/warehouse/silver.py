@@ -137,9 +137,9 @@ class _Run:
         for name in ("silver.rejects", "silver.loads"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
         exists = table_exists(self.con, self.contract.layer, self.contract.name)
-        taken = self._taken_over()
+        taken = taken_over(self.con, self.contract.name)
         changed = any(version != self.code_version for _, version in taken.values())
-        delivered = {m.raw_table: self._delivered(m) for m in self.mappings}
+        delivered = {m.raw_table: delivered_days(self.con, m.raw_table) for m in self.mappings}
         known = {raw: {d for r, d in taken if r == raw} | set(found) for raw, found in delivered.items()}
         pending = {
             raw: {d for d in days if d in again or taken.get((raw, d), ("", ""))[0] != delivered[raw].get(d)}
@@ -177,20 +177,6 @@ class _Run:
                 self._apply(mapping, pending[mapping.raw_table], delivered[mapping.raw_table])
         where = f"({self.key}) in (select ({self.key}) from _written)"
         return check_rows(self.con, self.contract, lambda c: c.sql, where)
-
-    def _taken_over(self) -> dict[tuple[str, date], tuple[str, str]]:
-        rows = self.con.execute(
-            "select _raw_table, _load_date, fingerprint, code_version from silver.loads where entity = ?",
-            [self.contract.name],
-        ).fetchall()
-        return {(raw, day): (fingerprint, version) for raw, day, fingerprint, version in rows}
-
-    def _delivered(self, mapping: CompiledMapping) -> dict[date, str]:
-        """Load day → fingerprint of its files, from what bronze has loaded."""
-        rows = self.con.execute(
-            f"{_DELIVERED} where raw_table = ? group by raw_table, _load_date", [mapping.raw_table]
-        ).fetchall()
-        return {day: fingerprint for _, day, fingerprint in rows}
 
     # -- taking loads over -----------------------------------------------------------------------------------
 
@@ -507,10 +493,12 @@ class _Run:
         if any(k in mapping.late for k in self.contract.key):
             return False
         keys = ", ".join(f"{mapping.expressions[k]} as {quote(k)}" for k in self.contract.key)
+        # A row may be rejected for its missing key: a null among the keys would make every `in` unknown.
+        readable = " and ".join(f"{quote(k)} is not null" for k in self.contract.key)
         self.con.execute(
-            f"create or replace temp table _rejected_keys as select distinct {keys} from {mapping.bronze} "
+            f"create or replace temp table _rejected_keys as select * from (select distinct {keys} from {mapping.bronze} "
             f"where _load_date = {_day(day)} and ({_WHERE_FROM}) in (select ({_WHERE_FROM}) from silver.rejects "
-            f"where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}')"
+            f"where entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}')) as keys where {readable}"
         )
         row = self.con.execute("select count(*) from _rejected_keys").fetchone()
         return bool(row and row[0])
@@ -657,6 +645,20 @@ def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Wr
         f"date '{file.start_date}' as start_date, cast({file.churn_window_days} as integer) as churn_window_days"
     )
     return replace_table(con, contract, select)
+
+
+def taken_over(con: DuckDBPyConnection, entity: str) -> dict[tuple[str, date], tuple[str, str]]:
+    """(raw table, load day) → fingerprint and code version of what an entity or a history has taken over."""
+    rows = con.execute(
+        "select _raw_table, _load_date, fingerprint, code_version from silver.loads where entity = ?", [entity]
+    ).fetchall()
+    return {(raw, day): (fingerprint, version) for raw, day, fingerprint, version in rows}
+
+
+def delivered_days(con: DuckDBPyConnection, raw_table: str) -> dict[date, str]:
+    """Load day → fingerprint of its files, from what bronze has loaded of a raw table."""
+    rows = con.execute(f"{_DELIVERED} where raw_table = ? group by raw_table, _load_date", [raw_table]).fetchall()
+    return {day: fingerprint for _, day, fingerprint in rows}
 
 
 def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str:

@@ -100,6 +100,51 @@ def test_a_select_without_contract_is_refused(tmp_path: Path) -> None:
         read_catalog(tmp_path / "models")
 
 
+HISTORY_YML = """description: Every version of each order.
+grain: one row per order and version
+key: [order_id, valid_from]
+history_of: orders
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line", "says"),
+    [
+        ("orders_history", ("history_of: orders", "history_of: ordres"), 4, "'ordres' is not a canonical entity"),
+        ("order_versions", ("", ""), 1, "the history of orders is silver.orders_history"),
+        (
+            "orders_history",
+            ("[order_id, valid_from]", "[order_id]"),
+            3,
+            "the key of a history is its entity's and the day",
+        ),
+        ("orders_history", ("key:", "columns: {a: {type: DATE, description: A day.}}\nkey:"), 1, "leave out `columns`"),
+        ("orders_history", ("history_of:", "entity: true\nhistory_of:"), 1, "filled in exactly one way"),
+        ("orders_history", ("history_of: orders\n", ""), 1, "columns are missing"),
+    ],
+)
+def test_a_mistake_in_a_historys_contract_names_file_and_line(
+    tmp_path: Path, name: str, change: tuple[str, str], line: int, says: str
+) -> None:
+    (tmp_path / "models" / "silver").mkdir(parents=True)
+    (tmp_path / "models" / "silver" / f"{name}.yml").write_text(HISTORY_YML.replace(*change, 1))
+    with pytest.raises(DefinitionError) as error:
+        models(tmp_path)
+    assert f"{name}.yml:{line}" in str(error.value)
+    assert says in str(error.value)
+
+
+def test_a_history_has_its_entitys_columns_and_what_says_when_they_held(tmp_path: Path) -> None:
+    (tmp_path / "models" / "silver").mkdir(parents=True)
+    (tmp_path / "models" / "silver" / "orders_history.yml").write_text(HISTORY_YML)
+    catalog = models(tmp_path)
+    entity, history = catalog.contract("silver.orders"), catalog.contract("silver.orders_history")
+    assert list(history.columns) == [*entity.columns, "version", "valid_from", "valid_to", "is_current"]
+    assert list(history.all_columns)[-4:] == ["_load_date", "_raw_table", "_source_file", "_source_row"]
+    assert catalog.histories == ("orders_history",)
+    assert "orders_history" not in catalog.entities
+
+
 def tiny(tmp_path: Path, **mapping: str) -> TinyShop:
     return TinyShop(tmp_path, {**MAPPINGS, **{k.replace("__", "."): v for k, v in mapping.items()}})
 

@@ -140,6 +140,13 @@ def test_a_full_delivery_alone_decides_which_keys_exist(shop, con) -> None:
     ]  # fmt: skip
 
 
+def test_a_rejected_row_without_a_key_keeps_no_lacking_key_alive(shop, con) -> None:
+    deliver(con, "products", day(0), [("a", "old", "1"), ("b", "old", "1")])
+    deliver(con, "products", day(1), [("a", "new", "1"), (None, "new", "1")])
+    load(shop, con, "products")
+    assert con.execute("select product_id from silver.products").fetchall() == [("a",)]
+
+
 def test_a_full_delivery_without_usable_row_leaves_the_previous_in_force(shop, con) -> None:
     deliver(con, "products", day(0), [("a", "old", "1")])
     load(shop, con, "products")
