@@ -167,7 +167,7 @@ def _have_partitions(partitions: dg.DailyPartitionsDefinition, first: date, last
 
 def _unparsable(settings: Settings) -> list[tuple[str, str, int, str]]:
     from ecommerce_platform.assets.resources import open_warehouse
-    from ecommerce_platform.warehouse.write import table_exists
+    from ecommerce_platform.warehouse.lookup import table_exists
 
     with open_warehouse(settings).connect() as con:
         if not table_exists(con, "bronze", "rejects"):
@@ -283,7 +283,7 @@ def read_status(settings: Settings) -> Status:
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
     from ecommerce_platform.ingestion.landing import list_drops
-    from ecommerce_platform.warehouse.write import table_exists
+    from ecommerce_platform.warehouse.lookup import table_exists
 
     ground = read_ground(settings)
     status = Status(settings.source_name)

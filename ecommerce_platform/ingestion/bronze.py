@@ -28,8 +28,9 @@ from ecommerce_platform.ingestion.loader import Loader, ScanFailed
 from ecommerce_platform.ingestion.readers import as_glob
 from ecommerce_platform.ingestion.rejects import RejectFile
 from ecommerce_platform.ingestion.sniff import Unusable, read_head, sniff
-from ecommerce_platform.ingestion.target import Target, table_exists
+from ecommerce_platform.ingestion.target import Target
 from ecommerce_platform.warehouse.changes import record_change
+from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files:
     for file in files:
         there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns))
     loaded: dict[date, set[tuple[str, int, int]]] = {}
-    if table_exists(con, "files") and table_exists(con, source.bronze_table(raw_table)):
+    if table_exists(con, "bronze", "files") and table_exists(con, "bronze", source.bronze_table(raw_table)):
         rows = con.execute(
             "select _load_date, _source_file, size_bytes, modified_ns from bronze.files where raw_table = $raw",
             {"raw": raw_table},

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.ingestion.delivery import Delivery
 from ecommerce_platform.ingestion.readers import Scan, text
+from ecommerce_platform.warehouse.lookup import column_types, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -49,16 +50,6 @@ class Breaks:
     swallowed: bool = False
 
 
-def table_exists(con: DuckDBPyConnection, name: str) -> bool:
-    """Whether the table `name` is in the schema `bronze`."""
-    found = con.execute(
-        "select 1 from duckdb_tables() where database_name = current_database() and schema_name = 'bronze' "
-        "and table_name = $name",
-        {"name": name},
-    ).fetchall()
-    return bool(found)
-
-
 class Target:
     """`bronze.<name>` during one load.
 
@@ -86,7 +77,7 @@ class Target:
         """
         chosen = sorted(days)
         self.con.execute("create schema if not exists bronze")
-        exists = table_exists(self.con, self.name)
+        exists = table_exists(self.con, "bronze", self.name)
         if exists:
             self._before = {name.lower() for name in self._columns()}
         others = exists and self._one(
@@ -220,12 +211,7 @@ class Target:
         return {id: Breaks(int(feeds), int(returns), swallowed) for id, feeds, returns, swallowed in rows}
 
     def _columns(self) -> list[str]:
-        rows = self.con.execute(
-            "select column_name from duckdb_columns() where database_name = current_database() "
-            "and schema_name = 'bronze' and table_name = $name order by column_index",
-            {"name": self.name},
-        ).fetchall()
-        return [name for (name,) in rows]
+        return list(column_types(self.con, self.table))
 
     def _one(self, sql: str, parameters: dict[str, object] | None = None) -> int:
         row = self.con.execute(sql, parameters).fetchone()

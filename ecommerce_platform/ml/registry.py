@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.warehouse.lookup import table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -16,10 +17,7 @@ def current_version(con: DuckDBPyConnection, model: str) -> dict[str, Any]:
     Raises:
         InputError: the model has not been trained.
     """
-    there = con.execute(
-        "select count(*) from information_schema.tables where table_schema = 'ml' and table_name = 'models'"
-    ).fetchall()
-    if there[0][0]:
+    if table_exists(con, "ml", "models"):
         found = con.execute("select * from ml.models where model = ? order by version desc limit 1", [model])
         names = [column[0] for column in found.description or ()]
         for row in found.fetchall():

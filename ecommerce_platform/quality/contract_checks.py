@@ -85,23 +85,30 @@ def check_table(con: DuckDBPyConnection, contract: Contract) -> list[CheckResult
 
 
 def check_rows(
-    con: DuckDBPyConnection, contract: Contract, narrow: Callable[[SqlCheck], str], where: str
+    con: DuckDBPyConnection, contract: Contract, where: str, narrow: Callable[[SqlCheck], str]
 ) -> list[CheckResult]:
     """Runs the contract's checks on some rows of its table: those that an incremental write has worked out.
+
+    They are read back once, into the temporary table `checked`; all checks look at that.
 
     Args:
         con: a connection, inside the writer's transaction.
         contract: the table's contract.
-        narrow: gives a check's SELECT such that it looks at what belongs to these rows only.
         where: condition on the table that these rows meet.
+        narrow: gives a check's SELECT such that it looks at what belongs to these rows only (`checked` instead of
+            the table).
 
     Raises:
         CheckError: a blocking check failed.
     """
-    results = [_contract(con, contract, where)]
+    con.execute(
+        f"create or replace temp table checked as select * from {contract.layer}.{quote(contract.name)} where {where}"
+    )
+    results = [_contract(con, contract, "checked")]
     if _references(contract):
-        results.append(_foreign_keys(con, contract, where))
+        results.append(_foreign_keys(con, contract, "checked"))
     results += [_sql_check(con, check, narrow(check)) for check in contract.checks if not check.whole_table]
+    con.execute("drop table checked")
     stop_if_blocked(contract.table, results)
     return results
 
@@ -155,7 +162,7 @@ def column_rules(name: str, column: Column, *, required: bool) -> list[tuple[str
     return rules
 
 
-def _contract(con: DuckDBPyConnection, contract: Contract, where: str = "true") -> CheckResult:
+def _contract(con: DuckDBPyConnection, contract: Contract, rows: str | None = None) -> CheckResult:
     rules = [
         (text, condition)
         for name, column in contract.columns.items()
@@ -169,7 +176,7 @@ def _contract(con: DuckDBPyConnection, contract: Contract, where: str = "true") 
     key = ", ".join(quote(k) for k in contract.key)
     counts = ["count(*)", f"count(distinct hash({key}))"]
     counts += [f"count(*) filter (where {condition})" for _, condition in rules]
-    table = f"(select * from {contract.layer}.{quote(contract.name)} where {where}) as checked"
+    table = rows or f"{contract.layer}.{quote(contract.name)}"
     row = con.execute(f"select {', '.join(counts)} from {table}").fetchone()
     assert row is not None
     total = int(row[0])
@@ -209,12 +216,12 @@ def _references(contract: Contract) -> dict[str, str]:
     return {name: column.references for name, column in contract.columns.items() if column.references}
 
 
-def _foreign_keys(con: DuckDBPyConnection, contract: Contract, where: str = "true") -> CheckResult:
+def _foreign_keys(con: DuckDBPyConnection, contract: Contract, rows: str | None = None) -> CheckResult:
     rules = []
     for name, target in _references(contract).items():
         schema, table, parent = target.split(".")
         orphans = (
-            f"from (select * from {contract.layer}.{quote(contract.name)} where {where}) as child where child.{quote(name)} is not null and not exists "
+            f"from {rows or f'{contract.layer}.{quote(contract.name)}'} as child where child.{quote(name)} is not null and not exists "
             f"(select 1 from {schema}.{quote(table)} as parent where parent.{quote(parent)} = child.{quote(name)})"
         )
         row = con.execute(f"select count(*) {orphans}").fetchone()

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.warehouse.lookup import column_types, table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -57,7 +58,7 @@ class Log:
 
 def table_versions(con: DuckDBPyConnection) -> dict[str, TableVersion]:
     """The version of every table that was ever written, by `schema.table`; empty for a warehouse without a ledger."""
-    if not _exists(con, "versions"):
+    if not table_exists(con, "changes", "versions"):
         return {}
     rows = con.execute(
         "select table_name, version, whole_version, code_version, changed_at from changes.versions"
@@ -67,7 +68,7 @@ def table_versions(con: DuckDBPyConnection) -> dict[str, TableVersion]:
 
 def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     """For every table that was made from others: the version of each of them that it was made from."""
-    if not _exists(con, "seen"):
+    if not table_exists(con, "changes", "seen"):
         return {}
     found: dict[str, dict[str, int]] = {}
     for follower, table, version in con.execute("select follower, table_name, version from changes.seen").fetchall():
@@ -77,8 +78,7 @@ def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
 
 def prepare_ledger(con: DuckDBPyConnection) -> None:
     """Makes the ledger exist."""
-    if not _exists(con, "seen"):
-        con.execute(_LEDGER)
+    con.execute(_LEDGER)
 
 
 def record_change(
@@ -171,12 +171,7 @@ def _forget_seen(con: DuckDBPyConnection, table: str, log: Log) -> None:
 
 
 def _log_fits(con: DuckDBPyConnection, table: str, log: Log) -> bool:
-    rows = con.execute(
-        "select column_name from duckdb_columns() where schema_name = 'changes' and table_name = ? "
-        "and database_name = current_database() order by column_index",
-        [table],
-    ).fetchall()
-    if [name for (name,) in rows] != ["_version", *log.columns]:
+    if not table_exists(con, "changes", table) or list(column_types(con, _log(table))) != ["_version", *log.columns]:
         return False
     row = con.execute(f"select count(*) from {_log(table)}").fetchone()
     return bool(row and row[0] < LONGEST_LOG)
@@ -190,10 +185,3 @@ def _empty_log(table: str, log: Log) -> str:
 
 def _log(table: str) -> str:
     return f"changes.{quote(table)}"
-
-
-def _exists(con: DuckDBPyConnection, name: str) -> bool:
-    row = con.execute(
-        "select count(*) from duckdb_tables() where schema_name = 'changes' and table_name = ?", [name]
-    ).fetchone()
-    return bool(row and row[0])

@@ -21,10 +21,11 @@ from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, 
 from ecommerce_platform.warehouse import silver
 from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.incremental import narrow
+from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import EntityLoad, LoadCount, delivered_days, taken_over
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import apply_difference, count_rows, find_difference, table_exists
+from ecommerce_platform.warehouse.write import apply_difference, count_rows, find_difference
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -164,8 +165,9 @@ class _Run:
             results = check_table(con, self.contract)
         elif any(pending.values()):
             written = f"({self._key()}) in (select ({self._key()}) from _written)"
-            keep = {self.contract.table: written}
-            results = check_rows(con, self.contract, lambda c: narrow(c.sql, keep), written)
+            results = check_rows(
+                con, self.contract, written, lambda c: narrow(c.sql, {}, {self.contract.table: "checked"})
+            )
         else:
             results = []
         if rebuild or self.inserted or self.updated or self.deleted:

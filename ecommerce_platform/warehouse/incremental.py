@@ -193,7 +193,7 @@ def _update(
         if behind is not None and behind:
             touched = _touch(con, table, behind)
             rows = count_rows(con, contract)
-            if touched > max(1000, WHOLE_ABOVE * _keys(con, table)):
+            if touched > max(1000, WHOLE_ABOVE * rows):
                 behind = None
             elif touched:
                 written = _recompute(con, table, log, full_checks=full_checks)
@@ -222,15 +222,6 @@ def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int
     return int(row[0]) if row else 0
 
 
-def _keys(con: DuckDBPyConnection, table: Incremental) -> int:
-    row = con.execute(
-        f"select approx_count_distinct({table.scope}) from {table.contract.table}"
-        if len(table.contract.recompute_by) == 1
-        else f"select count(*) from {table.contract.table}"
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
 def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool) -> Written:
     model, contract = table.model, table.contract
     assert model.table.sql is not None
@@ -247,7 +238,9 @@ def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, 
     results: Sequence[CheckResult] = (
         check_table(con, contract)
         if full_checks
-        else check_rows(con, contract, lambda c: narrow(c.sql, {**table.keeps, **c.keep}), own)
+        else check_rows(
+            con, contract, own, lambda c: narrow(c.sql, {**table.keeps, **c.keep}, {contract.table: "checked"})
+        )
     )
     rows = count_rows(con, contract)
     con.execute("drop table _new; drop table _old; drop table touched")
@@ -256,10 +249,11 @@ def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, 
     )
 
 
-def narrow(sql: str, keeps: Mapping[str, str]) -> str:
+def narrow(sql: str, keeps: Mapping[str, str], instead: Mapping[str, str] | None = None) -> str:
     """The SELECT with each table of `keeps` replaced by its rows that meet the condition, all else as it is written.
 
-    Only the table names are exchanged in the text, so that what runs is what the analyst wrote.
+    Only the table names are exchanged in the text, so that what runs is what the analyst wrote. `instead` names other
+    tables to read for some.
     """
     import sqlglot
     from sqlglot import exp
@@ -267,11 +261,12 @@ def narrow(sql: str, keeps: Mapping[str, str]) -> str:
     spans: list[tuple[int, int, str]] = []
     for found in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Table):
         name = f"{found.db}.{found.name}"
-        if name not in keeps:
+        if name not in keeps and name not in (instead or {}):
             continue
         start, end = found.args["db"].meta["start"], found.this.meta["end"] + 1
         alias = "" if found.alias else f" as {quote(found.name)}"
-        spans.append((start, end, f"(select * from {name} where {keeps[name]}){alias}"))
+        other = (instead or {}).get(name)
+        spans.append((start, end, (other or f"(select * from {name} where {keeps[name]})") + alias))
     for start, end, text in sorted(spans, reverse=True):
         sql = sql[:start] + text + sql[end:]
     return sql

@@ -17,6 +17,7 @@ from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import CheckResult, check_table, wrong_columns
 from ecommerce_platform.warehouse.changes import Log, log_rows, record_change, record_seen, unseen
+from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
@@ -227,13 +228,6 @@ def fits(con: DuckDBPyConnection, contract: Contract, select: str) -> None:
         where=contract.path.with_suffix(".sql"),
         fix=f"correct the SELECT or {contract.path.name}",
     )
-
-
-def table_exists(con: DuckDBPyConnection, schema: str, name: str) -> bool:
-    """Whether the table is there."""
-    query = "select count(*) from duckdb_tables() where schema_name = ? and table_name = ?"
-    row = con.execute(query, [schema, name]).fetchone()
-    return bool(row and row[0])
 
 
 def _name(contract: Contract) -> str:
