@@ -86,7 +86,7 @@ class Ground:
     @cached_property
     def logs(self) -> dict[str, Log]:
         """What is logged about the changed rows of each table that others follow."""
-        return logs(self.incrementals.values(), self.contracts)
+        return logs(self.incrementals.values())
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
@@ -95,7 +95,10 @@ class Ground:
 
     def partitions_of(self, contract: Contract) -> dg.DailyPartitionsDefinition | None:
         """The partitions of a table's asset; None for one that is made anew on a cadence of its own."""
-        by_load = contract.entity or contract.history_of or contract.write == "incremental" or contract.per_load
+        entity = contract.name if contract.entity else contract.history_of
+        # What the source does not fill stays empty: no load ever reaches it.
+        filled = bool(entity and self.compiled.get(entity))
+        by_load = filled or contract.write == "incremental" or contract.per_load
         return self.partitions if by_load else None
 
     def drops(self, run_id: str) -> Drops:

@@ -97,6 +97,7 @@ class Follow(Strict):
     touches and which rows there matter for touched keys. Where it is not that simple, `touches` is a SELECT of
     `recompute_by` columns from `changed` (the changed rows, as they were and as they are) and any other table, and
     `keep` a condition on the rows there that matter for the keys in `touched`; without it all of them are read.
+    `keep` may look at what was kept of the tables named before it: `kept_<table>`.
     """
 
     by: str | None = None

@@ -85,30 +85,23 @@ def check_table(con: DuckDBPyConnection, contract: Contract) -> list[CheckResult
 
 
 def check_rows(
-    con: DuckDBPyConnection, contract: Contract, where: str, narrow: Callable[[SqlCheck], str]
+    con: DuckDBPyConnection, contract: Contract, rows: str, narrow: Callable[[SqlCheck], str]
 ) -> list[CheckResult]:
     """Runs the contract's checks on some rows of its table: those that an incremental write has worked out.
-
-    They are read back once, into the temporary table `checked`; all checks look at that.
 
     Args:
         con: a connection, inside the writer's transaction.
         contract: the table's contract.
-        where: condition on the table that these rows meet.
-        narrow: gives a check's SELECT such that it looks at what belongs to these rows only (`checked` instead of
-            the table).
+        rows: the relation that holds these rows, as they now stand in the table.
+        narrow: gives a check's SELECT such that it looks at what belongs to these rows only.
 
     Raises:
         CheckError: a blocking check failed.
     """
-    con.execute(
-        f"create or replace temp table checked as select * from {contract.layer}.{quote(contract.name)} where {where}"
-    )
-    results = [_contract(con, contract, "checked")]
+    results = [_contract(con, contract, rows)]
     if _references(contract):
-        results.append(_foreign_keys(con, contract, "checked"))
+        results.append(_foreign_keys(con, contract, rows))
     results += [_sql_check(con, check, narrow(check)) for check in contract.checks if not check.whole_table]
-    con.execute("drop table checked")
     stop_if_blocked(contract.table, results)
     return results
 

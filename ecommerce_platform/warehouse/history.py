@@ -20,7 +20,7 @@ from ecommerce_platform.errors import DefinitionError, InputError
 from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
 from ecommerce_platform.warehouse import silver
 from ecommerce_platform.warehouse.changes import record_change
-from ecommerce_platform.warehouse.incremental import narrow
+from ecommerce_platform.warehouse.incremental import exchange
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import EntityLoad, LoadCount, delivered_days, taken_over
@@ -164,10 +164,13 @@ class _Run:
         if rebuild or full_checks:
             results = check_table(con, self.contract)
         elif any(pending.values()):
-            written = f"({self._key()}) in (select ({self._key()}) from _written)"
-            results = check_rows(
-                con, self.contract, written, lambda c: narrow(c.sql, {}, {self.contract.table: "checked"})
+            con.execute(
+                f"create or replace temp table _checked as select * from {self.table} "
+                f"where ({self._key()}) in (select ({self._key()}) from _written)"
             )
+            instead = {self.contract.table: "_checked"}
+            results = check_rows(con, self.contract, "_checked", lambda c: exchange(c.sql, instead))
+            con.execute("drop table _checked")
         else:
             results = []
         if rebuild or self.inserted or self.updated or self.deleted:

@@ -39,6 +39,8 @@ class Incremental:
     """An incremental table: its SELECT, and for each table it reads what a change there touches."""
 
     model: SqlModel
+    #: Every table's contract, for the columns there are.
+    known: Mapping[str, Contract]
 
     @property
     def contract(self) -> Contract:
@@ -50,6 +52,11 @@ class Incremental:
         """The recompute_by columns as SQL."""
         return ", ".join(map(quote, self.contract.recompute_by))
 
+    @property
+    def own(self) -> str:
+        """Condition on the table's own rows that are worked out again."""
+        return f"({self.scope}) in (select ({self.scope}) from touched)"
+
     def touches(self, table: str) -> str:
         """SELECT of the touched keys from `changed`, the changed rows of `table`."""
         follow = self.contract.follows[table]
@@ -60,9 +67,8 @@ class Incremental:
 
     @cached_property
     def keeps(self) -> dict[str, str]:
-        """Table → condition on its rows that matter for the keys in `touched`; the table itself is among them."""
-        own = f"({self.scope}) in (select ({self.scope}) from touched)"
-        found = {self.contract.table: own}
+        """Table → condition on its rows that matter for the keys in `touched`, in the order of `follows`."""
+        found = {}
         for table, follow in self.contract.follows.items():
             if follow.by:
                 found[table] = f"{quote(follow.by)} in (select {self.scope} from touched)"
@@ -79,11 +85,11 @@ class Incremental:
         found = {c.name for c in tree.find_all(exp.Column) if c.table == "changed"}
         return tuple(sorted(found))
 
-    def watched(self, table: str, columns: Collection[str]) -> frozenset[str]:
-        """Those of `columns` of `table` that the SELECT may look at: a change of the others changes nothing here."""
+    def watched(self, table: str) -> frozenset[str]:
+        """The columns of `table` that the SELECT may look at: a change of the others changes nothing here."""
         from sqlglot import exp
 
-        found: set[str] = set()
+        columns, found = set(self.known[table].all_columns), set()
         for node in self.model.tree.find_all(exp.Table):
             if f"{node.db}.{node.name}" != table:
                 continue
@@ -91,7 +97,24 @@ class Incremental:
             if select is None or select.find(exp.Star):
                 return frozenset(columns)
             found |= {c.name for c in select.find_all(exp.Column)}
-        return frozenset(found & set(columns))
+        return frozenset(found & columns)
+
+    @cached_property
+    def kept(self) -> dict[str, tuple[str, str]]:
+        """Table → name and SELECT of the temporary table that holds what matters of it: read once, then used by the
+        SELECT, by later conditions and by the checks."""
+        import sqlglot
+        from sqlglot import exp
+
+        texts = [check.sql for check in self.contract.checks] + [f"select 1 where {k}" for k in self.keeps.values()]
+        named = {c.name for t in texts for c in sqlglot.parse_one(t, dialect="duckdb").find_all(exp.Column)}
+        found = {}
+        for table, keep in self.keeps.items():
+            every = self.known[table].all_columns
+            used = self.watched(table) | (named & set(every))
+            columns = ", ".join(quote(c) for c in every if c in used)
+            found[table] = (f"kept_{table.split('.')[1]}", f"select {columns} from {table} where {keep}")
+        return found
 
 
 def compile_incremental(model: SqlModel, known: Mapping[str, Contract]) -> Incremental:
@@ -102,7 +125,7 @@ def compile_incremental(model: SqlModel, known: Mapping[str, Contract]) -> Incre
     """
     import sqlglot
 
-    contract, table = model.contract, Incremental(model)
+    contract, table = model.contract, Incremental(model, known)
     where = contract.path
     reads, follows = set(model.reads), set(contract.follows)
     if reads != follows:
@@ -119,8 +142,7 @@ def compile_incremental(model: SqlModel, known: Mapping[str, Contract]) -> Incre
             tracked = table.tracked(name)
         except sqlglot.errors.ParseError as error:
             raise DefinitionError(f"follows {name}: touches is not valid SQL: {error}", where=where) from None
-        columns = known[name].all_columns if name in known else None
-        wrong = [c for c in tracked if columns is not None and c not in columns]
+        wrong = [c for c in tracked if c not in known[name].all_columns]
         if wrong or not tracked:
             raise DefinitionError(
                 f"follows {name}: touches "
@@ -131,16 +153,15 @@ def compile_incremental(model: SqlModel, known: Mapping[str, Contract]) -> Incre
     return table
 
 
-def logs(tables: Collection[Incremental], known: Mapping[str, Contract]) -> dict[str, Log]:
+def logs(tables: Collection[Incremental]) -> dict[str, Log]:
     """For every table that incremental ones follow: which columns of its changed rows are logged, and for whom."""
     found: dict[str, Log] = {}
     for table in tables:
         for name in table.contract.follows:
-            columns = known[name].all_columns
             tracked, log = table.tracked(name), found.get(name, Log((), frozenset(), ()))
             found[name] = Log(
                 tuple(sorted({*log.columns, *tracked})),
-                log.watched | table.watched(name, columns) | set(tracked),
+                log.watched | table.watched(name) | set(tracked),
                 (*log.followers, table.contract.table),
             )
     return found
@@ -225,48 +246,53 @@ def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int
 def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool) -> Written:
     model, contract = table.model, table.contract
     assert model.table.sql is not None
-    own = table.keeps[contract.table]
-    inputs = {name: keep for name, keep in table.keeps.items() if name != contract.table}
+    for name, select in table.kept.values():
+        con.execute(f"create or replace temp table {name} as {select}")
+    kept = {read: name for read, (name, _) in table.kept.items()}
     con.execute(
-        f"create or replace temp table _new as select * from ({narrow(model.table.sql, inputs)}) as narrowed where {own}"
+        f"create or replace temp table _new as select * from ({exchange(model.table.sql, kept)}) as narrowed "
+        f"where {table.own}"
     )
     fits(con, contract, "select * from _new")
-    con.execute(f"create or replace temp table _old as select rowid as _rowid, * from {contract.table} where {own}")
+    con.execute(
+        f"create or replace temp table _old as select rowid as _rowid, * from {contract.table} where {table.own}"
+    )
     difference = find_difference(con, contract, "_old", "_new")
     if difference.rows:
         apply_difference(con, contract, difference, model.code_version, log)
+    # Of the touched keys, the table now holds exactly the rows of _new.
+    narrowed = {**kept, contract.table: "_new"}
     results: Sequence[CheckResult] = (
         check_table(con, contract)
         if full_checks
-        else check_rows(
-            con, contract, own, lambda c: narrow(c.sql, {**table.keeps, **c.keep}, {contract.table: "checked"})
-        )
+        else check_rows(con, contract, "_new", lambda c: exchange(c.sql, {**_where(c.keep), **narrowed}))
     )
     rows = count_rows(con, contract)
-    con.execute("drop table _new; drop table _old; drop table touched")
+    for name in ("_new", "_old", "touched", *kept.values()):
+        con.execute(f"drop table {name}")
     return Written(
         rows, difference.inserted, difference.updated, difference.deleted, tuple(results), changed=bool(difference.rows)
     )
 
 
-def narrow(sql: str, keeps: Mapping[str, str], instead: Mapping[str, str] | None = None) -> str:
-    """The SELECT with each table of `keeps` replaced by its rows that meet the condition, all else as it is written.
+def _where(keeps: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"(select * from {name} where {keep})" for name, keep in keeps.items()}
 
-    Only the table names are exchanged in the text, so that what runs is what the analyst wrote. `instead` names other
-    tables to read for some.
+
+def exchange(sql: str, instead: Mapping[str, str]) -> str:
+    """The SELECT with each table of `instead` exchanged for another relation, all else as it is written.
+
+    Only the table names are exchanged in the text, so that what runs is what the analyst wrote.
     """
     import sqlglot
     from sqlglot import exp
 
     spans: list[tuple[int, int, str]] = []
     for found in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Table):
-        name = f"{found.db}.{found.name}"
-        if name not in keeps and name not in (instead or {}):
-            continue
-        start, end = found.args["db"].meta["start"], found.this.meta["end"] + 1
-        alias = "" if found.alias else f" as {quote(found.name)}"
-        other = (instead or {}).get(name)
-        spans.append((start, end, (other or f"(select * from {name} where {keeps[name]})") + alias))
+        other = instead.get(f"{found.db}.{found.name}")
+        if other:
+            start, end = found.args["db"].meta["start"], found.this.meta["end"] + 1
+            spans.append((start, end, other + ("" if found.alias else f" as {quote(found.name)}")))
     for start, end, text in sorted(spans, reverse=True):
         sql = sql[:start] + text + sql[end:]
     return sql
