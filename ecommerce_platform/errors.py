@@ -38,5 +38,9 @@ class InputError(PlatformError):
     """A delivered file or an argument of a command cannot be used."""
 
 
+class PassingError(InputError):
+    """Something outside stood in the way and may be gone at the next try: a file in the middle of being copied."""
+
+
 class CheckError(PlatformError):
     """A blocking check failed, so what was being written was rolled back."""

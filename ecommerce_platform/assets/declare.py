@@ -20,7 +20,7 @@ from ecommerce_platform.assets.resources import WarehouseResource
 from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING
 from ecommerce_platform.contracts.contract import Column, Contract
 from ecommerce_platform.contracts.ddl import quote
-from ecommerce_platform.errors import PlatformError
+from ecommerce_platform.errors import PassingError, PlatformError
 from ecommerce_platform.quality.contract_checks import BlockedError, CheckResult, check_names
 from ecommerce_platform.warehouse.write import Written
 
@@ -111,11 +111,14 @@ def check_result(result: CheckResult, key: dg.AssetKey) -> dg.AssetCheckResult:
 
 @contextmanager
 def as_failure() -> Iterator[None]:
-    """Turns an error the user can put right into a step failure with its text and no traceback to wade through."""
+    """Turns an error the user can put right into a step failure with its text and no traceback to wade through.
+
+    It would fail again, so it is not tried again, unless what stood in the way may pass.
+    """
     try:
         yield
     except PlatformError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+        raise dg.Failure(description=str(error), allow_retries=isinstance(error, PassingError)) from None
 
 
 @dataclass(frozen=True)

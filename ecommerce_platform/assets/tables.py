@@ -101,14 +101,14 @@ class Ground:
         by_load = filled or contract.write == "incremental" or contract.per_load
         return self.partitions if by_load else None
 
-    def drops(self, run_id: str) -> Drops:
-        """The drops there are, listed once per run: with years of days a listing takes a tenth of a second."""
+    def drops(self, listing: str) -> Drops:
+        """The drops there are, listed once per run (and try): with years of days that takes a tenth of a second."""
         from ecommerce_platform.ingestion.landing import list_drops
 
-        if run_id not in self.listing:
+        if listing not in self.listing:
             self.listing.clear()
-            self.listing[run_id] = list_drops(self.settings.raw, self.source)
-        return self.listing[run_id]
+            self.listing[listing] = list_drops(self.settings.raw, self.source)
+        return self.listing[listing]
 
 
 def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
@@ -130,7 +130,9 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
     def work(step: Step) -> Outcome:
         from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
 
-        files = ground.drops(step.context.run.run_id).tables[raw_table]
+        # Tried again, it looks again: the listing may be what went out of date.
+        listing = f"{step.context.run.run_id}/{step.context.retry_number}"
+        files = ground.drops(listing).tables[raw_table]
         with step.connect() as con:
             pending = pending_days(con, source, raw_table, files)
             # Days that nobody asked for wait for the run that does.

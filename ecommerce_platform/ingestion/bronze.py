@@ -21,7 +21,7 @@ from ecommerce_platform.contracts.catalog import MODELS
 from ecommerce_platform.contracts.contract import read_contract
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import Source
-from ecommerce_platform.errors import InputError, SettingsError
+from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
 from ecommerce_platform.ingestion.landing import RawFile
 from ecommerce_platform.ingestion.loader import Loader, ScanFailed
@@ -275,9 +275,9 @@ def _check_unchanged(file: RawFile) -> None:
     try:
         stat = file.path.stat()
     except FileNotFoundError:
-        raise InputError("the file is gone", where=file.path, fix="list the drops again and load again") from None
+        raise PassingError("the file is gone", where=file.path, fix="list the drops again and load again") from None
     if (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise InputError(
+        raise PassingError(
             "the file changes while it is loaded",
             where=file.path,
             fix="wait until it is complete and load again; `ecommerce land` only ever puts whole drops there",
@@ -306,7 +306,7 @@ def _explained(scratch: Path) -> Iterator[None]:
                 where=scratch,
                 fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk, and load again",
             ) from error
-        raise InputError(
+        raise PassingError(
             f"cannot be read ({error.strerror})",
             where=error.filename or scratch,
             fix="check that it exists and its rights",

@@ -122,7 +122,7 @@ def _why(text: bytes) -> str:
     try:
         _DECODER.decode(text.decode())
     except JSONDecodeError as error:
-        return f"{error.msg.lower()} at character {error.pos + 1}"
+        return f"{error.msg.lower().removesuffix(' at')} at character {error.pos + 1}"
     except RecursionError:
         return "nested too deeply"
     return "DuckDB does not accept it"
