@@ -76,6 +76,25 @@ def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     return found
 
 
+def upstream_in_step(con: DuckDBPyConnection, tables: Iterable[str]) -> bool:
+    """Whether these tables, and all that they were made from, have seen the newest state of what they were made from.
+
+    In the middle of a run they have not; with runs side by side that may be another run than one's own.
+    """
+    versions, seen = table_versions(con), seen_versions(con)
+    waiting, done = list(tables), set()
+    while waiting:
+        table = waiting.pop()
+        if table in done:
+            continue
+        done.add(table)
+        for read, version in seen.get(table, {}).items():
+            if read in versions and versions[read].version != version:
+                return False
+            waiting.append(read)
+    return True
+
+
 def prepare_ledger(con: DuckDBPyConnection) -> None:
     """Makes the ledger exist."""
     con.execute(_LEDGER)
