@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ecommerce_platform.contracts.contract import Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table, every_check
+from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
 from ecommerce_platform.warehouse.changes import Log, changed_rows, record_seen, unseen, upstream_in_step
 from ecommerce_platform.warehouse.sql_model import SqlModel
 from ecommerce_platform.warehouse.transaction import transaction
@@ -226,10 +226,13 @@ def _in_step(con: DuckDBPyConnection, model: SqlModel) -> Callable[[SqlCheck], b
     A table agrees with what it reads, because both are looked at in one transaction. With tables further up it may
     not: another run may have changed them since. The run that catches up asks again.
     """
-    if upstream_in_step(con, model.reads):
-        return every_check
     near = {*model.reads, model.contract.table}
-    return lambda check: _tables_in(check.sql) <= near
+
+    def agree(check: SqlCheck) -> bool:
+        far = _tables_in(check.sql) - near
+        return not far or upstream_in_step(con, [*model.reads, *far])
+
+    return agree
 
 
 @cache
