@@ -8,6 +8,7 @@ SELECTs over silver are `write.py`'s.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -411,18 +412,24 @@ class _Run:
         self.con.execute(f"delete from {stage} where {broken}")
 
     def _raw_row(self, mapping: CompiledMapping) -> str:
+        """SQL text: the bronze row as JSON. Columns that the mapping reads come first, even if they are empty; of the
+        others, those with a value, by name: which of them bronze has, and where, depends on what else was delivered."""
         schema, table = mapping.bronze.split(".", 1)
         names = self.con.execute(
-            "select column_name from information_schema.columns where table_schema = ? and table_name = ? "
-            "order by ordinal_position",
+            "select column_name from information_schema.columns where table_schema = ? and table_name = ?",
             [schema, table.strip('"')],
         ).fetchall()
-        parts = ", ".join(
-            f"'{n.replace(chr(39), chr(39) * 2)}', b.{quote(n)}"
-            for (n,) in names
-            if n not in ("_load_date", "_source_file", "_source_row", "_row_hash")
-        )
-        return f"cast(json_object({parts}) as varchar)"
+        place = {name.lower(): number for number, name in reversed(list(enumerate(mapping.raw_columns)))}
+        parts = []
+        for name in sorted((n for (n,) in names), key=lambda n: (place.get(n.lower(), len(place)), n.lower())):
+            if name in ("_load_date", "_source_file", "_source_row", "_row_hash"):
+                continue
+            value = f"cast(to_json(b.{quote(name)}) as varchar)"
+            if name.lower() in place:
+                value = f"coalesce({value}, 'null')"
+            label = json.dumps(name, ensure_ascii=False).replace("'", "''")
+            parts.append(f"'{label}:' || {value}")
+        return f"'{{' || concat_ws(',', {', '.join(parts)}) || '}}'"
 
     def _bronze_where(self, mapping: CompiledMapping, loads: str) -> str:
         return f"{loads} and ({mapping.where})" if mapping.where else loads
