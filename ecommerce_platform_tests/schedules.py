@@ -57,7 +57,7 @@ def make_schedule(days: Sequence[date], tables: int, seed: int) -> list[Build]:
 
     Every drop is delivered in its final form by the last build, but some come in other versions first, are taken back,
     or only touched; a few days have drops for a while that do not belong there at all. The drops come in any order, in
-    order or newest first.
+    order, newest first, or most of them first and then one by one.
 
     Args:
         days: of the final drops.
@@ -66,15 +66,14 @@ def make_schedule(days: Sequence[date], tables: int, seed: int) -> list[Build]:
     """
     random = Random(seed)
     builds = random.choice((2, 3, 3, 4, 4, 5, 6))
-    style = random.choice(("any", "any", "in order", "newest first"))
+    style = random.choice(("any", "any", "in order", "newest first", "day by day"))
     deliveries: list[list[Delivery]] = [[] for _ in range(builds)]
     share = random.choice((0.05, 0.2, 0.5))
     for place, day in enumerate(days):
         events = _events(day, random, share)
         when = sorted(random.sample(range(builds), min(len(events), builds)))
-        if style != "any" and len(events) == 1:
-            rank = place if style == "in order" else len(days) - 1 - place
-            when = [rank * builds // len(days)]
+        if len(events) == 1:
+            when = [_build_of(place, len(days), builds, style, when[0])]
         for build, event in zip(when, events[-len(when) :], strict=True):
             deliveries[build].append(event)
     for strange in random.sample(_strange_days(days), k=random.choice((0, 0, 1, 2))):
@@ -91,6 +90,20 @@ def make_schedule(days: Sequence[date], tables: int, seed: int) -> list[Build]:
     if random.random() < 0.2:
         schedule.append(Build((), (random.choice(days),) if random.random() < 0.5 else ()))
     return schedule
+
+
+def _build_of(place: int, days: int, builds: int, style: str, any_build: int) -> int:
+    """The build that takes over the drop at a place among the days, if it comes only once."""
+    match style:
+        case "in order":
+            return place * builds // days
+        case "newest first":
+            return (days - 1 - place) * builds // days
+        case "day by day":
+            # Most are there already, and every build brings one.
+            return max(0, place - (days - builds))
+        case _:
+            return any_build
 
 
 def _events(day: date, random: Random, share: float) -> list[Delivery]:
