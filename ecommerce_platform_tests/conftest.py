@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """In CI nothing may be skipped silently."""
     if report.skipped and os.environ.get("ECOMMERCE_REQUIRE_ALL"):
         raise pytest.UsageError(f"{report.nodeid} was skipped, but ECOMMERCE_REQUIRE_ALL is set")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many schedules of loads were tried, by kind of shop."""
+    passed = terminalreporter.stats.get("passed", [])
+    kinds = Counter(kind for report in passed for name, kind in report.user_properties if name == "converged")
+    if kinds:
+        terminalreporter.line("schedules that converged: " + ", ".join(f"{n} of {kind}" for kind, n in kinds.items()))
 
 
 @pytest.fixture(scope="session")

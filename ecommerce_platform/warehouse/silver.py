@@ -8,6 +8,7 @@ SELECTs over silver are `write.py`'s.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Share of superseded rows above which the kept rows are copied instead of the others deleted.
 _COPY_ABOVE = 0.1
+#: Part of `code_version`: another number fills every entity anew.
+_RULES = "2"
 #: Share of all loads above which filling the table anew costs less than changing it.
 _MOST = 0.5
 _WHERE_FROM = "_load_date, _source_file, _source_row"
@@ -410,12 +413,21 @@ class _Run:
         self.con.execute(f"delete from {stage} where {broken}")
 
     def _raw_row(self, mapping: CompiledMapping) -> str:
-        parts = ", ".join(
-            f"'{n.replace(chr(39), chr(39) * 2)}', b.{quote(n)}"
-            for n in column_types(self.con, mapping.bronze)
-            if n not in ("_load_date", "_source_file", "_source_row", "_row_hash")
-        )
-        return f"cast(json_object({parts}) as varchar)"
+        """SQL text: the bronze row as JSON. Columns that the mapping reads come first, even if they are empty; of the
+        others, those with a value, by name: which of them bronze has, and where, depends on what else was delivered."""
+        place = {name.lower(): number for number, name in reversed(list(enumerate(mapping.raw_columns)))}
+        parts = []
+        for name in sorted(
+            column_types(self.con, mapping.bronze), key=lambda n: (place.get(n.lower(), len(place)), n.lower())
+        ):
+            if name in ("_load_date", "_source_file", "_source_row", "_row_hash"):
+                continue
+            value = f"cast(to_json(b.{quote(name)}) as varchar)"
+            if name.lower() in place:
+                value = f"coalesce({value}, 'null')"
+            label = json.dumps(name, ensure_ascii=False).replace("'", "''")
+            parts.append(f"'{label}:' || {value}")
+        return f"'{{' || concat_ws(',', {', '.join(parts)}) || '}}'"
 
     def _bronze_where(self, mapping: CompiledMapping, loads: str) -> str:
         return f"{loads} and ({mapping.where})" if mapping.where else loads
@@ -658,7 +670,7 @@ def delivered_days(con: DuckDBPyConnection, raw_table: str) -> dict[date, str]:
 
 def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str:
     """Hash of all that decides an entity's rows besides the data: mappings, contract and macros."""
-    parts = [contract.path.read_text(encoding="utf-8"), MACROS.read_text(encoding="utf-8")]
+    parts = [contract.path.read_text(encoding="utf-8"), MACROS.read_text(encoding="utf-8"), _RULES]
     for mapping in mappings:
         parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key)]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]

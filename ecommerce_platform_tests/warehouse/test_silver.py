@@ -50,6 +50,19 @@ def test_a_row_that_does_not_convert_stands_in_rejects_with_column_value_and_raw
     assert json.loads(raw) == {"id": "2", "placed": "yesterday", "state": "created"}
 
 
+def test_a_rejected_row_does_not_show_which_columns_other_deliveries_had(shop) -> None:
+    seen = []
+    for others in (("alpha", "zeta"), ("zeta", "alpha", "gone")):
+        con = shop.connect()
+        deliver(con, "orders", day(0), [(None, "2024-01-01", 'a "b"')])
+        for name in others:
+            con.execute(f"alter table bronze.tiny__orders add column {name} varchar")
+        con.execute("update bronze.tiny__orders set alpha = 'é', zeta = ''")
+        load(shop, con, "orders")
+        seen.append(con.execute("select raw_row from silver.rejects").fetchall())
+    assert seen[0] == seen[1] == [('{"id":null,"placed":"2024-01-01","state":"a \\"b\\"","alpha":"é","zeta":""}',)]
+
+
 @pytest.mark.parametrize(
     ("row", "code", "says"),
     [

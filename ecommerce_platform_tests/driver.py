@@ -1,0 +1,126 @@
+"""All tables of bronze, silver and gold built in this process, without Dagster's runs: the same functions, seconds less.
+
+`Driver.build` takes over whatever of the drops folder is pending, in the order in which the assets depend on each
+other. Which drops lie there, and in which version, is the caller's business (`schedules.py`); ml is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import date
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.assets.resources import open_warehouse
+from ecommerce_platform.assets.tables import Ground
+from ecommerce_platform.build import build_definitions, read_ground
+from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+from ecommerce_platform.ingestion.landing import Drops, list_drops
+from ecommerce_platform.settings import Settings, read_settings
+from ecommerce_platform.warehouse.accounting import account_rows
+from ecommerce_platform.warehouse.history import load_history
+from ecommerce_platform.warehouse.incremental import refresh_table
+from ecommerce_platform.warehouse.silver import fill_shop, load_entity
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+LAYERS = ("bronze", "silver", "gold")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one build works on: an open warehouse, the drops there are, and days to take over again."""
+
+    con: DuckDBPyConnection
+    drops: Drops
+    again: Collection[date]
+    scratch: Path
+
+
+Make = Callable[[Asked], Any]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A source's tables in building order, and the data folder to build them in."""
+
+    settings: Settings
+    ground: Ground
+    steps: dict[str, Make]
+
+    @classmethod
+    def of(cls, source: str, folder: Path) -> Driver:
+        """The driver for a source whose drops are in `<folder>/raw`."""
+        settings = read_settings(source=source, data_dir=folder, threads=2)
+        ground = read_ground(settings)
+        return cls(settings, ground, _steps(settings, ground))
+
+    def at(self, folder: Path) -> Driver:
+        """The same for another data folder; costs nothing."""
+        return replace(self, settings=self.settings.model_copy(update={"data_dir": folder}))
+
+    def connect(self) -> AbstractContextManager[DuckDBPyConnection]:
+        """The warehouse."""
+        return open_warehouse(self.settings).connect()
+
+    def build(self, *, again: Collection[date] = (), only_first: int | None = None) -> None:
+        """Takes over all days of the drops folder that are new, changed or gone.
+
+        Args:
+            again: days to take over though nothing about them has changed.
+            only_first: stops after so many tables, as a run does that is killed between two.
+        """
+        drops = list_drops(self.settings.raw, self.ground.source)
+        with self.connect() as con:
+            asked = Asked(con, drops, again, self.settings.scratch)
+            for make in list(self.steps.values())[:only_first]:
+                make(asked)
+
+
+def _steps(settings: Settings, ground: Ground) -> dict[str, Make]:
+    """Table → what makes it, in an order in which every table comes after those it depends on."""
+    assets = build_definitions(settings).assets or ()
+    graph = {key: asset.asset_deps[key] for asset in assets for key in asset.keys}  # type: ignore[union-attr]
+    order = [".".join(key.path) for key in TopologicalSorter(graph).static_order()]
+    made = [name for name in order if name.split(".")[0] in LAYERS]
+    return {name: _make(ground, name) for name in made}
+
+
+def _make(ground: Ground, name: str) -> Make:
+    """The call that the asset of a table makes."""
+    catalog, source, logs = ground.catalog, ground.source, ground.logs
+    for raw_table in source.file.tables:
+        if name == f"bronze.{source.bronze_table(raw_table)}":
+            return _bronze(ground, raw_table)
+    contract = catalog.contract(name)
+    if name == "silver.shop":
+        return lambda on: fill_shop(on.con, contract, source)
+    if name == "silver.row_accounting":
+        return lambda on: account_rows(on.con, contract, source, ground.compiled)
+    if contract.entity:
+        mappings = ground.compiled[contract.name]
+        return lambda on: load_entity(on.con, catalog, contract, mappings, again=on.again, log=logs.get(name))
+    if contract.history_of:
+        followed = ground.compiled[contract.history_of]
+        return lambda on: load_history(on.con, catalog, contract, followed, again=on.again)
+    model, incremental = ground.models[name], ground.incrementals.get(name)
+    return lambda on: refresh_table(on.con, model, incremental, log=logs.get(name))
+
+
+def _bronze(ground: Ground, raw_table: str) -> Make:
+    mappings = [m for found in ground.compiled.values() for m in found if m.raw_table == raw_table]
+    expected = list(dict.fromkeys(c for m in mappings for c in m.raw_columns))
+    required = {c: target for m in mappings for c, target in m.required_raw.items()}
+
+    def make(on: Asked) -> None:
+        files = on.drops.tables[raw_table]
+        days = pending_days(on.con, ground.source, raw_table, files) | set(on.again)
+        load_bronze(
+            on.con, ground.source, raw_table, files, days, expected=expected, required=required, scratch=on.scratch
+        )
+
+    return make
