@@ -90,7 +90,11 @@ class Incremental:
             select = node.find_ancestor(exp.Select)
             if select is None or select.find(exp.Star):
                 return frozenset(columns)
+            joins = list(select.find_all(exp.Join))
+            if any(join.args.get("method") == "NATURAL" for join in joins):
+                return frozenset(columns)
             found |= {c.name for c in select.find_all(exp.Column)}
+            found |= {c.name for join in joins for c in join.args.get("using") or ()}
         return frozenset(found & set(columns))
 
 

@@ -129,6 +129,17 @@ def test_a_change_in_a_column_that_nobody_reads_touches_nobody(tiny: Tiny) -> No
     assert tiny.refresh_all() == [True, False]
 
 
+@pytest.mark.parametrize("join", ["left join silver.prices using (product)", "natural left join prices"])
+def test_a_column_that_only_joins_is_read_too(tiny: Tiny, join: str) -> None:
+    prices = "with prices as (select product, price from silver.prices)"
+    tiny.write("gold/lines.sql", f"{prices} select item_id, order_id, day, price from silver.items {join}\n")
+    tiny.read()
+    tiny.refresh_all()
+    tiny.items([("i1", "o1", "2024-01-01", "b"), *ITEMS[1:]])
+    assert tiny.refresh_all() == [True, True]
+    assert tiny.content("gold.lines")[0] == ("i1", "o1", 7, "2024-01-01")
+
+
 def test_a_follower_that_lags_behind_catches_up_with_all_it_has_missed(tiny: Tiny) -> None:
     tiny.items([("i1", "o1", "2024-01-05", "a"), *ITEMS[1:]])
     tiny.refresh("gold.lines")
