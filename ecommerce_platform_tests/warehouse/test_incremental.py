@@ -167,6 +167,17 @@ def test_a_changed_definition_is_built_whole_and_so_is_what_follows_it(tiny: Tin
     assert tiny.refresh_all() == [False, False]
 
 
+def test_a_definition_that_gives_the_same_rows_is_looked_at_once(tiny: Tiny) -> None:
+    tiny.change("gold/totals", write="replace", recompute_by=[], follows={})
+    before = table_versions(tiny.con)["gold.totals"]
+    assert [tiny.refresh("gold.totals").changed for _ in range(2)] == [True, False]
+    tiny.change("gold/totals", description="The same table in other words.")
+    assert [tiny.refresh("gold.totals").changed for _ in range(2)] == [True, False]
+    after = table_versions(tiny.con)["gold.totals"]
+    assert (after.version, after.whole_version) == (before.version, before.whole_version)
+    assert after.code_version == tiny.models["gold.totals"].code_version
+
+
 def test_more_touched_keys_than_are_worth_it_are_built_whole(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [(f"i{n}", f"o{n}", "2024-01-01", "c") for n in range(1500)]
     tiny.change("gold/lines", checks=[])
