@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from dagster import Field, StringSource
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from sqlalchemy import func, select
+from watchdog.observers import Observer
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -43,9 +45,12 @@ class EventLog(SqliteEventLogStorage):
     the last events, never data of the warehouse.
     """
 
+    _obs: Any
+
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._lock = threading.RLock()
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        #: Database → its engine, and which file it was when it was opened.
+        self._engines: OrderedDict[str, tuple[Engine, tuple[int, int]]] = OrderedDict()
         self._in_batch: dict[str, Connection] = {}
         self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
@@ -109,17 +114,25 @@ class EventLog(SqliteEventLogStorage):
         of_assets = [(i, e) for i, e in numbered if not e.dagster_event_type.value.startswith("ASSET_CHECK")]
         self.store_asset_event_tags([e for _, e in of_assets], [i for i, _ in of_assets])
         newest = {(e.dagster_event.asset_key, e.dagster_event_type): (i, e) for i, e in of_assets}
-        for event_id, event in newest.values():
+        for event_id, event in sorted(newest.values(), key=lambda numbered_event: numbered_event[0]):
             self.store_asset_event(event, event_id)
         for event_id, event in numbered:
             if event.dagster_event_type.value.startswith("ASSET_CHECK"):
                 self.store_asset_check_event(event, event_id)
 
+    def watch(self, run_id: str, cursor: str | None, callback: Any) -> None:
+        """Calls back with every new event of a run; the UI's live view of a run is made of these."""
+        if not self._obs:
+            self._obs = Observer()
+            self._obs.start()
+        watchdog = _Watchdog(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = (watchdog, self._obs.schedule(watchdog, self._base_dir, recursive=True))
+
     def dispose(self) -> None:
         """Closes what is open."""
         with self._lock:
             while self._engines:
-                self._engines.popitem()[1].dispose()
+                self._engines.popitem()[1][0].dispose()
         super().dispose()
 
     @contextmanager
@@ -135,22 +148,55 @@ class EventLog(SqliteEventLogStorage):
         from sqlalchemy import create_engine, event
         from sqlalchemy.pool import StaticPool
 
-        engine = self._engines.get(shard)
-        if engine is None or not os.path.exists(self.path_for_shard(shard)):
-            if engine is not None:
-                engine.dispose()
-            # The first time, Dagster's own code opens it: that creates the tables.
-            with super().run_connection(shard):
-                pass
-            engine = create_engine(
-                self.conn_string_for_shard(shard),
-                poolclass=StaticPool,
-                connect_args={"timeout": _WAIT, "check_same_thread": False},
-            )
-            event.listen(engine, "connect", lambda connection, _: connection.execute("pragma synchronous = normal"))
-            self._engines[shard] = engine
-            if len(self._engines) > _OPEN:
-                # The index is used by everything, so it is always among the youngest.
-                self._engines.popitem(last=False)[1].dispose()
-        self._engines.move_to_end(shard)
+        path = self.path_for_shard(shard)
+        opened = self._engines.get(shard)
+        if opened is not None and opened[1] == _file(path):
+            self._engines.move_to_end(shard)
+            return opened[0]
+        if opened is not None:
+            # Somebody has deleted the file, or put another in its place: what is open is nobody's any more.
+            self._engines.pop(shard)[0].dispose()
+        if opened is not None or not os.path.exists(path):
+            self._initialized_dbs.discard(shard)
+            if shard == _INDEX:
+                self._tables.clear()
+        # The first time, Dagster's own code opens it: that creates the tables.
+        with super().run_connection(shard):
+            pass
+        engine = create_engine(
+            self.conn_string_for_shard(shard),
+            poolclass=StaticPool,
+            connect_args={"timeout": _WAIT, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", lambda connection, _: connection.execute("pragma synchronous = normal"))
+        self._engines[shard] = (engine, _file(path))
+        # The index is used by everything, and what a batch is being written to must not be closed under it.
+        idle = [other for other in self._engines if other not in (shard, _INDEX, *self._in_batch)]
+        for other in idle[: max(0, len(self._engines) - _OPEN)]:
+            self._engines.pop(other)[0].dispose()
         return engine
+
+
+class _Watchdog(SqliteEventLogStorageWatchdog):
+    """Looks at the file that new events really go to.
+
+    Dagster's own looks at the database, to which SQLite moves the events when the last connection is closed; here that
+    is only once in a while. Until then they are in the file beside it.
+    """
+
+    def __init__(self, event_log: EventLog, run_id: str, callback: Any, cursor: str | None) -> None:
+        super().__init__(event_log, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: Any) -> None:
+        """Called by the observer of the folder."""
+        self._process_log()
+
+
+def _file(path: str) -> tuple[int, int]:
+    """Which file a path leads to; zeros if to none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_dev, found.st_ino

@@ -133,6 +133,14 @@ def record_change(
     return version
 
 
+def record_definition(con: DuckDBPyConnection, table: str, code_version: str) -> None:
+    """Notes that `table`, unchanged as it is, is what this definition gives: no new version, for nobody has to follow."""
+    con.execute(
+        "update changes.versions set code_version = ? where table_name = ? and code_version is distinct from ?",
+        [code_version, table, code_version],
+    )
+
+
 def log_rows(con: DuckDBPyConnection, table: str, version: int, rows: str) -> None:
     """Adds to the table's log the result of `rows`, a SELECT of the log's columns."""
     con.execute(f"insert into {_log(table)} select {version}, * from ({rows}) as changed_rows")

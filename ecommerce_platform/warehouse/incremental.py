@@ -96,7 +96,11 @@ class Incremental:
             select = node.find_ancestor(exp.Select)
             if select is None or select.find(exp.Star):
                 return frozenset(columns)
+            joins = list(select.find_all(exp.Join))
+            if any(join.args.get("method") == "NATURAL" for join in joins):
+                return frozenset(columns)
             found |= {c.name for c in select.find_all(exp.Column)}
+            found |= {c.name for join in joins for c in join.args.get("using") or ()}
         return frozenset(found & columns)
 
     @cached_property
@@ -107,7 +111,9 @@ class Incremental:
         from sqlglot import exp
 
         texts = [check.sql for check in self.contract.checks] + [f"select 1 where {k}" for k in self.keeps.values()]
-        named = {c.name for t in texts for c in sqlglot.parse_one(t, dialect="duckdb").find_all(exp.Column)}
+        trees = [sqlglot.parse_one(text, dialect="duckdb") for text in texts]
+        named = {c.name for tree in trees for c in tree.find_all(exp.Column)}
+        named |= {c.name for tree in trees for join in tree.find_all(exp.Join) for c in join.args.get("using") or ()}
         found = {}
         for table, keep in self.keeps.items():
             every = self.known[table].all_columns

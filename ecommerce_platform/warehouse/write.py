@@ -16,7 +16,7 @@ from ecommerce_platform.contracts.contract import PROVENANCE, Contract
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import CheckResult, check_table, wrong_columns
-from ecommerce_platform.warehouse.changes import Log, log_rows, record_change, record_seen, unseen
+from ecommerce_platform.warehouse.changes import Log, log_rows, record_change, record_definition, record_seen, unseen
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
@@ -105,6 +105,8 @@ def _replace_by_difference(
         record_change(con, contract.table, code_version, log=log)
     else:
         apply_difference(con, contract, difference, code_version, log)
+        if not difference.rows:
+            record_definition(con, contract.table, code_version)
     con.execute("drop view _old; drop table _new")
     return difference
 

@@ -162,7 +162,8 @@ joined as (
         coalesce(buyers.customers, 0) as customers,
         churn.customers_before,
         coalesce(churn.customers_lost, 0) as customers_lost,
-        covered.first_date <= sums.month and covered.last_date >= month_ends.last_day as is_complete
+        -- Returns may come before the first order does: then no month is complete.
+        coalesce(covered.first_date <= sums.month and covered.last_date >= month_ends.last_day, false) as is_complete
     from sums
     inner join month_ends on sums.month = month_ends.month
     left join buyers on sums.month = buyers.month
