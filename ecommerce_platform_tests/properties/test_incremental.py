@@ -57,7 +57,7 @@ GROUPS = st.builds(
     Group,
     st.lists(CHANGES, min_size=1, max_size=5),
     st.one_of(st.just(ORDER), st.just(()), SOME),
-    st.one_of(st.just(frozenset()), st.just(frozenset()), st.just(frozenset()), WHOLE),
+    st.integers(0, 9).flatmap(lambda n: WHOLE if n == 9 else st.just(frozenset())),
 )
 HISTORIES = st.tuples(st.integers(0, BASES - 1), st.lists(GROUPS, min_size=1, max_size=4))
 
@@ -124,6 +124,8 @@ def compare_with_a_build_from_scratch(open_base: Open, base: int, groups: Sequen
         for name in ORDER:
             assert kept.content(name) == fresh.content(name), name
         kept.check(ORDER)
+        # So small a table is written by keys however much of it changes.
+        assert any(group.whole for group in groups) or not kept.ways["whole"]
         return kept.ways
 
 
@@ -136,7 +138,7 @@ def check_many(open_base: Open, examples: int) -> None:
         ways.update(compare_with_a_build_from_scratch(open_base, *history))
 
     check()
-    assert ways["by keys"] > 2 * ways["whole"], ways
+    assert ways["by keys"] > ways["whole"], ways
 
 
 def test_whatever_changes_the_tables_are_those_of_a_build_from_scratch(open_base: Open) -> None:
