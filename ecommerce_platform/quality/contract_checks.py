@@ -6,6 +6,7 @@ for anyone to read. Nothing here writes or knows Dagster.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from ecommerce_platform.contracts.contract import Column, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import CheckError
+from ecommerce_platform.warehouse.changes import of_two_states, seen_versions
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+#: A table that a check's SELECT reads.
+_TABLE = re.compile(r"\b(?:bronze|silver|gold|ml)\.[a-z_][a-z0-9_]*")
 #: Offending values shown per rule.
 EXAMPLES = 5
 
@@ -71,7 +75,7 @@ def check_names(contract: Contract) -> list[tuple[str, Literal["block", "warn"],
 
 
 def check_table(con: DuckDBPyConnection, contract: Contract) -> list[CheckResult]:
-    """Runs every check of the contract on its table.
+    """Runs every check of the contract on its table, but for those that cannot be asked now (`_askable`).
 
     Raises:
         CheckError: a blocking check failed. Its `results` hold all results, so that they can still be reported.
@@ -79,7 +83,7 @@ def check_table(con: DuckDBPyConnection, contract: Contract) -> list[CheckResult
     results = [_contract(con, contract)]
     if _references(contract):
         results.append(_foreign_keys(con, contract))
-    results += [_sql_check(con, check, check.sql) for check in contract.checks]
+    results += [_sql_check(con, check, check.sql) for check in _askable(con, contract, contract.checks)]
     stop_if_blocked(contract.table, results)
     return results
 
@@ -101,9 +105,23 @@ def check_rows(
     results = [_contract(con, contract, where)]
     if _references(contract):
         results.append(_foreign_keys(con, contract, where))
-    results += [_sql_check(con, check, narrow(check)) for check in contract.checks if not check.whole_table]
+    narrowed = [check for check in contract.checks if not check.whole_table]
+    results += [_sql_check(con, check, narrow(check)) for check in _askable(con, contract, narrowed)]
     stop_if_blocked(contract.table, results)
     return results
+
+
+def _askable(con: DuckDBPyConnection, contract: Contract, checks: Sequence[SqlCheck]) -> list[SqlCheck]:
+    """The checks that can be asked now.
+
+    One that compares the table with others can not while these stand for two states, because another run has written
+    some and not yet those that follow. That run writes this table, too, and asks then; nothing is published before.
+    """
+    others = {check.name: set(_TABLE.findall(check.sql)) - {contract.table} for check in checks}
+    if not any(others.values()):
+        return list(checks)
+    inputs = set(seen_versions(con).get(contract.table, {}))
+    return [c for c in checks if not others[c.name] or not of_two_states(con, inputs | others[c.name])]
 
 
 def _sql_check(con: DuckDBPyConnection, check: SqlCheck, sql: str) -> CheckResult:

@@ -75,6 +75,26 @@ def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     return found
 
 
+def of_two_states(con: DuckDBPyConnection, tables: Iterable[str]) -> bool:
+    """Whether one of these tables, or of those they are made from, was made from an older state than is there now.
+
+    So it is while a run is at work, and other runs may be at work beside this one.
+    """
+    versions, seen = table_versions(con), seen_versions(con)
+    known: set[str] = set()
+    waiting = list(tables)
+    while waiting:
+        table = waiting.pop()
+        if table in known:
+            continue
+        known.add(table)
+        for name, version in seen.get(table, {}).items():
+            if name in versions and versions[name].version > version:
+                return True
+            waiting.append(name)
+    return False
+
+
 def prepare_ledger(con: DuckDBPyConnection) -> None:
     """Makes the ledger exist."""
     if not _exists(con, "seen"):
