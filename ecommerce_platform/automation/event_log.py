@@ -26,6 +26,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from sqlalchemy import func, select
 from watchdog.observers import Observer
 
+from ecommerce_platform.automation.instance import write_batches
+
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
@@ -62,7 +64,8 @@ class EventLog(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> EventLog:
-        """Called by Dagster with what `dagster.yaml` says."""
+        """Called by Dagster with what `dagster.yaml` says, in every process: webserver and daemon plan runs, too."""
+        write_batches()
         base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
         return cls(base_dir, inst_data)
 

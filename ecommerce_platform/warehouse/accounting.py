@@ -1,17 +1,20 @@
 """Row accounting: for every landed row, where it went. Counted from bronze, silver and the rejects, never assumed.
 
-`silver.row_accounting` is the proof that nothing is lost; the ledger it starts from is written by `silver.py`.
+`silver.row_accounting` is the proof that nothing is lost; the ledger it starts from is written by `silver.py`. Runs
+work side by side, so bronze may hold loads that another run is about to take over: they are accounted for by that run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.warehouse.mapping import CompiledMapping
+from ecommerce_platform.warehouse.silver import delivered_days, taken_over
 from ecommerce_platform.warehouse.write import Written, replace_table
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ _ROW = "_load_date, _source_file, _source_row"
 def account_rows(
     con: DuckDBPyConnection, contract: Contract, source: Source, compiled: Mapping[str, Sequence[CompiledMapping]]
 ) -> Written:
-    """Rebuilds `silver.row_accounting`.
+    """Rebuilds `silver.row_accounting`, without loads that some entity has not taken over as they now lie in bronze.
 
     A raw table with one mapping needs counts only. One with several is looked at row by row, because a row that
     one entity rejects may be used by another. `rows_superseded` is counted from the rows the mappings accepted, so
@@ -36,7 +39,10 @@ def account_rows(
     for raw_table in source.file.tables:
         mappings = [m for found in compiled.values() for m in found if m.raw_table == raw_table]
         bronze = f"bronze.{quote(source.bronze_table(raw_table))}"
-        landed = f"select _load_date, count(*) as landed from {bronze} group by _load_date"
+        if waiting := _not_taken_over(con, raw_table, mappings):
+            days = ", ".join(f"date '{day.isoformat()}'" for day in sorted(waiting))
+            bronze = f"(select * from {bronze} where _load_date not in ({days}))"
+        landed = f"select _load_date, count(*) as landed from {bronze} as b group by _load_date"
         if len(mappings) == 1:
             selects.append(_one_mapping(mappings[0], landed))
         else:
@@ -47,6 +53,16 @@ def account_rows(
     }
     reads |= {f"bronze.{source.bronze_table(raw_table)}" for raw_table in source.file.tables}
     return replace_table(con, contract, "\nunion all\n".join(selects), reads=reads)
+
+
+def _not_taken_over(con: DuckDBPyConnection, raw_table: str, mappings: Sequence[CompiledMapping]) -> set[date]:
+    """Loads of a raw table that bronze holds in another state than one of its entities."""
+    delivered = delivered_days(con, raw_table)
+    waiting: set[date] = set()
+    for entity in {m.contract.name for m in mappings}:
+        taken = taken_over(con, entity)
+        waiting |= {d for d, files in delivered.items() if taken.get((raw_table, d), ("", ""))[0] != files}
+    return waiting
 
 
 def _one_mapping(mapping: CompiledMapping, landed: str) -> str:

@@ -8,16 +8,16 @@ SELECT as it stands. What changed, and who has seen it, is `changes.py`'s busine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ecommerce_platform.contracts.contract import Contract, SqlCheck
+from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
-from ecommerce_platform.warehouse.changes import Log, changed_rows, record_seen, unseen, upstream_in_step
+from ecommerce_platform.warehouse.changes import Log, changed_rows, record_seen, unseen
 from ecommerce_platform.warehouse.sql_model import SqlModel
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import (
@@ -27,6 +27,7 @@ from ecommerce_platform.warehouse.write import (
     count_rows,
     find_difference,
     fits,
+    in_step,
     replace_table,
 )
 
@@ -204,7 +205,7 @@ def refresh_table(
     if behind is None or behind:
         return _replace(con, model, log)
     with transaction(con):
-        checks = tuple(_check_in_step(con, contract, model)) if full_checks else ()
+        checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
         return Written(count_rows(con, contract), 0, 0, 0, checks, changed=False)
 
 
@@ -214,39 +215,11 @@ def _replace(con: DuckDBPyConnection, model: SqlModel, log: Log | None, *, compa
         con,
         model.contract,
         model.table.sql,
-        lambda con, contract: _check_in_step(con, contract, model),
         code_version=model.code_version,
         log=log,
         reads=model.reads,
         compare=compare,
     )
-
-
-def _check_in_step(con: DuckDBPyConnection, contract: Contract, model: SqlModel) -> list[CheckResult]:
-    return check_table(con, contract, _in_step(con, model))
-
-
-def _in_step(con: DuckDBPyConnection, model: SqlModel) -> Callable[[SqlCheck], bool]:
-    """Which checks can be asked now: those that compare with tables further up only while these agree.
-
-    A table agrees with what it reads, because both are looked at in one transaction. With tables further up it may
-    not: another run may have changed them since. The run that catches up asks again.
-    """
-    near = {*model.reads, model.contract.table}
-
-    def agree(check: SqlCheck) -> bool:
-        far = _tables_in(check.sql) - near
-        return not far or upstream_in_step(con, [*model.reads, *far])
-
-    return agree
-
-
-@cache
-def _tables_in(sql: str) -> frozenset[str]:
-    import sqlglot
-    from sqlglot import exp
-
-    return frozenset(f"{t.db}.{t.name}" for t in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Table) if t.db)
 
 
 def _update(
@@ -268,7 +241,7 @@ def _update(
         if behind is not None:
             rows = count_rows(con, contract)
             record_seen(con, contract.table, now)
-            checks = tuple(_check_in_step(con, contract, model)) if full_checks else ()
+            checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
             return Written(rows, 0, 0, 0, checks, changed=False)
     return _replace(con, model, log, compare=False)
 
@@ -306,12 +279,11 @@ def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, 
         apply_difference(con, contract, difference, model.code_version, log)
     # Of the touched keys, the table now holds exactly the rows of _new.
     narrowed = {**kept, contract.table: "_new"}
+    asked = in_step(con, contract, model.reads)
     results: Sequence[CheckResult] = (
-        _check_in_step(con, contract, model)
+        check_table(con, contract, asked)
         if full_checks
-        else check_rows(
-            con, contract, "_new", lambda c: exchange(c.sql, {**_where(c.keep), **narrowed}), _in_step(con, model)
-        )
+        else check_rows(con, contract, "_new", lambda c: exchange(c.sql, {**_where(c.keep), **narrowed}), asked)
     )
     rows = count_rows(con, contract)
     for name in ("_new", "_old", "touched", *kept.values()):

@@ -10,13 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from ecommerce_platform.contracts.contract import PROVENANCE, Contract
+from ecommerce_platform.contracts.contract import PROVENANCE, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import CheckResult, check_table, wrong_columns
-from ecommerce_platform.warehouse.changes import Log, log_rows, record_change, record_definition, record_seen, unseen
+from ecommerce_platform.warehouse.changes import (
+    Log,
+    log_rows,
+    record_change,
+    record_definition,
+    record_seen,
+    unseen,
+    upstream_in_step,
+)
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
@@ -48,7 +57,7 @@ def replace_table(
     con: DuckDBPyConnection,
     contract: Contract,
     select: str,
-    check: Check = check_table,
+    check: Check | None = None,
     *,
     code_version: str = "",
     log: Log | None = None,
@@ -64,7 +73,7 @@ def replace_table(
         con: a connection to the warehouse.
         contract: the table's contract.
         select: gives all its rows.
-        check: runs on what was written before the commit.
+        check: runs on what was written before the commit; default: the contract's checks that can be asked now.
         code_version: of the definition; kept in the ledger of versions.
         log: what is logged about its changed rows.
         reads: tables that the SELECT reads, for the ledger.
@@ -86,7 +95,7 @@ def replace_table(
             record_change(con, contract.table, code_version, log=log)
             difference = None
         record_seen(con, contract.table, now)
-        results = tuple(check(con, contract))
+        results = tuple(check(con, contract) if check else check_table(con, contract, in_step(con, contract, reads)))
         rows = count_rows(con, contract)
         if difference is None:
             return Written(rows, rows, 0, before or 0, results)
@@ -134,6 +143,29 @@ def upsert(
         con.execute("drop view _old; drop table _new")
         results = tuple(check(con, contract))
         return Written(count_rows(con, contract), difference.inserted, difference.updated, 0, results)
+
+
+def in_step(con: DuckDBPyConnection, contract: Contract, reads: Iterable[str]) -> Callable[[SqlCheck], bool]:
+    """Which checks can be asked now: those that compare with tables further up only while these agree.
+
+    A table agrees with what it reads, because both are looked at in one transaction. With tables further up it may
+    not: another run may have changed them since. The run that catches up asks again, and nothing is published before.
+    """
+    near = {*reads, contract.table}
+
+    def agree(check: SqlCheck) -> bool:
+        far = _tables_in(check.sql) - near
+        return not far or upstream_in_step(con, [*reads, *far])
+
+    return agree
+
+
+@cache
+def _tables_in(sql: str) -> frozenset[str]:
+    import sqlglot
+    from sqlglot import exp
+
+    return frozenset(f"{t.db}.{t.name}" for t in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Table) if t.db)
 
 
 @dataclass(frozen=True)

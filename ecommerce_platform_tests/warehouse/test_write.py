@@ -161,3 +161,28 @@ def test_an_error_in_the_middle_leaves_the_previous_version(con: duckdb.DuckDBPy
     with pytest.raises(KeyboardInterrupt):
         replace_table(con, contract(), rows(("y", "2024-01-01", 1, "a", None)), check=interrupted)
     assert content(con) == [("x", "2024-01-01", 1)]
+
+
+def test_a_check_against_another_table_waits_while_that_one_is_of_another_state(con: duckdb.DuckDBPyConnection) -> None:
+    """As when another run has written `lines` while this one writes what follows from `days`, made from older lines."""
+
+    def table(name: str, other: str | None = None) -> Contract:
+        sql = f"select * from gold.{name} where n <> (select sum(n) from gold.{other})"
+        checks = [{"name": "agrees", "description": "Agrees with the other.", "sql": sql}] if other else []
+        n = {"type": "BIGINT", "description": "A count."}
+        return contract(name=name, key=["n"], columns={"n": n}, checks=checks)
+
+    def write(name: str, select: str, reads: tuple[str, ...] = (), other: str | None = None) -> list[str]:
+        written = replace_table(con, table(name, other), select, reads=[f"gold.{table}" for table in reads])
+        return [check.name for check in written.checks]
+
+    write("lines", "select cast(1 as bigint) as n")
+    write("days", "select n from gold.lines", ("lines",))
+    total = ("total", "select n from gold.days", ("days",), "lines")
+    assert write(*total) == ["contract", "agrees"]
+    write("lines", "select cast(2 as bigint) as n")
+    assert write(*total) == ["contract"]
+    write("days", "select n from gold.lines", ("lines",))
+    assert write(*total) == ["contract", "agrees"]
+    with pytest.raises(BlockedError, match="agrees"):
+        write("total", "select n + 1 as n from gold.days", ("days",), "lines")
