@@ -40,7 +40,8 @@ test: setup  ## lint, types and tests (needs the real exports in ECOMMERCE_TEST_
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto --dist loadfile -m "not long"
 
 test-long: setup  ## the property and load runs that take minutes
-	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m long
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto -m "long and not servers"
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m "long and servers"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

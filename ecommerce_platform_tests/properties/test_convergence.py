@@ -86,7 +86,7 @@ def test_loads_in_any_order_end_in_the_tables_of_one_full_load(shop: TinyShop, b
 
 
 @pytest.mark.long
-@settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(histories())
 def test_many_more_orders_of_loads_end_in_the_same_tables(shop: TinyShop, batches) -> None:
     _converges(shop, batches)
