@@ -76,6 +76,7 @@ class Readers:
 
 
 @pytest.mark.long
+@pytest.mark.servers
 def test_twenty_runs_at_once_beside_readers(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     shop.ok("generate", "--orders", "3000", "--days", "60")
