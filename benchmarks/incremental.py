@@ -52,6 +52,7 @@ def fresh(data: Path, base: Path | None = None) -> None:
         (data / name).unlink(missing_ok=True)
     if base:
         shutil.copy(base, data / "warehouse.duckdb")
+        os.sync()  # else the disk would still be writing the copy while the load is measured
     else:
         shutil.rmtree(data / "dagster_home", ignore_errors=True)
 
