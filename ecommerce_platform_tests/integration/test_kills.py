@@ -197,7 +197,7 @@ def test_killed_at_any_moment_nothing_is_half_applied_and_the_next_run_goes_on(
         shutil.rmtree(victim.folder)
     print(f"\n{hit.total()} kills in {time.monotonic() - began:.0f} s: {dict(sorted(hit.items()))}")
     kinds = Counter({kind: sum(n for phase, n in hit.items() if phase.startswith(kind)) for kind in ("load", "upsert", "gold", "publish")})  # fmt: skip
-    assert all(kinds[kind] >= 1 for kind in kinds), kinds
+    assert all(kinds[kind] >= KILLS / 20 for kind in kinds), kinds
 
 
 def _kill_once(warm: Warm, aim: str, folder: Path, rng: random.Random) -> str | None:
