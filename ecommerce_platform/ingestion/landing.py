@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.disk import sync
 from ecommerce_platform.errors import InputError
 
 _CHUNK = 1 << 20
@@ -324,7 +325,7 @@ def _copy(given: Sequence[Given], target: Path, progress: Progress | None, size:
             done += sum(counts)
             if progress:
                 progress(done, size)
-    _sync_folder(target)
+    sync(target)
 
 
 def _swap(incoming: Path, folder: Path, raw_dir: Path) -> Path | None:
@@ -342,7 +343,7 @@ def _swap(incoming: Path, folder: Path, raw_dir: Path) -> Path | None:
         if replaced:
             replaced.rename(folder)
         raise
-    _sync_folder(raw_dir)
+    sync(raw_dir)
     return replaced
 
 
@@ -351,14 +352,6 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(raw_dir: Path) -> None:

@@ -76,22 +76,30 @@ def seen_versions(con: DuckDBPyConnection) -> dict[str, dict[str, int]]:
     return found
 
 
-def upstream_in_step(con: DuckDBPyConnection, tables: Iterable[str]) -> bool:
-    """Whether these tables, and all that they were made from, have seen the newest state of what they were made from.
+def behind(con: DuckDBPyConnection) -> dict[str, list[str]]:
+    """Tables that were made from an older version of another table than that one now has, with those others.
 
-    In the middle of a run they have not; with runs side by side that may be another run than one's own.
+    In the middle of a run some are; with runs side by side that may be another run than one's own.
     """
-    versions, seen = table_versions(con), seen_versions(con)
+    versions = table_versions(con)
+    late = {
+        table: sorted(i for i, version in seen.items() if i in versions and versions[i].version > version)
+        for table, seen in sorted(seen_versions(con).items())
+    }
+    return {table: inputs for table, inputs in late.items() if inputs}
+
+
+def upstream_in_step(con: DuckDBPyConnection, tables: Iterable[str]) -> bool:
+    """Whether none of these tables, and of all that they were made from, is behind what it was made from."""
+    seen, late = seen_versions(con), behind(con)
     waiting, done = list(tables), set()
     while waiting:
         table = waiting.pop()
-        if table in done:
-            continue
-        done.add(table)
-        for read, version in seen.get(table, {}).items():
-            if read in versions and versions[read].version != version:
-                return False
-            waiting.append(read)
+        if table in late:
+            return False
+        if table not in done:
+            done.add(table)
+            waiting.extend(seen.get(table, ()))
     return True
 
 

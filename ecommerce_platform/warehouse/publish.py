@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.disk import sync
 from ecommerce_platform.errors import InputError, SettingsError
-from ecommerce_platform.warehouse.changes import TableVersion, seen_versions, table_versions
+from ecommerce_platform.warehouse.changes import TableVersion, behind, table_versions
 from ecommerce_platform.warehouse.connection import process_name
 from ecommerce_platform.warehouse.snapshots import (
     FORMAT,
@@ -38,7 +39,6 @@ from ecommerce_platform.warehouse.snapshots import (
     snapshot_id,
     snapshot_time,
 )
-from ecommerce_platform.warehouse.snapshots import open_snapshot as open_snapshot
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
@@ -129,10 +129,10 @@ def publish(
             work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), log)
             try:
                 with connect() as con, transaction(con):
-                    behind = lagging(con, catalog)
-                    if force or not behind:
+                    late = lagging(con, catalog)
+                    if force or not late:
                         # The time of reading, not of the call: the warehouse may have been waited for.
-                        work.read(con, now or datetime.now(UTC), behind, even_unchanged, progress)
+                        work.read(con, now or datetime.now(UTC), late, even_unchanged, progress)
                 if work.manifest:
                     return work.put_in_force(keep)
             finally:
@@ -140,12 +140,12 @@ def publish(
         waited = time.monotonic() - started
         if waited >= wait_seconds:
             raise InputError(
-                f"{_behind(behind)}{f' (after waiting {waited:.0f} s)' if wait_seconds else ''}; "
+                f"{_behind(late)}{f' (after waiting {waited:.0f} s)' if wait_seconds else ''}; "
                 "the current snapshot stays",
                 fix="run `ecommerce build`, or publish all the same with `ecommerce publish --force`",
             )
         if waited - logged >= _REPEAT_LOG:
-            log.info(f"waiting up to {wait_seconds:.0f} s for a build ({waited:.0f} s so far): {_behind(behind)}")
+            log.info(f"waiting up to {wait_seconds:.0f} s for a build ({waited:.0f} s so far): {_behind(late)}")
             logged = waited
         time.sleep(min(pause, wait_seconds - waited))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -157,16 +157,12 @@ def lagging(con: DuckDBPyConnection, catalog: Catalog) -> dict[str, list[str]]:
     In the middle of a run that is how things are; a snapshot then would show two states. Tables whose contract says
     `cadence: weekly` are left out: they are meant to lag.
     """
-    versions, there = table_versions(con), set(_tables(con))
-    found: dict[str, list[str]] = {}
-    for table, seen in sorted(seen_versions(con).items()):
-        if table not in catalog.tables or table not in there:
-            continue  # not published either
-        if catalog.contract(table).tags.get("cadence") == "weekly":
-            continue
-        if newer := sorted(i for i, version in seen.items() if i in versions and versions[i].version > version):
-            found[table] = newer
-    return found
+    there = set(_tables(con)) & catalog.tables.keys()  # others are not published either
+    return {
+        table: inputs
+        for table, inputs in behind(con).items()
+        if table in there and catalog.contract(table).tags.get("cadence") != "weekly"
+    }
 
 
 class _Work:
@@ -195,7 +191,7 @@ class _Work:
         self,
         con: DuckDBPyConnection,
         now: datetime,
-        behind: dict[str, list[str]],
+        late: dict[str, list[str]],
         even_unchanged: bool,
         progress: Progress | None,
     ) -> None:
@@ -207,7 +203,7 @@ class _Work:
         versions = table_versions(con)
         entries = {t: _entry(self.catalog.contract(t), versions.get(t)) for t in known}
         same = {t for t in known if self._same_content(t, entries[t])}
-        if not even_unchanged and self._nothing_differs(entries, same, behind):
+        if not even_unchanged and self._nothing_differs(entries, same, late):
             self.manifest, self.unchanged = self.before, True
             return
         self.building.mkdir()
@@ -233,7 +229,7 @@ class _Work:
             "previous": self.previous.name if self.previous else None,
             "hash_key": _fingerprint(self.key),
             "changed": [t for t in known if t not in same],
-            "lagging": behind,
+            "lagging": late,
             "loads": _loads(con),
             "tables": entries,
         }
@@ -247,9 +243,9 @@ class _Work:
             text = json.dumps(manifest, indent=2, ensure_ascii=False)
             (self.building / "manifest.json").write_text(text, encoding="utf-8")
             for path in (*self.building.rglob("*"), self.building):
-                _sync(path)
+                sync(path)
             os.rename(self.building, folder)
-            _sync(folder.parent)
+            sync(folder.parent)
             switch(self.published, name)
         removed = _remove([f.name for f in snapshot_folders(self.published)], self.published, keep, self.now, self.log)
         entries = manifest["tables"]
@@ -278,15 +274,13 @@ class _Work:
         file = self.previous / before["file"]
         return file.is_file() and file.stat().st_size == before["bytes"]
 
-    def _nothing_differs(
-        self, entries: dict[str, dict[str, Any]], same: set[str], behind: dict[str, list[str]]
-    ) -> bool:
+    def _nothing_differs(self, entries: dict[str, dict[str, Any]], same: set[str], late: dict[str, list[str]]) -> bool:
         """Whether a new snapshot would tell its readers nothing new: neither in its tables nor about them."""
         before = self.before.get("tables", {})
         about = ("description", "key")
         return (
             same == set(entries) == set(before)
-            and self.before["lagging"] == behind
+            and self.before["lagging"] == late
             and all(before[t][what] == entry[what] for t, entry in entries.items() for what in about)
         )
 
@@ -318,7 +312,7 @@ def switch(published: Path, name: str) -> None:
     link = published / f"{_LINK}{secrets.token_hex(4)}"
     link.symlink_to(Path("snapshots") / name)
     os.replace(link, published / "current")
-    _sync(published)
+    sync(published)
 
 
 def superseded(names: Sequence[str], current: str | None, keep: int, now: datetime) -> list[str]:
@@ -430,7 +424,7 @@ def _write_whole(path: Path, line: str, mode: int) -> None:
         file.flush()
         os.fsync(handle)
     os.replace(new, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -441,15 +435,6 @@ def _link(source: Path, target: Path) -> bool:
         shutil.copyfile(source, target)
         return False
     return True
-
-
-def _sync(path: Path) -> None:
-    """On disk before anything that relies on it: after a power cut a name must not point at half a file."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 # -- the tables --------------------------------------------------------------------------------------------------
