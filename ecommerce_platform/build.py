@@ -17,8 +17,10 @@ from ecommerce_platform.assets.tables import (
     Ground,
     accounting_asset,
     bronze_asset,
+    clusters_asset,
     entity_asset,
     history_asset,
+    links_asset,
     model_asset,
     shop_asset,
 )
@@ -35,6 +37,14 @@ from ecommerce_platform.warehouse.mapping import compile_source
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_FILLED = {
+    "silver.shop": shop_asset,
+    "silver.row_accounting": accounting_asset,
+    "silver.customer_links": links_asset,
+    "silver.customer_clusters": clusters_asset,
+}
 
 
 def read_ground(settings: Settings, models: Path | None = None, listener: StepListener | None = None) -> Ground:
@@ -78,7 +88,7 @@ def build_definitions(
         elif name in parsed:
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":
-            assets.append({"silver.shop": shop_asset, "silver.row_accounting": accounting_asset}[name](ground))
+            assets.append(_FILLED[name](ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
