@@ -421,7 +421,7 @@ def train_identity(
     training.estimate_u_using_random_sampling(max_pairs=_SAMPLED_PAIRS, seed=seed, min_count_per_level=None)
     for block in _TRAINING_BLOCKS:
         training.estimate_parameters_using_expectation_maximisation(_agree(block))
-    settings = linker.misc.save_model_to_json()
+    settings = _rounded(linker.misc.save_model_to_json())
     settings.pop("linker_uid", None)
     linker.table_management.delete_tables_created_by_splink_from_db()
     con.execute("drop table records")
@@ -465,6 +465,15 @@ def weights(settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         }
         for c in settings["comparisons"]
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to six significant digits: what stands behind them depends on the order in which sums were made."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _agree(columns: Sequence[str]) -> str:

@@ -18,8 +18,8 @@ with folded as (
                             'i'
                         )
                     ),
-                    '(^|[^\p{L}])(dr|prof|mr|mrs|ms|herr|frau|sr|sra|mme)\.?([^\p{L}]|$)',
-                    '\1 \3',
+                    '\b(dr|prof|mr|mrs|ms|herr|frau|sr|sra|mme)\b\.?',
+                    ' ',
                     'g'
                 ),
                 '[^\p{L},-]+',
@@ -51,7 +51,7 @@ ordered as (
 
 select
     customer_id,
-    nullif(split_part(name, ' ', 1), '') as first_name,
+    nullif(trim(split_part(name, ' ', 1), '-'), '') as first_name,
     case when contains(name, ' ') then split_part(name, ' ', -1) end as last_name,
     -- What forms fill in when nobody does is no birth date.
     case
