@@ -208,6 +208,54 @@ def status() -> None:
 
 
 @app.command()
+def rejects(
+    target: Annotated[str | None, typer.Argument(help="Only this entity or raw table, e.g. orders.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason code, e.g. not_convertible.")] = None,
+    load: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what this load brought.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Examples per reason.")] = 2,
+    csv: Annotated[bool, typer.Option("--csv", help="Every single row, as delivered, as CSV.")] = False,
+) -> None:
+    """What could not be used and why, by reason, with examples."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.quality.rejects import reject_groups, rejected_rows
+
+    settings, console = _settings(), _console()
+    if not settings.warehouse.is_file():
+        raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    day = _date(load, "--load")
+    with open_warehouse(settings).connect() as con:
+        if csv:
+            import csv as csv_writer
+
+            rows = rejected_rows(con, target=target, reason_code=reason, load=day)
+            writer = csv_writer.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(["target", "origin", "reason_code", "reason", "as_delivered"])
+            writer.writerows((r.target, r.origin, r.reason_code, r.reason, r.raw) for r in rows)
+            return
+        groups = reject_groups(con, target=target, reason_code=reason, load=day, examples=examples)
+    if not groups:
+        console.print("nothing was rejected" + (" of what was asked for" if target or reason or load else ""))
+        return
+    shown = [
+        (
+            g.target, g.raw_table, g.reason_code, g.column, g.rows, _span(g.first_load, g.last_load),
+            "\n".join(f"{origin}: {why}" for origin, why in g.examples),
+        )
+        for g in groups
+    ]  # fmt: skip
+    columns = ["entity", "raw table", "reason", "column", "rows", "loads", "examples"]
+    _table(console, "Rejected", columns, shown, right={4})
+    console.print(
+        "Put the file right and land it again, or correct the mapping: `ecommerce build` then takes these rows over. "
+        "[bold]--csv[/] lists every row as delivered."
+    )
+
+
+def _span(first: date, last: date) -> str:
+    return str(first) if first == last else f"{first} … {last}"
+
+
+@app.command()
 def publish(
     wait: Annotated[
         int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for tables that lag behind their inputs.")

@@ -37,7 +37,7 @@ from ecommerce_platform.warehouse.changes import Log
 from ecommerce_platform.warehouse.history import check_mappings, history_code_version, load_history
 from ecommerce_platform.warehouse.incremental import Incremental, compile_incremental, logs, refresh_table
 from ecommerce_platform.warehouse.mapping import CompiledMapping
-from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_shop, load_entity
+from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_shop, load_entity, loads_set_aside
 from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage, parse_models
 from ecommerce_platform.warehouse.write import Written
 
@@ -210,6 +210,12 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
         description="Every full delivery had at least one usable row; one that had none leaves the previous in force.",
     )
     full = any(m.delivery == "full" for m in mappings)
+    within_limits = dg.AssetCheckSpec(
+        "rejects_within_limits",
+        asset=key,
+        description="No load had more of its rows rejected than its raw table's max_rejected_share. One that had is set "
+        "aside: none of its rows is used, all stand in silver.rejects, and the versions before stay in force.",
+    )
 
     def work(step: Step) -> Outcome:
         with step.connect() as con:
@@ -218,7 +224,8 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
                 again=step.again, log=ground.logs.get(contract.table), full_checks=step.full_checks,
             )  # fmt: skip
             shown = preview(con, contract)
-        for problem in loaded.problems:
+            aside = loads_set_aside(con, contract.name)
+        for problem in (*loaded.problems, *aside):
             step.log.error(problem)
         lineage = {
             name: [dg.TableColumnDep(asset_key=_bronze_key(ground, raw), column_name=c) for raw, c in sources]
@@ -233,13 +240,16 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
                 "dagster/column_lineage": dg.TableColumnLineage(lineage),
             },
             _per_day(loaded),
-            [_usable(key, loaded.problems)] if full and loaded.loads else [],
+            [
+                *([_no_problems(key, usable.name, loaded.problems)] if full and loaded.loads else []),
+                *([_no_problems(key, within_limits.name, aside)] if loaded.loads else []),
+            ],
         )
 
     return table_asset(
         key,
         work,
-        checks=[*check_specs(contract, key), *([usable] if full else [])],
+        checks=[*check_specs(contract, key), *([usable] if full else []), *([within_limits] if mappings else [])],
         partitions=ground.partitions_of(contract),
         listener=ground.listener,
         deps=[_bronze_key(ground, m.raw_table) for m in mappings],
@@ -312,10 +322,10 @@ def history_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     )
 
 
-def _usable(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckResult:
+def _no_problems(key: dg.AssetKey, check: str, problems: Sequence[str]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not problems,
-        check_name="deliveries_usable",
+        check_name=check,
         asset_key=key,
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(problems[:3]) or None,

@@ -236,7 +236,7 @@ def _read_events(events: Any, result: BuildResult) -> None:
                 continue
             if check.severity == dg.AssetCheckSeverity.WARN:
                 result.warnings.append((name, check.check_name, check.description or ""))
-            elif check.check_name in ("readable", "deliveries_usable"):
+            elif check.check_name in ("readable", "deliveries_usable", "rejects_within_limits"):
                 result.findings.append((name, check.description or ""))
             else:
                 blocked[name] = f"check {check.check_name}: {check.description}"

@@ -38,6 +38,8 @@ class RawTable(Strict):
     encoding: str = "utf-8"
     #: Share of a file's lines that may be unparsable before the file counts as damaged.
     max_unparsable_share: float = Field(default=0.01, ge=0, le=1)
+    #: Share of a load's rows that may be rejected before an entity takes over none of them.
+    max_rejected_share: float = Field(default=0.5, gt=0, le=1)
 
     @field_validator("delimiter")
     @classmethod
