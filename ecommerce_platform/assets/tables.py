@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 #: How `bronze.files.problem` begins where something is worth knowing but no fault.
 NOTE = "note:"
 #: Bronze tables written beside others: read by SELECTs, but no assets of their own.
-LEDGERS = ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects")
+LEDGERS = ("bronze.files", "bronze.columns", "bronze.rejects", "silver.loads", "silver.rejects")
 #: Steps that read files try again: a file may be in the middle of being copied, a share away for a moment.
 RETRY = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
@@ -127,8 +127,16 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
         "be read is loaded either way; what could not stands in bronze.rejects.",
     )
 
+    schema = dg.AssetCheckSpec(
+        "schema",
+        asset=key,
+        description="The loads bring the same columns, with the same kind of text in them, as the load before each. What "
+        "becomes of a file with others, source.yml says: `on_drift` accepts it, leaves it out, or fails the load.",
+    )
+
     def work(step: Step) -> Outcome:
         from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+        from ecommerce_platform.ingestion.schema import drift
 
         # Tried again, it looks again: the listing may be what went out of date.
         listing = f"{step.context.run.run_id}/{step.context.retry_number}"
@@ -142,6 +150,7 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
                 expected=expected, required=required, scratch=ground.settings.scratch,
             )  # fmt: skip
             row = con.execute(f'select count(*) from bronze."{name}"').fetchone()
+            drifted = drift(con, raw_table, days, optional=any(f.format in ("json", "jsonl") for f in loaded.files))
             problems = con.execute(
                 "select _load_date, _source_file, problem from bronze.files "
                 "where raw_table = ? and problem is not null order by all",
@@ -161,13 +170,13 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
                 day: {"rows_landed": rows + rejected, "rows_loaded": rows, "rows_rejected": rejected}
                 for day, (rows, rejected) in loaded.rows_per_day.items()
             },
-            [_readable(key, problems)] if days else [],
+            [_readable(key, problems), _same_schema(key, drifted)] if days else [],
         )
 
     return table_asset(
         key,
         work,
-        checks=[readable],
+        checks=[readable, schema],
         partitions=ground.partitions,
         listener=ground.listener,
         retry=RETRY,
@@ -195,6 +204,21 @@ def _readable(key: dg.AssetKey, problems: Sequence[tuple[date, str, str]]) -> dg
         metadata={
             "files": len(problems),
             "problems": dg.MetadataValue.md(markdown_table(["day", "file", "problem"], shown)),
+        },
+    )
+
+
+def _same_schema(key: dg.AssetKey, drifted: Mapping[date, Sequence[Any]]) -> dg.AssetCheckResult:
+    rows = [(str(day), d.what, str(d)) for day, found in sorted(drifted.items(), reverse=True) for d in found]
+    return dg.AssetCheckResult(
+        passed=not rows,
+        check_name="schema",
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{day}: {text}" for day, _, text in rows[:5]) or None,
+        metadata={
+            "loads_that_differ": len(drifted),
+            "differences": dg.MetadataValue.md(markdown_table(["load", "kind", "difference"], rows[:50])),
         },
     )
 

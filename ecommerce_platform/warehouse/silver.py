@@ -30,6 +30,7 @@ from ecommerce_platform.warehouse.write import (
     Written,
     apply_difference,
     count_rows,
+    ensure_table,
     find_difference,
     replace_table,
 )
@@ -142,7 +143,7 @@ class _Run:
 
     def load(self, again: set[date], full_checks: bool) -> EntityLoad:
         for name in ("silver.rejects", "silver.loads"):
-            self.con.execute(create_table_sql(self.catalog.contract(name)))
+            ensure_table(self.con, self.catalog.contract(name))
         exists = table_exists(self.con, self.contract.layer, self.contract.name)
         taken = taken_over(self.con, self.contract.name)
         changed = any(version != self.code_version for _, version in taken.values())
