@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ecommerce_platform.errors import InputError, PlatformError
+from ecommerce_platform.errors import InputError, understood
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,14 +42,17 @@ def main() -> None:
     _show_log()
     try:
         app()
-    except PlatformError as error:
-        from rich.markup import escape
-
-        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(FAILED if type(error).__name__ == "BlockedError" else USAGE)
     except KeyboardInterrupt:
         _console(stderr=True).print("interrupted: nothing half-written stays; run the command again")
         sys.exit(130)
+    except Exception as error:
+        from rich.markup import escape
+
+        known = understood(error)
+        if known is None:
+            raise
+        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(known))}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED if type(known).__name__ == "BlockedError" else USAGE)
 
 
 @app.command()
@@ -300,12 +303,22 @@ def publish(
 
 
 @app.command()
-def snapshots() -> None:
+def snapshots(
+    restore: Annotated[
+        str | None,
+        typer.Option(metavar="SNAPSHOT", help="Make this one current again: an id, its beginning, or a local time."),
+    ] = None,
+) -> None:
     """The published snapshots, newest last."""
+    from ecommerce_platform.warehouse.publish import restore as restore_snapshot
     from ecommerce_platform.warehouse.snapshots import snapshots as list_snapshots
 
     settings = _settings()
     console = _console()
+    if restore is not None:
+        restored = restore_snapshot(settings.published, restore)
+        console.print(f"readers now get the snapshot of {restored.local_time} ({restored.id}), until the next publish")
+        return
     found = list_snapshots(settings.published)
     if not found:
         console.print("nothing is published yet: run `ecommerce build` and `ecommerce publish`")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: Records of a file whose values are looked at: enough to tell a number from a date, cheap for years of days.
-SAMPLE = 50
+SAMPLE = 25
 #: Share of the values that must be of a kind for the column to be.
 _SHARE = 0.9
 #: Fewer values say nothing about a kind.
