@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ecommerce_platform.errors import InputError, PlatformError
+from ecommerce_platform.errors import InputError, understood
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,14 +42,17 @@ def main() -> None:
     _show_log()
     try:
         app()
-    except PlatformError as error:
-        from rich.markup import escape
-
-        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(FAILED if type(error).__name__ == "BlockedError" else USAGE)
     except KeyboardInterrupt:
         _console(stderr=True).print("interrupted: nothing half-written stays; run the command again")
         sys.exit(130)
+    except Exception as error:
+        from rich.markup import escape
+
+        known = understood(error)
+        if known is None:
+            raise
+        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(known))}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED if type(known).__name__ == "BlockedError" else USAGE)
 
 
 @app.command()
@@ -208,6 +211,54 @@ def status() -> None:
 
 
 @app.command()
+def rejects(
+    target: Annotated[str | None, typer.Argument(help="Only this entity or raw table, e.g. orders.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason code, e.g. not_convertible.")] = None,
+    load: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what this load brought.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Examples per reason.")] = 2,
+    csv: Annotated[bool, typer.Option("--csv", help="Every single row, as delivered, as CSV.")] = False,
+) -> None:
+    """What could not be used and why, by reason, with examples."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.quality.rejects import reject_groups, rejected_rows
+
+    settings, console = _settings(), _console()
+    if not settings.warehouse.is_file():
+        raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    day = _date(load, "--load")
+    with open_warehouse(settings).connect() as con:
+        if csv:
+            import csv as csv_writer
+
+            rows = rejected_rows(con, target=target, reason_code=reason, load=day)
+            writer = csv_writer.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(["target", "origin", "reason_code", "reason", "as_delivered"])
+            writer.writerows((r.target, r.origin, r.reason_code, r.reason, r.raw) for r in rows)
+            return
+        groups = reject_groups(con, target=target, reason_code=reason, load=day, examples=examples)
+    if not groups:
+        console.print("nothing was rejected" + (" of what was asked for" if target or reason or load else ""))
+        return
+    shown = [
+        (
+            g.target, g.raw_table, g.reason_code, g.column, g.rows, _span(g.first_load, g.last_load),
+            "\n".join(f"{origin}: {why}" for origin, why in g.examples),
+        )
+        for g in groups
+    ]  # fmt: skip
+    columns = ["entity", "raw table", "reason", "column", "rows", "loads", "examples"]
+    _table(console, "Rejected", columns, shown, right={4})
+    console.print(
+        "Put the file right and land it again, or correct the mapping: `ecommerce build` then takes these rows over. "
+        "[bold]--csv[/] lists every row as delivered."
+    )
+
+
+def _span(first: date, last: date) -> str:
+    return str(first) if first == last else f"{first} … {last}"
+
+
+@app.command()
 def publish(
     wait: Annotated[
         int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for tables that lag behind their inputs.")
@@ -252,12 +303,22 @@ def publish(
 
 
 @app.command()
-def snapshots() -> None:
+def snapshots(
+    restore: Annotated[
+        str | None,
+        typer.Option(metavar="SNAPSHOT", help="Make this one current again: an id, its beginning, or a local time."),
+    ] = None,
+) -> None:
     """The published snapshots, newest last."""
+    from ecommerce_platform.warehouse.publish import restore as restore_snapshot
     from ecommerce_platform.warehouse.snapshots import snapshots as list_snapshots
 
     settings = _settings()
     console = _console()
+    if restore is not None:
+        restored = restore_snapshot(settings.published, restore)
+        console.print(f"readers now get the snapshot of {restored.local_time} ({restored.id}), until the next publish")
+        return
     found = list_snapshots(settings.published)
     if not found:
         console.print("nothing is published yet: run `ecommerce build` and `ecommerce publish`")

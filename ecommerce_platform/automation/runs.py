@@ -236,7 +236,7 @@ def _read_events(events: Any, result: BuildResult) -> None:
                 continue
             if check.severity == dg.AssetCheckSeverity.WARN:
                 result.warnings.append((name, check.check_name, check.description or ""))
-            elif check.check_name in ("readable", "deliveries_usable"):
+            elif check.check_name in ("readable", "deliveries_usable", "rejects_within_limits"):
                 result.findings.append((name, check.description or ""))
             else:
                 blocked[name] = f"check {check.check_name}: {check.description}"
@@ -349,7 +349,9 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
         for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
             event = found.event.dagster_event if found.event else None
-            evaluation = event.asset_check_evaluation_data if event else None
+            # A run that ended early has planned checks that it never evaluated.
+            done = event is not None and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+            evaluation = event.asset_check_evaluation_data if event and done else None
             if evaluation is not None and isinstance(evaluation, dg.AssetCheckEvaluation) and not evaluation.passed:
                 checks.append(
                     (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")

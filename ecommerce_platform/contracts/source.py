@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -21,6 +21,28 @@ from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError, SettingsError
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+
+
+Policy = Literal["accept", "reject", "fail"]
+#: Kinds of text that a column may be agreed to hold.
+KINDS = ("integer", "decimal", "decimal_comma", "date", "timestamp", "other_date", "boolean", "text")
+
+
+class OnDrift(Strict):
+    """What happens to a file whose columns are not those agreed on.
+
+    `accept` loads it, `reject` leaves the file out and notes it in bronze.rejects, `fail` fails the load. A renamed
+    column is one that is missing and one that is new.
+    """
+
+    new: Policy = "accept"
+    missing: Policy = "accept"
+    retyped: Policy = "accept"
+
+    @property
+    def decides(self) -> bool:
+        """Whether any difference keeps a file out."""
+        return {self.new, self.missing, self.retyped} != {"accept"}
 
 
 class RawTable(Strict):
@@ -38,6 +60,37 @@ class RawTable(Strict):
     encoding: str = "utf-8"
     #: Share of a file's lines that may be unparsable before the file counts as damaged.
     max_unparsable_share: float = Field(default=0.01, ge=0, le=1)
+    #: Share of a load's rows that may be rejected before an entity takes over none of them.
+    max_rejected_share: float = Field(default=0.5, gt=0, le=1)
+    #: The columns agreed on, with the kind of text in them where that matters; only `on_drift` looks at them.
+    columns: dict[str, str | None] = {}
+    on_drift: OnDrift = OnDrift()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return dict.fromkeys(value) if isinstance(value, list) else value
+
+    @field_validator("columns")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        for name, kind in value.items():
+            if kind is not None and kind not in KINDS:
+                raise ValueError(f"column {name!r}: unknown kind {kind!r}; use one of {', '.join(KINDS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _agreed(self) -> RawTable:
+        if self.on_drift.decides and not self.columns:
+            raise ValueError(
+                "`on_drift` needs `columns`, those agreed on: compared with the load before, which file is left out "
+                "would depend on the order of loads"
+            )
+        if self.on_drift.retyped != "accept" and not any(self.columns.values()):
+            raise ValueError(
+                f"`retyped` needs the kinds of columns, e.g. `columns: {{amount: decimal}}` ({', '.join(KINDS)})"
+            )
+        return self
 
     @field_validator("delimiter")
     @classmethod

@@ -8,30 +8,33 @@ how they are read is `loader`'s; what their values mean begins in silver.
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.catalog import MODELS
-from ecommerce_platform.contracts.contract import read_contract
-from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.contracts.contract import Contract, read_contract
+from ecommerce_platform.contracts.source import RawTable, Source
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
 from ecommerce_platform.ingestion.landing import RawFile
 from ecommerce_platform.ingestion.loader import Loader, ScanFailed
 from ecommerce_platform.ingestion.readers import as_glob
-from ecommerce_platform.ingestion.rejects import RejectFile
+from ecommerce_platform.ingestion.rejects import Reject, RejectFile
+from ecommerce_platform.ingestion.schema import note_columns, objection
 from ecommerce_platform.ingestion.sniff import Unusable, read_head, sniff
 from ecommerce_platform.ingestion.target import Target
 from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
+from ecommerce_platform.warehouse.write import ensure_table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -78,7 +81,7 @@ class BronzeLoad:
 
 
 def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files: Sequence[RawFile]) -> set[date]:
-    """Days whose files are not those that were loaded: new, changed or removed.
+    """Days whose files are not those that were loaded: new, changed, removed, or to be read in another way now.
 
     Args:
         con: the warehouse; its tables may be missing.
@@ -86,17 +89,20 @@ def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files:
         raw_table: the raw table.
         files: its files in all drops.
     """
-    there: dict[date, set[tuple[str, int, int]]] = {}
+    version = _read_as(source.file.tables[raw_table])
+    there: dict[date, set[tuple[str, int, int, str]]] = {}
     for file in files:
-        there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns))
-    loaded: dict[date, set[tuple[str, int, int]]] = {}
+        there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns, version))
+    loaded: dict[date, set[tuple[str, int, int, str]]] = {}
     if table_exists(con, "bronze", "files") and table_exists(con, "bronze", source.bronze_table(raw_table)):
+        ensure_table(con, _book("files"))
         rows = con.execute(
-            "select _load_date, _source_file, size_bytes, modified_ns from bronze.files where raw_table = $raw",
-            {"raw": raw_table},
+            "select _load_date, _source_file, size_bytes, modified_ns, coalesce(read_as, $version) from bronze.files "
+            "where raw_table = $raw",
+            {"raw": raw_table, "version": version},
         ).fetchall()
-        for day, name, size, modified in rows:
-            loaded.setdefault(day, set()).add((name, size, modified))
+        for day, name, size, modified, read_as in rows:
+            loaded.setdefault(day, set()).add((name, size, modified, read_as))
     return {day for day in there.keys() | loaded.keys() if there.get(day) != loaded.get(day)}
 
 
@@ -181,9 +187,14 @@ def _load(
     loader.load(deliveries)
     for delivery in deliveries:
         _check_unchanged(delivery.file)
+    raw = source.file.tables[raw_table]
+    for delivery in deliveries:
+        _hold_to_agreement(con, raw, target, delivery)
+    columns = {(d.file.day, d.file.name): d.columns for d in deliveries if d.columns and not d.unusable}
+    note_columns(con, raw_table, target.table, days, columns)
     loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)
-    _keep_books(con, raw_table, days, deliveries, loads)
-    for table in (target.name, "files", "rejects") if days else ():
+    _keep_books(con, raw_table, raw, days, deliveries, loads)
+    for table in (target.name, "files", "columns", "rejects") if days else ():
         record_change(con, f"bronze.{table}")
     return BronzeLoad(
         table=f"bronze.{target.name}",
@@ -194,16 +205,43 @@ def _load(
     )
 
 
+def _hold_to_agreement(con: DuckDBPyConnection, raw: RawTable, target: Target, delivery: Delivery) -> None:
+    """Leaves out a file whose columns are not those agreed on, where source.yml asks for that.
+
+    Raises:
+        InputError: source.yml asks for the load to fail.
+    """
+    file = delivery.file
+    against = objection(con, target.table, raw, file.day, file.name, () if delivery.unusable else delivery.columns)
+    if against is None:
+        return
+    policy, reason = against
+    fix = "have it delivered as agreed, or change `columns` or `on_drift` of this table in source.yml"
+    if policy == "fail":
+        raise InputError(f"{reason}; source.yml says that such a load fails", where=file.path, fix=fix)
+    target.remove(delivery)
+    delivery.unusable = Unusable("drifted", f"the file is left out: {reason}; {fix}")
+    delivery.rejects.add(Reject(None, "schema_drift", delivery.unusable.text))
+    delivery.rejects.close()
+
+
+def _read_as(raw: RawTable) -> str:
+    """Hash of all that source.yml says about how a file is read; another one has it loaded again."""
+    said = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _keep_books(
     con: DuckDBPyConnection,
     raw_table: str,
+    raw: RawTable,
     days: set[date],
     deliveries: Sequence[Delivery],
     loads: Sequence[FileLoad],
 ) -> None:
     """Replaces what `bronze.rejects` and `bronze.files` say about these days."""
     for book in ("rejects", "files"):
-        con.execute(_empty_book(book))
+        ensure_table(con, _book(book))
         con.execute(
             f"delete from bronze.{book} where raw_table = $raw and _load_date in (select unnest($days))",
             {"raw": raw_table, "days": sorted(days)},
@@ -248,6 +286,7 @@ def _keep_books(
               unnest($rows::bigint[]) as rows_loaded,
               unnest($rejected::bigint[]) as rows_rejected,
               unnest($problems::varchar[]) as problem,
+              $read_as as read_as,
               $now::timestamp as loaded_at
             """,
             {
@@ -260,15 +299,16 @@ def _keep_books(
                 "rows": [load.rows for load in loads],
                 "rejected": [load.rejected for load in loads],
                 "problems": [load.problem for load in loads],
+                "read_as": _read_as(raw),
                 "now": datetime.now(),
             },
         )
 
 
 @cache
-def _empty_book(name: str) -> str:
-    # Only these two contracts are read: all of them take longer than a small load.
-    return create_table_sql(read_contract(MODELS / "bronze" / f"{name}.yml", "bronze"))
+def _book(name: str) -> Contract:
+    # Only these contracts are read: all of them take longer than a small load.
+    return read_contract(MODELS / "bronze" / f"{name}.yml", "bronze")
 
 
 def _check_unchanged(file: RawFile) -> None:

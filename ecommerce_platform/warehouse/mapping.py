@@ -71,6 +71,8 @@ class CompiledMapping:
     contract: Contract
     bronze: str
     delivery: str
+    #: Share of a load's rows that may be rejected before the load is set aside.
+    max_rejected_share: float
     expressions: dict[str, str]
     late: frozenset[str]
     where: str | None
@@ -280,6 +282,7 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         contract=contract,
         bronze=f"bronze.{quote(bronze)}",
         delivery=source.file.tables[mapping.raw_table].delivery,
+        max_rejected_share=source.file.tables[mapping.raw_table].max_rejected_share,
         expressions=expressions,
         late=frozenset(late),
         where=where_part.this.sql(dialect="duckdb", normalize_functions=False) if where_part else None,

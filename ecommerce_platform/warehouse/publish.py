@@ -33,7 +33,9 @@ from ecommerce_platform.warehouse.changes import TableVersion, behind, table_ver
 from ecommerce_platform.warehouse.connection import process_name
 from ecommerce_platform.warehouse.snapshots import (
     FORMAT,
+    SnapshotInfo,
     current_snapshot,
+    find_snapshot,
     read_manifest,
     snapshot_folders,
     snapshot_id,
@@ -149,6 +151,31 @@ def publish(
             logged = waited
         time.sleep(min(pause, wait_seconds - waited))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def restore(published: Path, snapshot: str, log: logging.Logger | Any = _log) -> SnapshotInfo:
+    """Makes an earlier snapshot the current one again, in one step; none is removed.
+
+    The next publish takes its place, so whoever wants it to stay stops publishing first.
+
+    Args:
+        published: the folder of snapshots.
+        snapshot: which: an id, its beginning, or a local time, as `find_snapshot` takes them.
+        log: where waiting is told.
+
+    Raises:
+        InputError: there is no such snapshot, or it is damaged.
+    """
+    with _alone(published, log):
+        found = find_snapshot(published, snapshot)
+        for entry in read_manifest(found.folder)["tables"].values():
+            file = found.folder / entry["file"]
+            if not file.is_file() or file.stat().st_size != entry["bytes"]:
+                raise InputError(
+                    "the snapshot is damaged: a table is missing or cut off", where=file, fix="take another"
+                )
+        switch(published, found.id)
+    return found
 
 
 def lagging(con: DuckDBPyConnection, catalog: Catalog) -> dict[str, list[str]]:
