@@ -42,7 +42,9 @@ def write_shop(path: Path, *, customers: int = 120, transactions: int = 900, day
     """
     random = Random(seed)
     path.unlink(missing_ok=True)
-    people = {n: (random.choice(SEGMENTS), random.choice(REGIONS), random.choice(AGES)) for n in range(1, customers + 1)}
+    people = {
+        n: (random.choice(SEGMENTS), random.choice(REGIONS), random.choice(AGES)) for n in range(1, customers + 1)
+    }
     last: dict[int, date] = {}
     rows = []
     for number in range(1, transactions + 1):
