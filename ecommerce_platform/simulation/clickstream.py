@@ -127,28 +127,28 @@ def _events(
 ) -> Clicks:
     """The events of each visit: its steps, with as many product views as it has."""
     by_start = np.argsort(start, kind="stable")
-    start, last_step, views, order = start[by_start], last_step[by_start], views[by_start], order[by_start]
+    start, order = start[by_start].astype(np.int32), order[by_start]
+    last_step, views = last_step[by_start], views[by_start]
     count = 1 + last_step + np.where(last_step >= 1, np.minimum(views, 3) - 1, 0)
-    visit = np.repeat(np.arange(len(start)), count)
-    begins = np.cumsum(count) - count
-    number = np.arange(len(visit)) - begins[visit]
-    extra = count - 1 - last_step
-    kind = np.where(number == 0, 0, np.where(number <= 1 + extra[visit], 1, number - extra[visit]))
-    at = start[visit] + number * (20 + (visit * 7919 + number * 104_729) % 70)
-    ordered = order[visit]
-    at = np.where(kind == len(EVENT_TYPES) - 1, np.where(ordered >= 0, orders.placed[ordered], at), at)
+    visit = np.repeat(np.arange(len(start), dtype=np.int32), count)
+    begins = (np.cumsum(count) - count).astype(np.int32)
+    number = np.arange(len(visit), dtype=np.int32) - begins[visit]
+    extra = (count - 1 - last_step).astype(np.int8)[visit]
+    kind = np.where(number == 0, 0, np.where(number <= 1 + extra, 1, number - extra)).astype(np.int8)
+    at = start[visit] + number * (20 + (visit % 977 * 7919 + number * 104_729) % 70)
     # Within the visit's day: a visit does not go on past midnight, nor past its purchase.
-    bound = np.where(ordered >= 0, orders.placed[ordered], (start // SECONDS * SECONDS)[visit] + SECONDS - 1)
-    at = np.minimum(at, bound)
+    end = np.where(order >= 0, orders.placed[order], start // SECONDS * SECONDS + SECONDS - 1).astype(np.int32)[visit]
+    at = np.where(kind == len(EVENT_TYPES) - 1, end, np.minimum(at, end)).astype(np.int32)
 
-    phase = seasons.phases.of_day[np.clip(start // SECONDS, 0, seasons.days - 1)]
-    looked_at = draw_products(rng, catalogue, phase, np.full(len(start), -1))
+    phase = seasons.phases.of_day[start // SECONDS]
+    nobody = np.full(len(start), -1)
+    looked_at = draw_products(rng, catalogue, phase, nobody).astype(np.int32)
     bought = order >= 0
     looked_at[bought] = lines.product[lines.bounds[order[bought]]]
-    product = np.where((kind == 1) | (kind == 2), looked_at[visit], -1)
     # Views before the last are of something else.
-    other = draw_products(rng, catalogue, phase, np.full(len(start), -1))
-    product = np.where((kind == 1) & (number <= extra[visit]), other[visit], product)
+    other = draw_products(rng, catalogue, phase, nobody).astype(np.int32)
+    product = np.where((kind == 1) & (number <= extra), other[visit], looked_at[visit])
+    product[(kind != 1) & (kind != 2)] = -1
     by_time = np.argsort(at, kind="stable")
     return Clicks(
         at=at[by_time],

@@ -8,7 +8,7 @@ feeds are is said in `feeds`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -50,7 +50,7 @@ class Feed:
     @property
     def files(self) -> int:
         """How many files the feed makes."""
-        return len(np.unique(self.day))
+        return len(_starts(self.day))
 
 
 def write_feeds(
@@ -62,13 +62,18 @@ def write_feeds(
     """
     total, done = sum(len(feed.day) for feed in feeds), 0
     with ThreadPoolExecutor(threads) as pool:
+        pending: list[Future[None]] = []
         for feed in feeds:
             for begin, end in _chunks(feed.day):
                 files = _files(raw, start, feed, begin, end)
-                for _ in pool.map(_write, files):
-                    pass
+                # One lot of rows waits at most, or a slow disk would fill the memory.
+                for write in pending:
+                    write.result()
+                pending = [pool.submit(_write, files[i::threads]) for i in range(threads)]
                 done += end - begin
                 progress("drops", done, total)
+        for write in pending:
+            write.result()
 
 
 def drop_folder(raw: Path, start: date, day: int) -> Path:
@@ -86,6 +91,11 @@ def _chunks(day: np.ndarray) -> Iterator[tuple[int, int]]:
         begin = end
 
 
+def _starts(day: np.ndarray) -> np.ndarray:
+    """Positions at which another day begins; `day` ascends."""
+    return np.flatnonzero(np.diff(day, prepend=-1))
+
+
 _File = tuple[Path, Callable[[], bytes]]
 
 
@@ -96,16 +106,16 @@ def _files(raw: Path, start: date, feed: Feed, begin: int, end: int) -> list[_Fi
     day, fault = feed.day[position], feed.fault[position]
     frame = _with_faults(feed.table, feed.rows(position), fault)
     broken = np.flatnonzero(is_kind(feed.table, fault, "unparsable"))
-    days, begins = np.unique(day, return_index=True)
+    begins = _starts(day)
     contents = feed.encode(frame, broken, np.append(begins, len(day)))
-    paths = [drop_folder(raw, start, one) / feed.file_name for one in days.tolist()]
+    paths = [drop_folder(raw, start, one) / feed.file_name for one in day[begins].tolist()]
     return list(zip(paths, contents, strict=True))
 
 
-def _write(file: _File) -> None:
-    path, content = file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content())
+def _write(files: list[_File]) -> None:
+    for path, content in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content())
 
 
 def _with_faults(table: str, frame: pl.DataFrame, fault: np.ndarray) -> pl.DataFrame:

@@ -165,14 +165,19 @@ def json_array_files() -> Encoder:
     return encode
 
 
-def parquet_files(money: tuple[str, ...] = ()) -> Encoder:
-    """Parquet files with the frame's types; columns of `money` hold cents and become decimals."""
+def parquet_files(money: tuple[str, ...] = (), *, few: tuple[str, ...] = ()) -> Encoder:
+    """Parquet files with the frame's types.
+
+    Args:
+        money: columns that hold cents and become decimals.
+        few: columns that hold the same few values over and over.
+    """
 
     def write(part: Any) -> bytes:
         import pyarrow.parquet as pq
 
         out = io.BytesIO()
-        pq.write_table(part, out, compression="snappy")
+        pq.write_table(part, out, compression="snappy", use_dictionary=list(few), write_statistics=False)
         return out.getvalue()
 
     def encode(frame: pl.DataFrame, broken: np.ndarray, bounds: np.ndarray) -> list[Callable[[], bytes]]:

@@ -191,7 +191,7 @@ def make_orders(
     used = [records[system].of(joined.person, joined.placed, rng) for system in (WEB_SHOP, CRM)]
     record = np.where(joined.person < 0, -1, np.where(joined.system == CRM, used[CRM], used[WEB_SHOP]))
     progress("orders", wanted, wanted)
-    return Placed(customers, records, trials, replace(joined, record=record))
+    return Placed(customers, records, trials, replace(joined, record=record.astype(np.int32)))
 
 
 def days_late(orders: Orders) -> np.ndarray:
@@ -240,7 +240,8 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     charged = (order_net < 4900) & (orders.channel != STORE)
     shipping = np.where(number == 1, np.where(charged, 490, 0)[order], 0)
     tax = (net * VAT_PERCENT + 50) // 100
-    return Lines(order, number, product, quantity, price, discount, shipping, tax, bounds)
+    narrow = (values.astype(np.int32) for values in (order, number, product, quantity))
+    return Lines(*narrow, price, discount, shipping, tax, bounds)
 
 
 def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
@@ -257,7 +258,8 @@ def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
     method = np.where(by_card, GIFT, orders.method[order])
     instalments = np.array([1, 3, 6, 12])[pick(rng, (0.72, 0.14, 0.09, 0.05), len(order))]
     instalments = np.where((method == CARD) & (amount >= 15_000), instalments, 1)
-    return Payments(order, number, method, instalments, amount)
+    narrow = (values.astype(np.int32) for values in (order, number, method, instalments))
+    return Payments(*narrow, amount)
 
 
 def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Reviews:
@@ -389,25 +391,26 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
         aimed = np.array([[r in f.regions for r in range(len(REGIONS))] for f in seasons.flights])[running, region]
         clicks = (running >= 0) & aimed & (channel <= APP) & (rng.random(size) < clicked)
         credited = np.where((credited < 0) & clicks, running, credited)
+    small, number = np.int8, np.int32
     return Orders(
-        person=visits.person,
-        record=np.full(size, -1),
-        system=np.where(offline, CRM, WEB_SHOP),
+        person=visits.person.astype(number),
+        record=np.full(size, -1, dtype=number),
+        system=np.where(offline, CRM, WEB_SHOP).astype(small),
         placed=placed,
         approved=approved,
         shipped=shipped,
         received=received,
         promised=promised,
         ended=ended,
-        fate=fate,
-        channel=channel,
-        device=device,
-        carrier=carrier,
-        method=method,
-        ship_to=ship_to,
-        region=region,
-        caused_by=visits.flight,
-        credited_to=credited,
+        fate=fate.astype(small),
+        channel=channel.astype(small),
+        device=device.astype(small),
+        carrier=carrier.astype(small),
+        method=method.astype(small),
+        ship_to=ship_to.astype(number),
+        region=region.astype(small),
+        caused_by=visits.flight.astype(number),
+        credited_to=credited.astype(number),
     )
 
 

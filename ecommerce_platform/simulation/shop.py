@@ -120,7 +120,7 @@ def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
         person=shop.orders.person[order],
         refund=int(shop.returns.refund[newest["returns"] >= 0].sum()),
     )
-    totals["customers_unlinked"] = len(np.unique(_accounts(shop)[order][shop.orders.person[order] >= 0]))
+    totals["customers_unlinked"] = _distinct(_accounts(shop)[order][shop.orders.person[order] >= 0])
     month = shop.seasons.month_of_day[shop.orders.day[order]]
     return Truth(
         seed=shop.seed,
@@ -129,7 +129,7 @@ def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
         dirty_share=dirty_share,
         orders=len(shop.orders),
         customer_records=sum(len(records) for records in shop.records),
-        persons=len(np.unique(np.concatenate([records.sign_ups.person for records in shop.records]))),
+        persons=_distinct(np.concatenate([records.sign_ups.person for records in shop.records])),
         tables={
             name: truths.table_truth(name, feed.entity, feed.fault, feed.files, used[name])
             for name, feed in sorted(feeds.items())
@@ -139,6 +139,11 @@ def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
         by_month=truths.month_totals(month, order, quantity, quantity * price - discount, shop.seasons.start),
         planted=planted_effects(shop),
     )
+
+
+def _distinct(numbers: np.ndarray) -> int:
+    """How many different numbers there are; none is negative."""
+    return int((np.bincount(numbers) > 0).sum())
 
 
 def _accounts(shop: Shop) -> np.ndarray:

@@ -168,7 +168,7 @@ def web_events(shop: Shop, dirty_share: float) -> Feed:
         fault=faults_of(shop, "web_events", day, dirty_share),
         keys=len(day),
         rows=rows,
-        encode=formats.parquet_files(),
+        encode=formats.parquet_files(few=("event", "item", "source", "utm_campaign", "device")),
     )
 
 

@@ -136,7 +136,7 @@ def order_items(shop: Shop, dirty_share: float) -> Feed:
         fault=faults_of(shop, "order_items", day, dirty_share),
         keys=len(day),
         rows=rows,
-        encode=formats.parquet_files(money=("unit_price", "rebate", "shipping", "vat")),
+        encode=formats.parquet_files(money=("unit_price", "rebate", "shipping", "vat"), few=("pos", "qty", "sku")),
     )
 
 
