@@ -1,7 +1,7 @@
 select
-    as_date_format(Day, '%m/%d/%Y') as Spend_date,
-    as_text("Campaign ID") as Campaign_id,
-    as_bigint("Impr.") as Impressions,
-    as_bigint(Clicks) as Clicks,
-    as_decimal(Cost) as Cost_amount
-from Bronze.Synthetic__ad_reports
+    as_date_format(day, '%m/%d/%Y') as spend_date,
+    as_text("Campaign ID") as campaign_id,
+    as_bigint("Impr.") as impressions,
+    as_bigint(clicks) as clicks,
+    as_decimal(cost) as cost_amount
+from bronze.synthetic__ad_reports

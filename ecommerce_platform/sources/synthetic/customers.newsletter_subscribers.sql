@@ -1,10 +1,10 @@
 select
-    'nl-' || as_text(SUBSCRIBERID) as CUSTOMER_ID,
-    as_timestamp_format(OPTINAT, '%m/%d/%Y %I:%M %p') as REGISTERED_AT,
-    as_text(DISPLAYNAME) as FULL_NAME,
-    as_text(EMAILADDRESS) as EMAIL,
-    as_text(MOBILE) as PHONE,
-    as_date_format(BIRTHDAY, '%m/%d/%Y') as BIRTH_DATE,
-    as_text(ZIPCODE) as POSTAL_CODE,
-    as_text(CITY) as CITY
-from BRONZE.SYNTHETIC__NEWSLETTER_SUBSCRIBERS
+    'nl-' || as_text(subscriberid) as customer_id,
+    as_timestamp_format(optinat, '%m/%d/%Y %I:%M %p') as registered_at,
+    as_text(displayname) as full_name,
+    as_text(emailaddress) as email,
+    as_text(mobile) as phone,
+    as_date_format(birthday, '%m/%d/%Y') as birth_date,
+    as_text(zipcode) as postal_code,
+    as_text(city) as city
+from bronze.synthetic__newsletter_subscribers

@@ -1,8 +1,8 @@
 select
-    as_date_format(STICHTAG, '%Y%m%d') as SNAPSHOT_DATE,
-    as_text(ARTNR) as PRODUCT_ID,
-    as_text(LAGER) as LOCATION_ID,
-    as_integer(BESTAND) as ON_HAND,
-    as_integer(MELDEBESTAND) as REORDER_POINT,
-    as_integer(WBZ_TAGE) as LEAD_TIME_DAYS
-from BRONZE.SYNTHETIC__STOCK_COUNTS
+    as_date_format(stichtag, '%Y%m%d') as snapshot_date,
+    as_text(artnr) as product_id,
+    as_text(lager) as location_id,
+    as_integer(bestand) as on_hand,
+    as_integer(meldebestand) as reorder_point,
+    as_integer(wbz_tage) as lead_time_days
+from bronze.synthetic__stock_counts
