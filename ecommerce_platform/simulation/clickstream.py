@@ -135,7 +135,7 @@ def _events(
     number = np.arange(len(visit), dtype=np.int32) - begins[visit]
     extra = (count - 1 - last_step).astype(np.int8)[visit]
     kind = np.where(number == 0, 0, np.where(number <= 1 + extra, 1, number - extra)).astype(np.int8)
-    at = start[visit] + number * (20 + (visit % 977 * 7919 + number * 104_729) % 70)
+    at = start[visit] + number * 45 + (visit % 977 * 7919 + number * 104_729) % 40
     # Within the visit's day: a visit does not go on past midnight, nor past its purchase.
     end = np.where(order >= 0, orders.placed[order], start // SECONDS * SECONDS + SECONDS - 1).astype(np.int32)[visit]
     at = np.where(kind == len(EVENT_TYPES) - 1, end, np.minimum(at, end)).astype(np.int32)

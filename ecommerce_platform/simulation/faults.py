@@ -143,7 +143,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
     ),
     # Fields that are missing would be missing fields, so nothing required is left out here.
     "social": (
-        _rejected("not_convertible", "at", "13/45/2024 10:00 AM"),
+        _rejected("not_convertible", "posted", "13/45/2024 10:00 AM"),
         _rejected("out_of_range", "tone", 7.5),
         UNPARSABLE,
         DUPLICATE,

@@ -240,8 +240,8 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     charged = (order_net < 4900) & (orders.channel != STORE)
     shipping = np.where(number == 1, np.where(charged, 490, 0)[order], 0)
     tax = (net * VAT_PERCENT + 50) // 100
-    narrow = (values.astype(np.int32) for values in (order, number, product, quantity))
-    return Lines(*narrow, price, discount, shipping, tax, bounds)
+    order, number, product, quantity = (v.astype(np.int32) for v in (order, number, product, quantity))
+    return Lines(order, number, product, quantity, price, discount, shipping, tax, bounds)
 
 
 def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
@@ -258,8 +258,8 @@ def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
     method = np.where(by_card, GIFT, orders.method[order])
     instalments = np.array([1, 3, 6, 12])[pick(rng, (0.72, 0.14, 0.09, 0.05), len(order))]
     instalments = np.where((method == CARD) & (amount >= 15_000), instalments, 1)
-    narrow = (values.astype(np.int32) for values in (order, number, method, instalments))
-    return Payments(*narrow, amount)
+    order, number, method, instalments = (v.astype(np.int32) for v in (order, number, method, instalments))
+    return Payments(order, number, method, instalments, amount)
 
 
 def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Reviews:

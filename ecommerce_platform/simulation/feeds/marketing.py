@@ -230,7 +230,7 @@ def social(shop: Shop, dirty_share: float) -> Feed:
                 "kind": formats.chosen(TYPES, voices.kind[i]),
                 "sku": formats.where(skus.gather(np.maximum(product, 0)), product >= 0),
                 "tone": formats.where(pl.Series(voices.tone[i] / 1000), voices.kind[i] < 2),
-                "at": formats.timestamps(voices.at[i], np.ones(len(i), dtype=bool), start, formats.AMERICAN),
+                "posted": formats.timestamps(voices.at[i], np.ones(len(i), dtype=bool), start, formats.AMERICAN),
             }
         )
 
