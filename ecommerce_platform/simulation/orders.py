@@ -240,8 +240,18 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     charged = (order_net < 4900) & (orders.channel != STORE)
     shipping = np.where(number == 1, np.where(charged, 490, 0)[order], 0)
     tax = (net * VAT_PERCENT + 50) // 100
-    order, number, product, quantity = (v.astype(np.int32) for v in (order, number, product, quantity))
-    return Lines(order, number, product, quantity, price, discount, shipping, tax, bounds)
+    narrow = np.int32
+    return Lines(
+        order=order.astype(narrow),
+        number=number.astype(narrow),
+        product=product.astype(narrow),
+        quantity=quantity.astype(narrow),
+        price=price,
+        discount=discount,
+        shipping=shipping,
+        tax=tax,
+        bounds=bounds,
+    )
 
 
 def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
@@ -258,8 +268,14 @@ def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
     method = np.where(by_card, GIFT, orders.method[order])
     instalments = np.array([1, 3, 6, 12])[pick(rng, (0.72, 0.14, 0.09, 0.05), len(order))]
     instalments = np.where((method == CARD) & (amount >= 15_000), instalments, 1)
-    order, number, method, instalments = (v.astype(np.int32) for v in (order, number, method, instalments))
-    return Payments(order, number, method, instalments, amount)
+    narrow = np.int32
+    return Payments(
+        order=order.astype(narrow),
+        number=number.astype(narrow),
+        method=method.astype(narrow),
+        installments=instalments.astype(narrow),
+        amount=amount,
+    )
 
 
 def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Reviews:
@@ -317,11 +333,15 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     channel = pick(rng, CHANNEL_SHARES, size)
     usual = known & (rng.random(size) < 0.75)
     channel = np.where(usual, customers.channel[visits.person], channel)
+    # Who is in both systems also uses both.
+    in_web, in_crm = customers.joined[WEB_SHOP][visits.person] <= placed, customers.joined[CRM][visits.person] <= placed
+    offline = (channel == STORE) | (channel == PHONE)
+    changes = known & in_web & in_crm & (rng.random(size) < 0.25)
+    channel = np.where(changes, np.where(offline, WEB, STORE), channel)
     # What an advertisement causes is ordered where it leads to.
     channel = np.where((visits.flight >= 0) & (channel != APP), WEB, channel)
     # Store and telephone know those in the CRM, the rest know those in the web shop; guests are not in a store.
     offline = (channel == STORE) | (channel == PHONE)
-    in_web, in_crm = customers.joined[WEB_SHOP][visits.person] <= placed, customers.joined[CRM][visits.person] <= placed
     channel = np.where(~known & offline, WEB, channel)
     channel = np.where(known & offline & ~in_crm, WEB, channel)
     channel = np.where(known & ~offline & ~in_web, STORE, channel)

@@ -187,7 +187,7 @@ def test_the_current_rows_are_as_many_as_expected(shop: tuple[Truth, Reading]) -
 
 def test_every_delivered_record_is_used_superseded_or_rejected(shop: tuple[Truth, Reading]) -> None:
     truth, _ = shop
-    for name, table in truth.tables.items():
+    for table in truth.tables.values():
         assert table.delivered == table.used + table.superseded + table.rejected
         assert table.superseded >= table.duplicates
 
