@@ -68,8 +68,9 @@ class Lives:
     landline: float = 0.5
     #: Households with twins among their members.
     twins: float = 0.01
-    #: Households in which the child has the parent's first name.
-    namesakes: float = 0.004
+    #: Households of several in which the second has the first's name: a child called after its parent. Nobody else
+    #: has the first name of the head of the household.
+    namesakes: float = 0.003
     #: Members of a household who keep a last name of their own.
     own_last_name: float = 0.15
     #: E-mail addresses that somebody else was given after their owner had left them; half of those by somebody
@@ -224,7 +225,9 @@ def make_persons(
     second[household[seconds]] = seconds
     birth_date = np.where(twins, birth_date[np.maximum(second[household], 0)], birth_date)
     last_name = np.where(twins, last_name[head[household]], last_name)
-    namesake = (rng.random(homes) < lives.namesakes / (1 - _HOUSEHOLD_SIZES[0]))[household] & (position == 1) & ~twins
+    same = (first_name == first_name[head[household]]) & (position > 0)
+    first_name = np.where(same, (first_name + 1) % len(FIRST_NAMES), first_name)
+    namesake = (rng.random(homes) < lives.namesakes)[household] & (position == 1) & ~twins
     first_name = np.where(namesake, first_name[head[household]], first_name)
     last_name = np.where(namesake, last_name[head[household]], last_name)
     birth_date = np.where(namesake & (birth_date >= birth_date[head[household]]), birth_date + 9000, birth_date)
