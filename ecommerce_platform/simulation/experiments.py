@@ -31,13 +31,13 @@ class Experiment:
 
 _NOTHING = (0.0,) * 6
 EXPERIMENTS = (
-    Experiment("EXP-CHECKOUT", ("control", "one_page"), (_NOTHING, (0.20,) * 6), 0.15, 0.15, 0.9),
+    Experiment("EXP-CHECKOUT", ("control", "one_page"), (_NOTHING, (0.20,) * 6), 0.12, 0.20, 0.9),
     Experiment(
         "EXP-WINBACK", ("control", "reminder", "voucher"),
-        (_NOTHING, (0.10,) * 6, (0.60, 0.60, 0.30, 0.30, 0.10, 0.10)), 0.40, 0.15, 0.9,
+        (_NOTHING, (0.10,) * 6, (0.60, 0.60, 0.30, 0.30, 0.10, 0.10)), 0.40, 0.20, 0.9,
     ),
     # Nothing differs between its arms: whoever finds an uplift here finds noise.
-    Experiment("EXP-BADGE", ("control", "badge"), (_NOTHING, _NOTHING), 0.70, 0.15, 0.6),
+    Experiment("EXP-BADGE", ("control", "badge"), (_NOTHING, _NOTHING), 0.70, 0.20, 0.6),
 )  # fmt: skip
 
 

@@ -318,6 +318,9 @@ def _customer_orders(
     rng = stream(seed, "fulfilment")
     orders = _fulfil(rng, seasons, places, customers, visits)
     gone = (days_late(orders) > 0) & (rng.random(len(orders)) < LATE_LEAVE_PROBABILITY)
+    # Visits that were added drive nobody away: else those who get more of them would leave sooner, and an uplift come
+    # out smaller than it is planted.
+    gone &= ~visits.added
     left_at = np.full(len(customers), NEVER)
     np.minimum.at(left_at, orders.person[gone], orders.received[gone])
     return trials, orders.take(orders.placed <= left_at[orders.person])

@@ -77,12 +77,16 @@ class Customers:
 
 @dataclass(frozen=True)
 class Visits:
-    """Moments of ordering: person (-1 for guests), seconds after the first day's midnight, and the flight that
-    caused the visit (-1 for those that would have come without)."""
+    """Moments of ordering; arrays are per visit."""
 
+    #: -1 for guests.
     person: np.ndarray
+    #: Seconds after the first day's midnight.
     placed: np.ndarray
+    #: Flight that caused the visit, -1 for none.
     flight: np.ndarray
+    #: Whether advertising or an experiment added the visit to those that would have come anyway.
+    added: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ def make_visits(rng: Rng, seasons: Seasons, customers: Customers) -> Visits:
     first_placed = customers.registered[first] + rng.integers(60, 2400, len(first))
     person, placed = _poisson_visits(rng, seasons, customers, np.ones(len(customers)), 0, seasons.days - 1)
     person, placed = np.concatenate([first, person]), np.concatenate([first_placed, placed])
-    return Visits(person, placed, np.full(len(person), -1))
+    return Visits(person, placed, np.full(len(person), -1), np.zeros(len(person), dtype=bool))
 
 
 def make_more_visits(
@@ -219,7 +223,7 @@ def make_more_visits(
         flight: the flight that causes them, if one does.
     """
     person, placed = _poisson_visits(rng, seasons, customers, lift, first, last)
-    return Visits(person, placed, np.full(len(person), flight))
+    return Visits(person, placed, np.full(len(person), flight), np.ones(len(person), dtype=bool))
 
 
 def _poisson_visits(
@@ -243,4 +247,5 @@ def _poisson_visits(
 def make_guest_visits(rng: Rng, seasons: Seasons, size: int) -> Visits:
     """`size` orders of people without a customer record."""
     day = pick(rng, seasons.acquisition[seasons.burn_in :], size)
-    return Visits(np.full(size, -1), day * SECONDS + seconds_of_day(rng, size), np.full(size, -1))
+    nobody = np.full(size, -1)
+    return Visits(nobody, day * SECONDS + seconds_of_day(rng, size), nobody, np.zeros(size, dtype=bool))
