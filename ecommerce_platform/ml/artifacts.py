@@ -71,9 +71,9 @@ class Card(BaseModel):
     sha256: str = ""
 
 
-def libraries() -> dict[str, str]:
-    """Versions of the installed libraries that decide what a fit gives, by name."""
-    return {name: installed(name) for name in ("numpy", "scipy", "scikit-learn", "skops")}
+def libraries(*names: str) -> dict[str, str]:
+    """Versions of the installed libraries that decide what a fit gives, by name; scikit-learn and below by default."""
+    return {name: installed(name) for name in names or ("numpy", "scipy", "scikit-learn", "skops")}
 
 
 def content_hash(parts: Iterable[bytes]) -> str:
