@@ -62,6 +62,7 @@ def build_definitions(
     Raises:
         DefinitionError: with file and line.
     """
+    from ecommerce_platform.assets.insight import anomalies_asset
     from ecommerce_platform.assets.ml import segment_assets
     from ecommerce_platform.assets.published import snapshot_asset
     from ecommerce_platform.automation.instance import write_batches
@@ -79,6 +80,7 @@ def build_definitions(
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":
             assets.append({"silver.shop": shop_asset, "silver.row_accounting": accounting_asset}[name](ground))
+    assets.append(anomalies_asset(ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
