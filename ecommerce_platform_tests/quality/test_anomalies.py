@@ -59,7 +59,7 @@ def test_what_goes_on_becomes_the_new_normal() -> None:
 
 def test_a_day_without_a_row_is_a_day_without_orders() -> None:
     con = _kpis(_series(90), skip={60})
-    (found,) = [row for row in find_anomalies(con, AnomalyRules(series=("orders",), threshold=5))]
+    (found,) = list(find_anomalies(con, AnomalyRules(series=("orders",), threshold=5)))
     assert (found["window_start"], found["direction"], found["actual"]) == (START + timedelta(60), "down", 0.0)
     assert found["severity"] == "critical"
     assert found["expected_low"] < found["expected"] < found["expected_high"]
