@@ -70,6 +70,7 @@ def build_definitions(
     Raises:
         DefinitionError: with file and line.
     """
+    from ecommerce_platform.assets.insight import anomalies_asset
     from ecommerce_platform.assets.ml import segment_assets
     from ecommerce_platform.assets.published import snapshot_asset
     from ecommerce_platform.automation.instance import write_batches
@@ -87,6 +88,8 @@ def build_definitions(
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":
             assets.append(FILLED_HERE[name](ground))
+    if "gold.kpi_daily" in parsed and "gold.anomalies" in ground.catalog.tables:
+        assets.append(anomalies_asset(ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]

@@ -19,6 +19,7 @@ from ecommerce_platform.assets.tables import Ground
 from ecommerce_platform.build import build_definitions, read_ground
 from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import Drops, list_drops
+from ecommerce_platform.quality.anomalies import refresh_anomalies
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.history import load_history
@@ -109,6 +110,8 @@ def _make(ground: Ground, name: str) -> Make:
     if contract.history_of:
         followed = ground.compiled[contract.history_of]
         return lambda on: load_history(on.con, catalog, contract, followed, again=on.again)
+    if name == "gold.anomalies":
+        return lambda on: refresh_anomalies(on.con, contract, source.file.anomalies)
     model, incremental = ground.models[name], ground.incrementals.get(name)
     return lambda on: refresh_table(on.con, model, incremental, log=logs.get(name))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -107,6 +107,53 @@ class RawTable(Strict):
         except LookupError:
             raise ValueError(f"unknown encoding {value!r}; try utf-8, latin-1 or cp1252") from None
         return value
+
+
+class KnownDays(Strict):
+    """Days of every year on which the shop is known to be different: they are told, but alarm nobody."""
+
+    name: str = Field(min_length=3)
+    #: MM-DD; `last` may lie in the next year. A day that a year lacks counts as the one before.
+    first: str = Field(pattern=r"^\d{2}-\d{2}$")
+    last: str = Field(pattern=r"^\d{2}-\d{2}$")
+
+    @field_validator("first", "last")
+    @classmethod
+    def _a_day(cls, value: str) -> str:
+        try:
+            date.fromisoformat(f"2024-{value}")
+        except ValueError:
+            raise ValueError(f"{value!r} is not a day of the year; write MM-DD") from None
+        return value
+
+    def holds(self, day: date) -> bool:
+        """Whether a day is one of them."""
+        place = day.isoformat()[5:]
+        if self.first <= self.last:
+            return self.first <= place <= self.last
+        return place >= self.first or place <= self.last
+
+
+class AnomalyRules(Strict):
+    """Which series of `gold.kpi_daily` are watched for strange days, and how strictly."""
+
+    series: tuple[str, ...] = Field(default=("orders", "revenue"), min_length=1)
+    #: How many usual errors a day may be off before it is strange, and from how many on it is critical.
+    threshold: float = Field(default=3.75, ge=2, le=20)
+    critical: float = Field(default=8.0, ge=2, le=100)
+    known_days: tuple[KnownDays, ...] = ()
+
+    def known(self, first: date, last: date) -> str | None:
+        """What the days from `first` to `last` are known as, if all of them are known to be different."""
+        names: dict[str, None] = {}
+        day = first
+        while day <= last:
+            name = next((k.name for k in self.known_days if k.holds(day)), None)
+            if name is None:
+                return None
+            names[name] = None
+            day += timedelta(days=1)
+        return ", ".join(names)
 
 
 class ReplayTable(Strict):
@@ -208,6 +255,7 @@ class SourceFile(Strict):
     time_zone: str
     start_date: date
     churn_window_days: int = Field(default=90, ge=1, le=1000)
+    anomalies: AnomalyRules = AnomalyRules()
     tables: dict[str, RawTable] = Field(min_length=1)
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
