@@ -260,7 +260,7 @@ def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_lists_those_there_are() -> None:
-    with pytest.raises(SettingsError, match="olist, synthetic"):
+    with pytest.raises(SettingsError, match="olist, pet_retail, synthetic"):
         find_source("nowhere")
 
 
