@@ -255,6 +255,8 @@ def publish(
             console, "Published although they lag", ["table", "behind"],
             [(table, ", ".join(inputs)) for table, inputs in snapshot.lagging.items()], styles=["yellow", ""],
         )  # fmt: skip
+    if settings.publish_url:
+        _mirror(console, settings, settings.publish_url)
 
 
 @app.command()
@@ -427,6 +429,27 @@ def _replay(zone: Zone, shop: Source, directory: Path, by: str, every: Literal["
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     for name in done.left:
         console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
+
+
+def _mirror(console: Console, settings: Settings, url: str) -> None:
+    """The copy of the current snapshot in an object store; a failure is told after what was published here."""
+    from ecommerce_platform.warehouse.mirror import mirror
+
+    with _progress() as bar:
+        task = bar.add_task("copying", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        copy = mirror(settings.published, url, keep=settings.keep_snapshots, progress=step)
+    if copy.unchanged:
+        console.print(f"the copy at {copy.url} is up to date")
+    else:
+        within = f", {len(copy.copied)} unchanged and copied there" if copy.copied else ""
+        tables = f"{len(copy.uploaded)} tables uploaded, {_size(copy.size)}{within}"
+        console.print(f"copied to {copy.url}/snapshots/{copy.snapshot}: {tables}")
+    if copy.removed:
+        console.print(f"[dim]removed {len(copy.removed)} old snapshots there[/]")
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------
