@@ -39,8 +39,8 @@ _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 
 #: Small objects move so many at a time, large ones one by one: that bounds memory, and each uses the line well.
 _AT_ONCE, _LARGE = 16, 32 << 20
-#: Times that an object is moved again after something passing, and the seconds before the first of them.
-_TRIES, _PAUSE = 3, 0.5
+#: Times that a request is made, or an object moved, when what stands in the way may pass, and seconds between two.
+_TRIES, _PAUSE = 3, 2
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -132,7 +132,7 @@ class ObjectStore:
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
         if self.kind == "s3":
             # s3fs tries five times what botocore has tried five times: most of a minute until one knows.
-            options["config_kwargs"] = {"retries": {"mode": "standard", "total_max_attempts": 3}}
+            options["config_kwargs"] = {"retries": {"mode": "standard", "total_max_attempts": _TRIES}}
         try:
             fs, root = url_to_fs(self.url, **options)
         except ImportError as error:
@@ -149,6 +149,8 @@ class ObjectStore:
             ) from None
         if self.kind == "azure":
             _less_patient(fs)
+        else:
+            fs.retries = _TRIES
         return fs, root.rstrip("/")
 
     @property
@@ -167,7 +169,7 @@ class ObjectStore:
 
     def explained(self, name: str = "") -> Any:
         """A block in which what the store's library raises becomes what the user can do."""
-        return explained(f"{self.url}/{name}" if name else self.url, self.kind)
+        return explained(f"{self.url}/{name}" if name else self.url)
 
     def objects(self, below: str = "") -> dict[str, Entry]:
         """All objects below a name, by name, in one listing."""
@@ -248,9 +250,9 @@ class ObjectStore:
             try:
                 return move()
             except Exception as error:
-                if attempt + 1 == _TRIES or not isinstance(as_platform_error(error, "", self.kind), PassingError):
+                if attempt + 1 == _TRIES or not isinstance(as_platform_error(error, self.url), PassingError):
                     raise
-            time.sleep(_PAUSE * 2**attempt)
+            time.sleep(_PAUSE)
 
 
 def each(do: Callable[[T], R], items: Sequence[T], size: Callable[[T], int] = lambda item: 0) -> list[R]:
@@ -267,7 +269,7 @@ def each(do: Callable[[T], R], items: Sequence[T], size: Callable[[T], int] = la
 
 
 @contextmanager
-def explained(where: str, kind: str = "") -> Iterator[None]:
+def explained(where: str) -> Iterator[None]:
     """Turns what a store's library raises into what the user can do.
 
     What the libraries say is told in part and not chained: it may quote signed requests.
@@ -277,13 +279,13 @@ def explained(where: str, kind: str = "") -> Iterator[None]:
     except PlatformError:
         raise
     except Exception as error:
-        found = as_platform_error(error, where, kind)
+        found = as_platform_error(error, where)
         if found is None:
             raise
         raise found from None
 
 
-def as_platform_error(error: Exception, where: str, kind: str = "") -> PlatformError | None:
+def as_platform_error(error: Exception, where: str) -> PlatformError | None:
     """What the user can do about an exception of fsspec, azure, botocore or aiohttp; None for one that is a bug."""
     if isinstance(error, PlatformError):
         return error
@@ -291,6 +293,7 @@ def as_platform_error(error: Exception, where: str, kind: str = "") -> PlatformE
     names = {cls.__name__ for e in chain for cls in type(e).__mro__}
     status = next((s for e in chain if (s := _status(e))), 0)
     numbers = {e.errno for e in chain if isinstance(e, OSError)}
+    kind = PROTOCOLS.get(protocol(where) or "", "")
     credentials = _CREDENTIALS.get(kind, "the credentials in the environment")
     said = _first_line(error)
     if numbers & {errno.ENOSPC, errno.EDQUOT}:
@@ -363,7 +366,7 @@ def _less_patient(fs: Any) -> None:
     fs.service_client = BlobServiceClient(
         old.url,
         credential=old.credential,
-        retry_policy=LinearRetry(backoff=2, retry_total=3, random_jitter_range=1),
+        retry_policy=LinearRetry(backoff=_PAUSE, retry_total=_TRIES, random_jitter_range=1),
     )
 
 

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         if protocol(value) in (None, "file"):
             path = re.sub(r"^file://", "", value, flags=re.IGNORECASE)
             return str(Path(path).expanduser().resolve()) if path else None
-        return value.rstrip("/")
+        return value if value.endswith("://") else value.rstrip("/")
 
     @property
     def source_folder(self) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform_tests.objectstores import bucket, store_servers  # noqa: F401  fixtures
+from ecommerce_platform_tests.objectstores import bucket, impatient, store_servers  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -244,3 +244,10 @@ def bucket(
         yield Bucket(server.kind, name, gate, environment, store)
     finally:
         gate.remove()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that do not answer are given up at once; to be asked for before anything is opened."""
+    monkeypatch.setattr("ecommerce_platform.object_store._TRIES", 1)
+    monkeypatch.setattr("ecommerce_platform.object_store._PAUSE", 0)

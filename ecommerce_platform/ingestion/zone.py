@@ -372,11 +372,12 @@ def list_files(fs: AbstractFileSystem, root: str, where: str = "") -> list[tuple
         PlatformError: it cannot be listed. A listing is whole or an error, never a part.
     """
     root = root.rstrip("/")
-    where = where or root
+    is_local = "file" in _protocols(fs)
+    where = where or (root if is_local else fs.unstrip_protocol(root))
     # An object store's listings may be kept by fsspec; who reads them from memory sees nothing new.
     fs.invalidate_cache(root)
     try:
-        return _local_files(fs, root) if "file" in _protocols(fs) else _flat_files(fs, root)
+        return _local_files(fs, root) if is_local else _flat_files(fs, root)
     except FileNotFoundError:
         raise MissingZone(
             "there is no such landing zone, or nothing lies in it",

@@ -129,6 +129,7 @@ def stops_and_goes_on(tiny: PublishingShop, url: str, bucket: Bucket, answers: i
     assert customers_there(bucket) == 8
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_store_that_stops_leaves_the_snapshot_before_and_the_next_publish_goes_on(
     tiny: PublishingShop, url: str, bucket: Bucket
 ) -> None:
