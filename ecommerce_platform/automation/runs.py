@@ -362,7 +362,9 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
         for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
             event = found.event.dagster_event if found.event else None
-            evaluation = event.asset_check_evaluation_data if event else None
+            # A step that had nothing to do has planned its checks and not evaluated them.
+            evaluated = event is not None and event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+            evaluation = event.asset_check_evaluation_data if event and evaluated else None
             if evaluation is not None and isinstance(evaluation, dg.AssetCheckEvaluation) and not evaluation.passed:
                 checks.append(
                     (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")
