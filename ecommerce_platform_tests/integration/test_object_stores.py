@@ -155,7 +155,6 @@ def test_the_commands_work_on_object_stores(shop: Shop, bucket: Bucket, generate
     assert "tables built" in shop.ok("build", **urls)
     assert shop.query("select count(distinct _load_date) from bronze.files") == [(3,)]
     assert f"copied to {bucket.url}/published/snapshots/" in shop.ok("publish", **urls)
-    assert f"the copy at {bucket.url}/published is up to date" in shop.ok("publish", **urls)
     snapshot = current_snapshot(shop.data / "published")
     for file in [p for p in snapshot.rglob("*") if p.is_file()]:
         there = bucket.get(f"published/snapshots/{snapshot.name}/{file.relative_to(snapshot)}")
