@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ecommerce_platform.errors import InputError, understood
+from ecommerce_platform.object_store import protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
     from ecommerce_platform.contracts.source import Source
+    from ecommerce_platform.ingestion.zone import Zone
     from ecommerce_platform.settings import Settings
 
 FAILED, USAGE, INCOMPLETE = 1, 2, 3
@@ -108,6 +110,7 @@ def land(
 
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.landing import land as land_files
+    from ecommerce_platform.ingestion.zone import open_zone
 
     if by and date_:
         raise InputError("a replay dates its drops itself", where="--date", fix="leave out --date, or --by")
@@ -117,9 +120,10 @@ def land(
         raise InputError(f"{every!r} is neither day nor month", where="--every", fix="use --every day or --every month")
     settings = _settings(**({"source": source} if source else {}))
     shop = read_ground(settings).source
+    zone = open_zone(settings)
     today = datetime.now(ZoneInfo(shop.file.time_zone)).date()
     if by:
-        _replay(settings, shop, directory, by, "month" if every == "month" else "day", today)
+        _replay(zone, shop, directory, by, "month" if every == "month" else "day", today)
         return
     with _progress(bytes_=True) as bar:
         task = bar.add_task("landing", total=None)
@@ -127,12 +131,12 @@ def land(
         def step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        landed = land_files(directory, shop, settings.raw, _date(date_, "--date"), today, progress=step)
+        landed = land_files(directory, shop, zone, _date(date_, "--date"), today, progress=step)
     console = _console()
     if landed.already:
         console.print(f"already landed as the drop of {landed.day}: nothing to do")
     else:
-        console.print(f"landed {len(landed.landed)} files as the drop of {landed.day} in {_short(settings.raw)}")
+        console.print(f"landed {len(landed.landed)} files as the drop of {landed.day} in {_short(zone.where)}")
     if landed.replaced:
         console.print(f"the drop that was there is kept in {_short(landed.replaced)}")
     for name in landed.left:
@@ -202,6 +206,8 @@ def status() -> None:
     )  # fmt: skip
     if state.waiting:
         console.print("waiting to be built: " + ", ".join(f"{t} ({n} days)" for t, n in state.waiting))
+    if state.unlisted:
+        _console(stderr=True).print(f"what is waiting is not known: {state.unlisted}", markup=False, soft_wrap=True)
     if state.rejects:
         _table(console, "Rejected rows", ["entity", "reason", "rows", "e.g."], state.rejects, right={2})
     if state.checks:
@@ -300,6 +306,8 @@ def publish(
             console, "Published although they lag", ["table", "behind"],
             [(table, ", ".join(inputs)) for table, inputs in snapshot.lagging.items()], styles=["yellow", ""],
         )  # fmt: skip
+    if settings.publish_url:
+        _mirror(console, settings, settings.publish_url)
 
 
 @app.command()
@@ -449,9 +457,7 @@ def variables() -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
-def _replay(
-    settings: Settings, shop: Source, directory: Path, by: str, every: Literal["day", "month"], today: date
-) -> None:
+def _replay(zone: Zone, shop: Source, directory: Path, by: str, every: Literal["day", "month"], today: date) -> None:
     """`land --by`: many drops from one export, and what there is to say of them."""
     from rich.markup import escape
 
@@ -463,11 +469,11 @@ def _replay(
         def step(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        done = replay(directory, shop, settings.raw, by, every, today, progress=step)
+        done = replay(directory, shop, zone, by, every, today, progress=step)
     console = _console()
     columns = ["raw table", "rows in the export", "states in the drops"]
     _table(console, None, columns, [(t.name, t.rows, t.states) for t in done.tables], right={1, 2})
-    drops = f"{len(done.days):,} drops, {done.days[0]} to {done.days[-1]}, in {_short(settings.raw)}"
+    drops = f"{len(done.days):,} drops, {done.days[0]} to {done.days[-1]}, in {_short(zone.where)}"
     if done.already == len(done.days):
         console.print(f"already replayed as {drops}: nothing to do")
     else:
@@ -476,13 +482,35 @@ def _replay(
     if done.whole:
         console.print(f"whole in the first drop: {', '.join(done.whole)}")
     if done.replaced:
-        console.print(f"{len(done.replaced):,} drops that were there are kept in {_short(done.replaced[0].parent)}")
+        aside = str(done.replaced[0]).rpartition("/")[0]
+        console.print(f"{len(done.replaced):,} drops that were there are kept in {_short(aside)}")
     if done.others:
         console.print(f"[yellow]note:[/] {done.others:,} drops of other days stand there too")
     for note in done.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
     for name in done.left:
         console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
+
+
+def _mirror(console: Console, settings: Settings, url: str) -> None:
+    """The copy of the current snapshot in an object store; a failure is told after what was published here."""
+    from ecommerce_platform.warehouse.mirror import mirror
+
+    with _progress() as bar:
+        task = bar.add_task("copying", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        copy = mirror(settings.published, url, keep=settings.keep_snapshots, progress=step)
+    if copy.unchanged:
+        console.print(f"the copy at {copy.url} is up to date")
+    else:
+        within = f", {len(copy.copied)} unchanged and copied there" if copy.copied else ""
+        tables = f"{len(copy.uploaded)} tables uploaded, {_size(copy.size)}{within}"
+        console.print(f"copied to {copy.url}/snapshots/{copy.snapshot}: {tables}")
+    if copy.removed:
+        console.print(f"[dim]removed {len(copy.removed)} old snapshots there[/]")
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------
@@ -612,9 +640,11 @@ def _days(text: str | None) -> tuple[date, date] | None:
     return days[0], days[1]
 
 
-def _short(path: Path) -> str:
+def _short(path: Path | str) -> str:
+    if protocol(str(path)):
+        return str(path)
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(Path(path).resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 

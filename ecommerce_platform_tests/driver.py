@@ -7,7 +7,7 @@ other. Which drops lie there, and in which version, is the caller's business (`s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import date
 from graphlib import TopologicalSorter
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.assets.resources import open_warehouse
 from ecommerce_platform.assets.tables import Ground
 from ecommerce_platform.build import build_definitions, read_ground
-from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
-from ecommerce_platform.ingestion.landing import Drops, list_drops
+from ecommerce_platform.ingestion.bronze import load_pending
+from ecommerce_platform.ingestion.landing import Drops
+from ecommerce_platform.ingestion.zone import Zone, open_zone
 from ecommerce_platform.quality.anomalies import refresh_anomalies
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.accounting import account_rows
@@ -37,6 +38,7 @@ class Asked:
     """What one build works on: an open warehouse, the drops there are, and days to take over again."""
 
     con: DuckDBPyConnection
+    zone: Zone
     drops: Drops
     again: Collection[date]
     scratch: Path
@@ -60,9 +62,9 @@ class Driver:
         ground = read_ground(settings)
         return cls(settings, ground, _steps(settings, ground))
 
-    def at(self, folder: Path) -> Driver:
+    def at(self, folder: Path, **settings: Any) -> Driver:
         """The same for another data folder; costs nothing."""
-        return replace(self, settings=self.settings.model_copy(update={"data_dir": folder}))
+        return replace(self, settings=self.settings.model_copy(update={"data_dir": folder, **settings}))
 
     def connect(self) -> AbstractContextManager[DuckDBPyConnection]:
         """The warehouse."""
@@ -75,9 +77,10 @@ class Driver:
             again: days to take over though nothing about them has changed.
             only_first: stops after so many tables, as a run does that is killed between two.
         """
-        drops = list_drops(self.settings.raw, self.ground.source)
+        zone = open_zone(self.settings)
+        drops = zone.drops(self.ground.source)
         with self.connect() as con:
-            asked = Asked(con, drops, again, self.settings.scratch)
+            asked = Asked(con, zone, drops, again, self.settings.scratch)
             for make in list(self.steps.values())[:only_first]:
                 make(asked)
 
@@ -122,10 +125,9 @@ def _bronze(ground: Ground, raw_table: str) -> Make:
     required = {c: target for m in mappings for c, target in m.required_raw.items()}
 
     def make(on: Asked) -> None:
-        files = on.drops.tables[raw_table]
-        days = pending_days(on.con, ground.source, raw_table, files) | set(on.again)
-        load_bronze(
-            on.con, ground.source, raw_table, files, days, expected=expected, required=required, scratch=on.scratch
-        )
+        load_pending(
+            lambda: nullcontext(on.con), on.zone, on.drops, ground.source, raw_table, None, on.again,
+            expected=expected, required=required, scratch=on.scratch,
+        )  # fmt: skip
 
     return make

@@ -51,6 +51,8 @@ from ecommerce_platform.warehouse.write import Written
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from ecommerce_platform.ingestion.zone import Zone
+
 #: How `bronze.files.problem` begins where something is worth knowing but no fault.
 NOTE = "note:"
 #: Bronze tables written beside others: read by SELECTs, but no assets of their own.
@@ -108,13 +110,18 @@ class Ground:
         by_load = filled or contract.write == "incremental" or contract.per_load
         return self.partitions if by_load else None
 
+    @cached_property
+    def zone(self) -> "Zone":
+        """The landing zone."""
+        from ecommerce_platform.ingestion.zone import open_zone
+
+        return open_zone(self.settings)
+
     def drops(self, listing: str) -> Drops:
         """The drops there are, listed once per run (and try): with years of days that takes a tenth of a second."""
-        from ecommerce_platform.ingestion.landing import list_drops
-
         if listing not in self.listing:
             self.listing.clear()
-            self.listing[listing] = list_drops(self.settings.raw, self.source)
+            self.listing[listing] = self.zone.drops(self.source)
         return self.listing[listing]
 
 
@@ -142,20 +149,16 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
     )
 
     def work(step: Step) -> Outcome:
-        from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+        from ecommerce_platform.ingestion.bronze import load_pending
         from ecommerce_platform.ingestion.schema import drift
 
         # Tried again, it looks again: the listing may be what went out of date.
         listing = f"{step.context.run.run_id}/{step.context.retry_number}"
-        files = ground.drops(listing).tables[raw_table]
+        days, loaded = load_pending(
+            step.connect, ground.zone, ground.drops(listing), source, raw_table, step.days, step.again,
+            expected=expected, required=required, scratch=ground.settings.scratch, log=step.log.info,
+        )  # fmt: skip
         with step.connect() as con:
-            pending = pending_days(con, source, raw_table, files)
-            # Days that nobody asked for wait for the run that does.
-            days = (pending & set(step.days)) | set(step.again)
-            loaded = load_bronze(
-                con, source, raw_table, files, days,
-                expected=expected, required=required, scratch=ground.settings.scratch,
-            )  # fmt: skip
             row = con.execute(f'select count(*) from bronze."{name}"').fetchone()
             drifted = drift(con, raw_table, days, optional=any(f.format in ("json", "jsonl") for f in loaded.files))
             problems = con.execute(

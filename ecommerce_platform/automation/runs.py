@@ -14,11 +14,13 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING, range_tags
-from ecommerce_platform.errors import InputError
+from ecommerce_platform.errors import InputError, PlatformError
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
+
+_log = logging.getLogger(__name__)
 
 Listener = Callable[[str, str, int, int], None]
 #: Days between two loads above which they are taken over by runs of their own, up to so many runs.
@@ -69,11 +71,13 @@ def run_build(
     from ecommerce_platform.automation.instance import open_instance
     from ecommerce_platform.automation.jobs import BUILD_JOB
     from ecommerce_platform.build import build_definitions, read_ground
+    from ecommerce_platform.ingestion.zone import open_zone
 
-    if not settings.raw.is_dir():
+    zone = open_zone(settings)
+    if not zone.exists():
         raise InputError(
             "there are no drops yet",
-            where=settings.raw,
+            where=zone.where,
             fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`",
         )
     result = BuildResult()
@@ -122,15 +126,16 @@ def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
-    from ecommerce_platform.ingestion.landing import list_drops
+    from ecommerce_platform.ingestion.zone import UPLOADING, unfinished
     from ecommerce_platform.warehouse.silver import lagging_days
 
     ground = read_ground(settings)
-    drops = list_drops(settings.raw, ground.source)
+    drops = ground.zone.drops(ground.source)
     with open_warehouse(settings).connect() as con:
-        pending = {
-            day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)
-        } | lagging_days(con)
+        pending = {day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)}
+        pending = (pending - drops.unfinished) | lagging_days(con)
+    for day in sorted(drops.unfinished):
+        _log.warning(unfinished(f"{ground.zone.where}/{day}/{UPLOADING}"))
     if not pending:
         today = datetime.now(ZoneInfo(ground.source.file.time_zone)).date()
         newest = max(drops.days, default=today)
@@ -269,6 +274,8 @@ class Status:
     tables: list[tuple[Any, ...]] = field(default_factory=list)
     loads: list[tuple[Any, ...]] = field(default_factory=list)
     waiting: list[tuple[str, int]] = field(default_factory=list)
+    #: Why it is not known what is waiting.
+    unlisted: str = ""
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     checks: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -282,13 +289,17 @@ def read_status(settings: Settings) -> Status:
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
-    from ecommerce_platform.ingestion.landing import list_drops
     from ecommerce_platform.warehouse.lookup import table_exists
 
     ground = read_ground(settings)
     status = Status(settings.source_name)
     if not settings.warehouse.is_file():
         return status
+    drops = None
+    try:
+        drops = ground.zone.drops(ground.source) if ground.zone.exists() else None
+    except PlatformError as error:  # the state of the tables is worth knowing all the same
+        status.unlisted = str(error)
     with open_warehouse(settings).connect() as con:
         names = con.execute(
             "select table_schema, table_name from information_schema.tables "
@@ -305,9 +316,11 @@ def read_status(settings: Settings) -> Status:
             status.rejects = con.execute(
                 "select entity, reason_code, count(*), min(left(reason, 100)) from silver.rejects group by all order by 3 desc"
             ).fetchall()
-        if settings.raw.is_dir():
-            drops = list_drops(settings.raw, ground.source).tables
-            waiting = {raw: len(pending_days(con, ground.source, raw, files)) for raw, files in drops.items()}
+        if drops is not None:
+            waiting = {
+                raw: len(pending_days(con, ground.source, raw, files) - drops.unfinished)
+                for raw, files in drops.tables.items()
+            }
             status.waiting = [(raw, n) for raw, n in waiting.items() if n]
     built, status.checks = _history(settings)
     status.tables = [(name, count, built.get(name, "")) for name, count in rows.items()]

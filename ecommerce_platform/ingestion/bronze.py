@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import MODELS
 from ecommerce_platform.contracts.contract import Contract, read_contract
 from ecommerce_platform.contracts.source import RawTable, Source
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
-from ecommerce_platform.ingestion.landing import RawFile
+from ecommerce_platform.ingestion.landing import Drops, RawFile
 from ecommerce_platform.ingestion.loader import Loader, ScanFailed
 from ecommerce_platform.ingestion.readers import as_glob
 from ecommerce_platform.ingestion.rejects import Reject, RejectFile
@@ -39,7 +39,9 @@ from ecommerce_platform.warehouse.write import ensure_table
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["BronzeLoad", "FileLoad", "load_bronze", "pending_days"]
+    from ecommerce_platform.ingestion.zone import Zone
+
+__all__ = ["BronzeLoad", "FileLoad", "load_bronze", "load_pending", "pending_days"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,15 @@ def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files:
     there: dict[date, set[tuple[str, int, int, str]]] = {}
     for file in files:
         there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns, version))
+    loaded = _loaded_files(con, source, raw_table)
+    return {day for day in there.keys() | loaded.keys() if there.get(day) != loaded.get(day)}
+
+
+def _loaded_files(
+    con: DuckDBPyConnection, source: Source, raw_table: str
+) -> dict[date, set[tuple[str, int, int, str]]]:
+    """Name, size, time and way of reading of the files that bronze holds, by day."""
+    version = _read_as(source.file.tables[raw_table])
     loaded: dict[date, set[tuple[str, int, int, str]]] = {}
     if table_exists(con, "bronze", "files") and table_exists(con, "bronze", source.bronze_table(raw_table)):
         ensure_table(con, _book("files"))
@@ -103,7 +114,66 @@ def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files:
         ).fetchall()
         for day, name, size, modified, read_as in rows:
             loaded.setdefault(day, set()).add((name, size, modified, read_as))
-    return {day for day in there.keys() | loaded.keys() if there.get(day) != loaded.get(day)}
+    return loaded
+
+
+def load_pending(
+    connect: Callable[[], AbstractContextManager[DuckDBPyConnection]],
+    zone: Zone,
+    drops: Drops,
+    source: Source,
+    raw_table: str,
+    asked: Collection[date] | None,
+    again: Collection[date],
+    *,
+    expected: Sequence[str],
+    required: Mapping[str, str],
+    scratch: Path,
+    log: Callable[[str], Any] | None = None,
+) -> tuple[set[date], BronzeLoad]:
+    """Loads what is pending of one raw table; files that lie elsewhere are fetched while the warehouse is free.
+
+    Args:
+        connect: opens the warehouse.
+        zone: hands over the files.
+        drops: what it has listed; days in the middle of an upload stay as they were loaded.
+        source: the source that `raw_table` belongs to.
+        raw_table: the raw table to load.
+        asked: days that may be loaded; others wait for the run that asks for them. None for all.
+        again: days to load whether or not they are pending.
+        expected, required, scratch: as `load_bronze` takes them.
+        log: told what was fetched.
+
+    Returns:
+        The days that were loaded, and what that did.
+
+    Raises:
+        PassingError: another run loaded these days while their files were being fetched; also as `load_bronze`.
+    """
+    files = drops.tables[raw_table]
+
+    def load(con: DuckDBPyConnection, files: Sequence[RawFile]) -> BronzeLoad:
+        return load_bronze(
+            con, source, raw_table, files, days, expected=expected, required=required, scratch=scratch
+        )  # fmt: skip
+
+    with connect() as con:
+        pending = pending_days(con, source, raw_table, files)
+        days = ((pending if asked is None else pending & set(asked)) | set(again)) - drops.unfinished
+        needed = [file for file in files if file.day in days]
+        if not any(file.url for file in needed):
+            return days, load(con, needed)
+        before = _loaded_files(con, source, raw_table)
+    with zone.fetched(needed, scratch, log) as fetched, connect() as con:
+        now = _loaded_files(con, source, raw_table)
+        if any(before.get(day) != now.get(day) for day in days):
+            # What was loaded may be newer than what was fetched, and an older version must not replace a newer one.
+            raise PassingError(
+                f"another run has loaded these days of {raw_table} meanwhile",
+                where=zone.where,
+                fix="list the drops again and load what is still pending",
+            )
+        return days, load(con, fetched)
 
 
 def load_bronze(
@@ -315,11 +385,12 @@ def _check_unchanged(file: RawFile) -> None:
     try:
         stat = file.path.stat()
     except FileNotFoundError:
-        raise PassingError("the file is gone", where=file.path, fix="list the drops again and load again") from None
-    if (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise PassingError("the file is gone", where=file.where, fix="list the drops again and load again") from None
+    modified = file.mtime_ns if file.copied_ns is None else file.copied_ns
+    if (stat.st_size, stat.st_mtime_ns) != (file.size, modified):
         raise PassingError(
             "the file changes while it is loaded",
-            where=file.path,
+            where=file.where,
             fix="wait until it is complete and load again; `ecommerce land` only ever puts whole drops there",
         )
 

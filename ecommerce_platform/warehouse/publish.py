@@ -125,7 +125,7 @@ def publish(
     (published / "snapshots").mkdir(parents=True, exist_ok=True)
     started, pause, logged = time.monotonic(), _FIRST_PAUSE, -_REPEAT_LOG
     while True:
-        with _alone(published, log):
+        with alone(published, ".lock", log):
             _own(published, source)
             _tidy(published)
             work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), log)
@@ -342,7 +342,13 @@ def switch(published: Path, name: str) -> None:
     sync(published)
 
 
-def superseded(names: Sequence[str], current: str | None, keep: int, now: datetime) -> list[str]:
+def superseded(
+    names: Sequence[str],
+    current: str | None,
+    keep: int,
+    now: datetime,
+    switched: Callable[[str], datetime | None] = snapshot_time,
+) -> list[str]:
     """Which snapshots are no longer kept: neither current, nor among the newest `keep`, nor possibly still read.
 
     Who opened a snapshot did so while it was the current one, at the latest when the next one was published; so it
@@ -353,11 +359,12 @@ def superseded(names: Sequence[str], current: str | None, keep: int, now: dateti
         current: id of the current one.
         keep: how many stay, at least 1.
         now: the present.
+        switched: when a snapshot became the current one; default: when it was read.
     """
     ordered = sorted(names)
     gone = []
     for name, following in list(pairwise(ordered))[: max(len(ordered) - max(keep, 1), 0)]:
-        replaced = snapshot_time(following)
+        replaced = switched(following)
         if name != current and replaced and now - replaced >= READERS_TIME:
             gone.append(name)
     return gone
@@ -367,9 +374,9 @@ def superseded(names: Sequence[str], current: str | None, keep: int, now: dateti
 
 
 @contextmanager
-def _alone(published: Path, log: Any) -> Iterator[None]:
-    """Holds the folder's lock, waiting for whoever has it. The kernel frees it when its holder dies."""
-    path = published / ".lock"
+def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
+    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies."""
+    path = published / lock
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
