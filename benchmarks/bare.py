@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from ecommerce_platform.assets.resources import connection_config
-from ecommerce_platform.build import parse_models, read_ground
+from ecommerce_platform.build import read_ground
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform.warehouse.connection import MACROS
 
@@ -34,14 +34,15 @@ def scan(raw: Path, table, columns: list[str]) -> str:
     if table.delimiter:
         option += f", delim='{table.delimiter}'"
     if kind == "csv" and table.encoding != "utf-8":
-        option += f", encoding='{table.encoding}'"
+        # DuckDB has Windows' encoding in an extension only; the generated shop writes nothing in which the two differ.
+        option += f", encoding='{table.encoding.replace('cp1252', 'latin-1')}'"
     return f"{TABLES[kind]}({found!r}, filename=true{option})"
 
 
 def main() -> None:
     settings = read_settings(data_dir=Path(sys.argv[1]), source=sys.argv[2] if len(sys.argv) > 2 else "synthetic")
     ground = read_ground(settings)
-    models = parse_models(ground.catalog, ground.source, ground.compiled)
+    models = ground.models
     target = settings.data / "bare.duckdb"
     target.unlink(missing_ok=True)
     started = time.perf_counter()

@@ -53,8 +53,8 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         DUPLICATE,
     ),
     "newsletter_subscribers": (
-        _rejected("not_convertible", "optInAt", "last summer"),
-        _rejected("missing_required", "subscriberId"),
+        _rejected("not_convertible", "opt_in_at", "last summer"),
+        _rejected("missing_required", "subscriber_id"),
         UNPARSABLE,
         DUPLICATE,
     ),
@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         DUPLICATE,
     ),
     "experiments": (
-        _rejected("not_convertible", "assignedAt", "2024-02-30T10:00:00"),
+        _rejected("not_convertible", "assigned_at", "2024-02-30T10:00:00"),
         UNPARSABLE,
         DUPLICATE,
     ),

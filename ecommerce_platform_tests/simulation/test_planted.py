@@ -65,7 +65,7 @@ def test_experiments_show_the_uplift_of_each_arm(made: tuple[Truth, Files]) -> N
     truth, files = made
     files.con.execute(f"""
         create or replace table assigned as from read_json('{files.raw}/experiments.jsonl', columns =
-            {{experiment: 'VARCHAR', customer: 'VARCHAR', variant: 'VARCHAR', assignedAt: 'TIMESTAMP'}})""")
+            {{experiment: 'VARCHAR', customer: 'VARCHAR', variant: 'VARCHAR', assigned_at: 'TIMESTAMP'}})""")
     clear = 0
     for experiment in truth.planted["experiments"]:
         last = date.fromisoformat(experiment["last_date"]) + timedelta(days=1)
@@ -73,7 +73,7 @@ def test_experiments_show_the_uplift_of_each_arm(made: tuple[Truth, Files]) -> N
             select variant, coalesce(age_band, '?') as age_band, count(order_no) as orders
             from assigned
             left join orders on orders.system = 'SHOP' and orders.customer_no = assigned.customer
-                and placed >= assignedAt and placed < date '{last}'
+                and placed >= assigned_at and placed < date '{last}'
             left join customers on customers.customer_no = assigned.customer
             where experiment = '{experiment["experiment_id"]}'
             group by assigned.customer, variant, age_band""")

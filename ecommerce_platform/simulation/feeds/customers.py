@@ -95,14 +95,14 @@ def newsletter_subscribers(shop: Shop, dirty_share: float) -> Feed:
     def write(frame: pl.DataFrame, person: np.ndarray) -> pl.DataFrame:
         known = np.ones(len(person), dtype=bool)
         return frame.select(
-            customer_numbers(NEWSLETTER, frame["record"].to_numpy()).alias("subscriberId"),
-            pl.col("email").alias("emailAddress"),
-            pl.col("full_name").alias("displayName"),
+            customer_numbers(NEWSLETTER, frame["record"].to_numpy()).alias("subscriber_id"),
+            pl.col("email").alias("email_address"),
+            pl.col("full_name").alias("display_name"),
             pl.col("phone").alias("mobile"),
             pl.col("birth_date").dt.strftime(formats.AMERICAN_DAY).alias("birthday"),
-            pl.col("postal_code").alias("zipCode"),
+            pl.col("postal_code").alias("zip_code"),
             pl.col("city"),
-            formats.timestamps(frame["registered"].to_numpy(), known, start, formats.AMERICAN).alias("optInAt"),
+            formats.timestamps(frame["registered"].to_numpy(), known, start, formats.AMERICAN).alias("opt_in_at"),
             pl.lit("de").alias("language"),
         )
 

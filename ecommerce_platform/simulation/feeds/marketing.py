@@ -192,7 +192,9 @@ def experiments(shop: Shop, dirty_share: float) -> Feed:
                 "experiment": formats.chosen([t.experiment.code for t in trials], i),
                 "customer": customer_numbers(WEB_SHOP, records.first[person[position]]),
                 "variant": formats.chosen(arms, offset[i] + arm[position]),
-                "assignedAt": formats.timestamps(assigned[position], np.ones(len(i), dtype=bool), start, formats.ISO_T),
+                "assigned_at": formats.timestamps(
+                    assigned[position], np.ones(len(i), dtype=bool), start, formats.ISO_T
+                ),
             }
         )
 
