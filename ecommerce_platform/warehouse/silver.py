@@ -360,7 +360,7 @@ class _Run:
         for name, code, text, condition in rules:
             expression = mapping.expressions.get(name, "null")
             # A required value that did not convert has been named already.
-            said = [c.failed for c in mapping.conversions if c.column == name]
+            said = [c.failed for c in mapping.conversions if c.call in expression]
             truly = f"(({condition}) is true" + "".join(f" and not {s}" for s in said) + ")"
             value = (
                 ""
