@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ecommerce_platform.errors import InputError, PlatformError
+from ecommerce_platform.errors import CheckError, InputError, PlatformError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ def main() -> None:
         from rich.markup import escape
 
         _console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(FAILED if type(error).__name__ == "BlockedError" else USAGE)
+        sys.exit(FAILED if isinstance(error, CheckError) else USAGE)
     except KeyboardInterrupt:
         _console(stderr=True).print("interrupted: nothing half-written stays; run the command again")
         sys.exit(130)
@@ -213,17 +213,22 @@ def publish(
         int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for tables that lag behind their inputs.")
     ] = 600,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish although tables lag behind what they are made from.")
+        bool,
+        typer.Option(
+            "--force", help="Publish although tables lag behind what they are made from, or break rules that block."
+        ),
     ] = False,
 ) -> None:
     """Publishes every table as Parquet and switches readers to it in one step."""
-    from ecommerce_platform.assets.resources import open_warehouse
-    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.assets.expectations import court
+    from ecommerce_platform.assets.resources import open_warehouse, warehouse_resource
+    from ecommerce_platform.build import read_ground
     from ecommerce_platform.warehouse.publish import publish as publish_tables
 
     settings = _settings()
     if not settings.warehouse.is_file():
         raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    ground = read_ground(settings)
     with _progress() as bar:
         task = bar.add_task("publishing", total=None)
 
@@ -231,9 +236,10 @@ def publish(
             bar.update(task, description=what, completed=done, total=total)
 
         snapshot = publish_tables(
-            open_warehouse(settings).connect, read_catalog(), settings.published, settings.source_name,
+            open_warehouse(settings).connect, ground.catalog, settings.published, settings.source_name,
             hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None,
             keep=settings.keep_snapshots, wait_seconds=wait, force=force, progress=step,
+            court=court(ground, warehouse_resource(settings)),
         )  # fmt: skip
     console, rows = _console(), sum(snapshot.tables.values())
     tables = f"{len(snapshot.tables)} tables, {rows:,} rows"

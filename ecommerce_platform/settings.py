@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         return self.data / "models"
 
     @property
+    def data_docs(self) -> Path:
+        """Data Docs: pages about the business expectations and what came of them."""
+        return self.data / "data_docs"
+
+    @property
     def scratch(self) -> Path:
         """Room for spilled memory and repaired files; emptied freely."""
         return self.data / "tmp"

@@ -67,7 +67,7 @@ def run_build(
         InputError: the selection is empty or not understood; there is no drop; a day has no partition.
     """
     from ecommerce_platform.automation.instance import open_instance
-    from ecommerce_platform.automation.jobs import BUILD_JOB
+    from ecommerce_platform.automation.jobs import BUILD_JOB, EXPECTATIONS_JOB
     from ecommerce_platform.build import build_definitions, read_ground
 
     if not settings.raw.is_dir():
@@ -81,33 +81,44 @@ def run_build(
         progress = _Progress(listener)
         definitions = build_definitions(settings, listener=progress.step)
         keys = _selected(definitions, select)
-        partitions = read_ground(settings).partitions
+        ground = read_ground(settings)
+        partitions = ground.partitions
         ranges = [days] if days else pending_ranges(settings)
         for first, last in ranges:
             _have_partitions(partitions, first, last)
-        progress.total = len(keys) * len(ranges)
+        # Last and once: their step costs seconds, and rules look across tables.
+        asked = {table for suite in ground.suites.values() for table in suite.reads}
+        ask = not asked.isdisjoint(".".join(key.path) for key in keys)
+        progress.total = len(keys) * len(ranges) + ask
         started = time.monotonic()
+
+        def execute(job: str, tags: dict[str, str], selected: list[dg.AssetKey] | None = None) -> None:
+            with _quiet_dagster():
+                executed = definitions.resolve_job_def(job).execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    asset_selection=selected,
+                    tags=tags | ({FULL_CHECKS: "true"} if full_checks else {}),
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )
+            result.run_id = result.run_id or executed.run_id
+            _read_events(executed.all_events, result)
+
         for first, last in ranges:
             tags = range_tags(first, last)
             if days is None:
                 tags[ONLY_PENDING] = "true"
-            if full_checks:
-                tags[FULL_CHECKS] = "true"
-            with _quiet_dagster():
-                executed = definitions.resolve_job_def(BUILD_JOB).execute_in_process(
-                    instance=instance,
-                    raise_on_error=False,
-                    asset_selection=sorted(keys, key=lambda key: key.to_user_string()),
-                    tags=tags,
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                )
-            result.run_id = executed.run_id
-            _read_events(executed.all_events, result)
+            execute(BUILD_JOB, tags, sorted(keys, key=lambda key: key.to_user_string()))
             if result.failed:
                 break
+        if ask and not result.failed:
+            progress.tell("business expectations", "start")
+            execute(EXPECTATIONS_JOB, {})
+            progress.tell("business expectations", "done")
         result.seconds = time.monotonic() - started
         result.unparsable = _unparsable(settings)
-        result.skipped = len(keys) - len(result.built) - len(result.failed)
+        tables = {".".join(key.path) for key in keys}
+        result.skipped = len(tables - set(result.built) - set(result.failed))
     return result
 
 
@@ -187,9 +198,12 @@ class _Progress:
         self.listener, self.done, self.total = listener, 0, 0
 
     def step(self, key: dg.AssetKey, what: str) -> None:
+        self.tell(".".join(key.path), what)
+
+    def tell(self, name: str, what: str) -> None:
         self.done += what != "start"
         if self.listener:
-            self.listener(".".join(key.path), what, self.done, self.total)
+            self.listener(name, what, self.done, self.total)
 
 
 def _selected(definitions: dg.Definitions, select: str) -> set[dg.AssetKey]:
@@ -348,13 +362,32 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
                 built[".".join(entry.asset_key.path)] = f"{_local(when):%Y-%m-%d %H:%M}"
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
         for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
-            event = found.event.dagster_event if found.event else None
-            evaluation = event.asset_check_evaluation_data if event else None
-            if evaluation is not None and isinstance(evaluation, dg.AssetCheckEvaluation) and not evaluation.passed:
+            evaluation = _evaluation(found) or _last_evaluation(instance, key)
+            if evaluation is not None and not evaluation.passed:
                 checks.append(
                     (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")
                 )
     return built, checks
+
+
+def _evaluation(record: Any) -> dg.AssetCheckEvaluation | None:
+    import dagster as dg
+
+    event = record.event.dagster_event if record.event else None
+    if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    evaluation: dg.AssetCheckEvaluation = event.asset_check_evaluation_data
+    return evaluation
+
+
+def _last_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
+    """The result that still holds: runs since then planned the check, but no row that it is about had changed."""
+    cursor = None
+    while records := instance.event_log_storage.get_asset_check_execution_history(key, limit=50, cursor=cursor):
+        if found := next((e for e in map(_evaluation, records) if e is not None), None):
+            return found
+        cursor = records[-1].id
+    return None
 
 
 def _local(timestamp: float) -> Any:

@@ -12,8 +12,10 @@ import os
 import re
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +28,7 @@ _SITE = "site-"
 _KEEP = 2
 
 #: What a page may load: nothing that is not part of it. Even what the rewriting misses stays unasked.
-_POLICY = (
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'self' 'unsafe-inline' data:\">"
-)
+_POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'self' 'unsafe-inline' data:\">"
 _REMOTE = (
     re.compile(r"<script\b[^>]*\bsrc\s*=\s*\"https?://[^>]*>\s*</script>", re.IGNORECASE),
     re.compile(r"<link\b[^>]*\bhref\s*=\s*\"https?://[^>]*>", re.IGNORECASE),
@@ -88,10 +88,13 @@ def _render(asked: Sequence[Asked], folder: Path) -> None:
             if answers.result is None:
                 continue
             table = answers.suite.table
+            answers.result.meta["run_id"] = run
             configurations = [result.expectation_config for result in answers.result.results]
             context.suites.add(
                 ExpectationSuite(
-                    name=table, notes=answers.suite.description, expectations=[c.to_domain_obj() for c in configurations]
+                    name=table,
+                    notes=answers.suite.description,
+                    expectations=[c.to_domain_obj() for c in configurations],
                 )
             )
             context.validation_results_store.set(
@@ -115,8 +118,9 @@ def _settle(asked: Sequence[Asked], folder: Path) -> None:
     shutil.copyfile(STYLE, folder / STYLE.name)
     for path in folder.rglob("*.html"):
         up = "../" * len(path.relative_to(folder).parent.parts)
-        head = f'<head>{_POLICY}<link rel="stylesheet" href="{up}{STYLE.name}">'
-        path.write_text(_standing_alone(path.read_text(encoding="utf-8"), head), encoding="utf-8")
+        path.write_text(_standing_alone(path.read_text(encoding="utf-8"), _head(up)), encoding="utf-8")
+    # The index that comes with the pages is drawn by a script from elsewhere.
+    (folder / "index.html").write_text(_index(asked), encoding="utf-8")
     for answers in asked:
         schema, _, name = answers.suite.table.partition(".")
         results = sorted((folder / "validations" / schema / name).rglob("*.html"))
@@ -127,6 +131,29 @@ def _settle(asked: Sequence[Asked], folder: Path) -> None:
                 f'<title>{answers.suite.table}</title><a href="{target}">{answers.suite.table}</a>\n',
                 encoding="utf-8",
             )
+
+
+def _index(asked: Sequence[Asked]) -> str:
+    """The first page: every table with how its rules stand."""
+    rows = []
+    for answers in asked:
+        counts = Counter(v.outcome for v in answers.verdicts)
+        table = escape(answers.suite.table)
+        name = f'<a href="{table}.html">{table}</a>' if answers.result is not None else table
+        cells = "".join(f'<td class="number">{counts[o] or ""}</td>' for o in ("held", "broken", "error", "no data"))
+        rows.append(f"<tr><td>{name}</td><td>{escape(answers.suite.description)}</td>{cells}</tr>")
+    heads = "".join(f'<th class="number">{h}</th>' for h in ("hold", "broken", "not asked: error", "no data"))
+    return (
+        f'<!DOCTYPE html><html lang="en">{_head("")}<meta charset="utf-8"><title>Business expectations</title></head>'
+        f'<body><main><h1>Business expectations</h1><p class="muted">Asked {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. '
+        "A table's page shows its rules, and what was found.</p>"
+        f"<table><thead><tr><th>table</th><th>what it is asked for</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></main></body></html>\n"
+    )
+
+
+def _head(up: str) -> str:
+    return f'<head>{_POLICY}<link rel="stylesheet" href="{up}{STYLE.name}">'
 
 
 def _standing_alone(html: str, head: str) -> str:

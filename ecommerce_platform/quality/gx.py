@@ -63,9 +63,8 @@ class Verdict:
         """The sentence with what is wrong about it, in one line."""
         if self.outcome == "error":
             return f"{self.rule} could not be asked: {self.detail}"
-        parts = [f"{self.found:,} rows" if self.found is not None else "", self.detail or ""]
-        text = f"{self.rule}: {self.sentence} Broken" + "".join(f", {part}" for part in parts if part)
-        return text + (f", e.g. {', '.join(self.examples[:3])}" if self.examples else "")
+        found = f"{self.found:,} rows" if self.found is not None else self.detail
+        return f"{self.sentence} Not so: {found}" + (f", e.g. {self.examples[0]}" if self.examples else "")
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,15 @@ class Asked:
     verdicts: tuple[Verdict, ...]
     #: An `ExpectationSuiteValidationResult` without personal data; None if there was nothing to ask.
     result: Any = None
+
+
+def load() -> None:
+    """Imports Great Expectations, which takes seconds; call it while the warehouse is not held."""
+    # What goes wrong comes back in the results; the log repeats it with tracebacks, and says much while importing.
+    logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
+    with _quiet():
+        import duckdb_engine  # noqa: F401
+        import great_expectations  # noqa: F401
 
 
 def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> list[Asked]:
@@ -89,6 +97,7 @@ def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> l
         suites: what to ask; tables that do not exist or hold no rows are answered with `no data`.
         catalog: keys and personal data.
     """
+    load()
     with open_context() as context, _quiet():
         source = _data_source(context, con)
         return [_ask(con, source, suite, catalog) for suite in suites]
@@ -98,8 +107,7 @@ def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -
     import great_expectations as gx
 
     if problem := _nothing_to_ask(con, suite.table):
-        verdicts = (Verdict(r.name, r.rule, r.severity, "no data", detail=problem) for r in suite.rules)
-        return Asked(suite, tuple(verdicts))
+        return Asked(suite, tuple(Verdict(r.name, r.rule, r.severity, "no data", detail=problem) for r in suite.rules))
     contract = catalog.contract(suite.table)
     expectations: dict[str, Any] = {}
     answers: dict[str, Verdict] = {}
@@ -154,7 +162,7 @@ def _expectation(rule: Rule) -> Any:
     from great_expectations.expectations.core import UnexpectedRowsExpectation
     from great_expectations.expectations.registry import get_expectation_impl
 
-    about = {
+    about: dict[str, Any] = {
         "description": rule.rule.replace("$", "$$"),
         "severity": "critical" if rule.severity == "block" else "warning",
         "meta": {"rule": rule.name, "severity": rule.severity},
@@ -264,6 +272,7 @@ def unmarked_columns(sql: str, catalog: Catalog) -> tuple[set[str], set[str]]:
 
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
+        assert isinstance(tree, exp.Query)
         reads = {f"{t.db}.{t.name}" for t in tree.find_all(exp.Table)}
         lineage = query_lineage(tree, reads, catalog.tables)
     except Exception:  # sqlglot raises several kinds; DuckDB has run the SELECT, so it is only not understood here
@@ -319,7 +328,7 @@ def _whole(last: Any, results: list[Any]) -> Any:
             "unsuccessful_expectations": len(results) - held,
             "success_percent": 100 * held / len(results) if results else None,
         },
-        meta={k: v for k, v in (last.meta or {}).items() if k in ("great_expectations_version", "run_id")},
+        meta=_plain(last.meta),
     )
 
 
@@ -346,15 +355,9 @@ def open_context() -> Iterator[Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the deprecations between Great Expectations, SQLAlchemy and duckdb-engine: nobody here can heed them."""
-    log = logging.getLogger("great_expectations")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 class _DuckDB(str):
@@ -365,17 +368,18 @@ class _DuckDB(str):
 
 def _keep_connections() -> None:
     """Makes Great Expectations hold on to a connection to DuckDB, as it does for SQLite."""
-    from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
+    from great_expectations.execution_engine import sqlalchemy_execution_engine
 
+    engine: Any = sqlalchemy_execution_engine
     if "duckdb" not in engine._PERSISTED_CONNECTION_DIALECTS:
-        engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _DuckDB("duckdb"))  # type: ignore[assignment]
+        engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _DuckDB("duckdb"))
 
 
 def _data_source(context: Any, con: DuckDBPyConnection) -> Any:
     """The warehouse as a data source whose every connection is a cursor of `con`."""
     import duckdb_engine
 
-    class Cursor(duckdb_engine.ConnectionWrapper):  # type: ignore[misc]
+    class Cursor(duckdb_engine.ConnectionWrapper):
         """A cursor in which each SELECT stands alone: after an error, one transaction would refuse all others."""
 
         def begin(self) -> None: ...

@@ -94,9 +94,7 @@ class Rule(Strict):
                 f"{value!r} is no expectation; write its name as expect_column_values_to_be_between is written"
             )
         if _NOT_ON_DUCKDB.search(value):
-            raise ValueError(
-                f"{value} cannot be asked of DuckDB; use `rows`, or the contract for types"
-            )
+            raise ValueError(f"{value} cannot be asked of DuckDB; use `rows`, or the contract for types")
         return value
 
     @model_validator(mode="after")

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.errors import CheckError
-from ecommerce_platform.quality.gx import Verdict, ask
+from ecommerce_platform.quality.gx import Verdict, ask, load
 from ecommerce_platform.quality.suites import Suite
-from ecommerce_platform.warehouse.changes import record_change, record_seen, unseen
+from ecommerce_platform.warehouse.changes import record_change, record_seen, seen_versions, table_versions
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
@@ -96,12 +96,11 @@ class Court:
                 known = self.known(con)
             if known is not None and not any(judged.errors for judged in known.values()):
                 return known
-        import great_expectations  # noqa: F401 - takes seconds: not while the warehouse is held
-
+        load()
         suites = list(self.suites.values())
         with self.connect() as con:
             # Read before asking: what changes meanwhile is then asked about again.
-            versions, _ = unseen(con, FOLLOWER, self._reads(), self.version)
+            versions = self._versions(con)
             asked = ask(con, suites, self.catalog)
             self._record(con, {a.suite.table: a.verdicts for a in asked}, versions)
             known = self._read(con)
@@ -111,8 +110,10 @@ class Court:
 
     def known(self, con: DuckDBPyConnection) -> dict[str, Judged] | None:
         """The answers about the tables as they are now; None if they were not asked in this state."""
-        _, behind = unseen(con, FOLLOWER, self._reads(), self.version)
-        return None if behind is None or behind else self._read(con)
+        mine = table_versions(con).get(FOLLOWER)
+        if mine is None or mine.code_version != self.version:
+            return None
+        return self._read(con) if seen_versions(con).get(FOLLOWER, {}) == self._versions(con) else None
 
     def passes(self, con: DuckDBPyConnection) -> bool:
         """Whether the tables as `con` sees them may be published; False if that is not known yet.
@@ -138,8 +139,10 @@ class Court:
         """Hash of all that is asked."""
         return sha256("\0".join([str(_FORMAT), *(s.version for s in self.suites.values())]).encode()).hexdigest()[:16]
 
-    def _reads(self) -> list[str]:
-        return sorted({table for suite in self.suites.values() for table in suite.reads})
+    def _versions(self, con: DuckDBPyConnection) -> dict[str, int]:
+        """The versions of the tables that the rules look at; those that were never built have none."""
+        reads = {table for suite in self.suites.values() for table in suite.reads}
+        return {table: known.version for table, known in table_versions(con).items() if table in reads}
 
     def _record(
         self, con: DuckDBPyConnection, answers: Mapping[str, Sequence[Verdict]], versions: Mapping[str, int]
@@ -147,7 +150,9 @@ class Court:
         with transaction(con):
             record_change(con, FOLLOWER, self.version)
             record_seen(con, FOLLOWER, versions)
-            con.execute("create or replace table changes.verdicts (table_name varchar, asked_at timestamp, verdicts varchar)")
+            con.execute(
+                "create or replace table changes.verdicts (table_name varchar, asked_at timestamp, verdicts varchar)"
+            )
             for table, verdicts in answers.items():
                 con.execute(
                     "insert into changes.verdicts values (?, cast(now() as timestamp), ?)",

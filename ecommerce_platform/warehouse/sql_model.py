@@ -139,11 +139,11 @@ def _last_select_line(tree: exp.Expr) -> int:
 def column_lineage(model: SqlModel, known: Mapping[str, Table]) -> dict[str, tuple[tuple[str, str], ...]]:
     """For each column of the table's SELECT the (schema.table, column) pairs its values come from."""
     result = query_lineage(model.tree, model.reads, known)
-    return {name: found for name, found in zip(model.contract.columns, result.values(), strict=True)}
+    return dict(zip(model.contract.columns, result.values(), strict=True))
 
 
 def query_lineage(
-    query: exp.Expr, reads: Iterable[str], known: Mapping[str, Table]
+    query: exp.Query, reads: Iterable[str], known: Mapping[str, Table]
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     """For each column of a query the (schema.table, column) pairs its values come from.
 
