@@ -346,7 +346,6 @@ def _loads(con: Any, accounted: bool) -> list[tuple[Any, ...]]:
 
 def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     """Last materialization of each asset, and the checks whose last evaluation failed."""
-    import dagster as dg
 
     from ecommerce_platform.automation.instance import open_instance
     from ecommerce_platform.build import build_definitions

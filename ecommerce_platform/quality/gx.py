@@ -106,16 +106,21 @@ def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> l
 def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -> Asked:
     import great_expectations as gx
 
-    if problem := _nothing_to_ask(con, suite.table):
-        return Asked(suite, tuple(Verdict(r.name, r.rule, r.severity, "no data", detail=problem) for r in suite.rules))
-    contract = catalog.contract(suite.table)
+    contract, count = catalog.contract(suite.table), _count(con, suite.table)
     expectations: dict[str, Any] = {}
     answers: dict[str, Verdict] = {}
     for rule in suite.rules:
+        if count is None or count < rule.min_rows:
+            answers[rule.name] = Verdict(
+                rule.name, rule.rule, rule.severity, "no data", detail=_too_few(count, rule.min_rows)
+            )
+            continue
         try:
             expectations[rule.name] = _expectation(rule)
         except Exception as error:  # what Great Expectations and pydantic raise for wrong arguments has no common type
             answers[rule.name] = _error(suite, rule, str(error))
+    if not expectations:
+        return Asked(suite, tuple(answers[r.name] for r in suite.rules))
     table = f"{contract.layer}.{quote(contract.name)}"
     asset = source.add_query_asset(name=suite.table, query=f"select * from {table}")
     batch = asset.add_batch_definition_whole_table("whole").get_batch()
@@ -146,15 +151,22 @@ def _rule(suite: Suite, name: str) -> Rule:
     return next(rule for rule in suite.rules if rule.name == name)
 
 
-def _nothing_to_ask(con: DuckDBPyConnection, table: str) -> str | None:
+def _count(con: DuckDBPyConnection, table: str) -> int | None:
+    """Rows of the table; None if it does not exist."""
     import duckdb
 
     schema, name = table.split(".")
     try:
-        rows = con.execute(f"select 1 from {schema}.{quote(name)} limit 1").fetchall()
+        row = con.execute(f"select count(*) from {schema}.{quote(name)}").fetchone()
     except duckdb.CatalogException:
+        return None
+    return int(row[0]) if row else 0
+
+
+def _too_few(count: int | None, wanted: int) -> str:
+    if count is None:
         return "the table is not built yet"
-    return None if rows else "the table is empty"
+    return f"asked from {wanted:,} rows on, there are {count:,}" if count else "the table is empty"
 
 
 def _expectation(rule: Rule) -> Any:

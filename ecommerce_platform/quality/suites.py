@@ -58,6 +58,8 @@ class Rule(Strict):
     arguments: dict[str, Any] = Field(default={}, alias="with")
     #: Entities that a source must fill: without them the rule is meaningless and left out.
     requires: tuple[str, ...] = ()
+    #: Rows that the table must have: in a handful, one cancellation is a fifth of all orders.
+    min_rows: int = Field(default=1, ge=1)
 
     @field_validator("name")
     @classmethod
