@@ -341,6 +341,30 @@ def docs(
         _console().print(f"wrote {_short(path)}")
 
 
+@app.command("data-docs")
+def data_docs(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: that of ECOMMERCE_DATA_DOCS_URL.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open them in a browser.")] = False,
+) -> None:
+    """Serves Data Docs, the pages about the business expectations, on this machine until interrupted."""
+    import webbrowser
+    from urllib.parse import urlsplit
+
+    from ecommerce_platform.quality.data_docs import serve
+
+    settings = _settings()
+    with serve(
+        settings.data_docs, settings.source_name, port or urlsplit(settings.data_docs_url).port or 3070
+    ) as server:
+        address = f"http://127.0.0.1:{server.server_port}/{settings.source_name}/"
+        _console().print(f"Data Docs of {settings.source_name}: {address}", highlight=False)
+        if open_:
+            webbrowser.open(address)
+        server.serve_forever()
+
+
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="The model, e.g. segments.")],

@@ -76,7 +76,7 @@ def _result(ground: Ground, key: dg.AssetKey, judged: Judged) -> dg.AssetCheckRe
     """The answers about one table as the UI shows them."""
     wrong = [*judged.errors, *judged.broken]
     stops = any(v.blocks for v in judged.verdicts) or judged.errors
-    address = page(ground.settings.data_docs, judged.table)
+    settings = ground.settings
     return dg.AssetCheckResult(
         passed=not wrong,
         check_name=EXPECTATIONS,
@@ -93,7 +93,9 @@ def _result(ground: Ground, key: dg.AssetKey, judged: Judged) -> dg.AssetCheckRe
             "broken": len(judged.broken),
             "could_not_be_asked": len(judged.errors),
             "asked_at": dg.MetadataValue.timestamp(judged.asked_at.timestamp()),
-            "data_docs": dg.MetadataValue.path(str(address)),
+            # A browser follows no link from a page to a file, so they are served; the file is for everybody else.
+            "data_docs": dg.MetadataValue.url(f"{settings.data_docs_url}/{settings.source_name}/{judged.table}.html"),
+            "data_docs_file": dg.MetadataValue.path(str(page(settings.data_docs, judged.table))),
         },
     )
 

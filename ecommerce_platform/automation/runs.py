@@ -66,6 +66,7 @@ def run_build(
         DefinitionError: a definition is wrong.
         InputError: the selection is empty or not understood; there is no drop; a day has no partition.
     """
+    from ecommerce_platform.assets.expectations import EXPECTATIONS
     from ecommerce_platform.automation.instance import open_instance
     from ecommerce_platform.automation.jobs import BUILD_JOB, EXPECTATIONS_JOB
     from ecommerce_platform.build import build_definitions, read_ground
@@ -92,28 +93,31 @@ def run_build(
         progress.total = len(keys) * len(ranges) + ask
         started = time.monotonic()
 
-        def execute(job: str, tags: dict[str, str], selected: list[dg.AssetKey] | None = None) -> None:
+        def execute(job: dg.JobDefinition, tags: dict[str, str]) -> str:
             with _quiet_dagster():
-                executed = definitions.resolve_job_def(job).execute_in_process(
+                executed = job.execute_in_process(
                     instance=instance,
                     raise_on_error=False,
-                    asset_selection=selected,
                     tags=tags | ({FULL_CHECKS: "true"} if full_checks else {}),
                     run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 )
-            result.run_id = result.run_id or executed.run_id
             _read_events(executed.all_events, result)
+            return executed.run_id
 
+        # Not by `asset_selection`, which would take every check on the selected tables along.
+        every = definitions.resolve_asset_graph().asset_check_keys
+        checks = {check for check in every if check.asset_key in keys and check.name != EXPECTATIONS}
+        build = definitions.resolve_job_def(BUILD_JOB).get_subset(asset_selection=keys, asset_check_selection=checks)
         for first, last in ranges:
             tags = range_tags(first, last)
             if days is None:
                 tags[ONLY_PENDING] = "true"
-            execute(BUILD_JOB, tags, sorted(keys, key=lambda key: key.to_user_string()))
+            result.run_id = execute(build, tags)
             if result.failed:
                 break
         if ask and not result.failed:
             progress.tell("business expectations", "start")
-            execute(EXPECTATIONS_JOB, {})
+            execute(definitions.resolve_job_def(EXPECTATIONS_JOB), {})
             progress.tell("business expectations", "done")
         result.seconds = time.monotonic() - started
         result.unparsable = _unparsable(settings)

@@ -13,11 +13,18 @@ import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from html import escape
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.errors import InputError
 
 if TYPE_CHECKING:
     from ecommerce_platform.quality.gx import Asked
@@ -46,6 +53,56 @@ def index(folder: Path) -> Path:
 def page(folder: Path, table: str) -> Path:
     """The page about one table; it leads on to its newest result."""
     return folder / "current" / f"{table}.html"
+
+
+@contextmanager
+def serve(folder: Path, name: str, port: int) -> Iterator[ThreadingHTTPServer]:
+    """A server of the newest Data Docs on this machine alone, at `http://127.0.0.1:<port>/<name>/`.
+
+    A new site is seen at the next request. Anything outside the site, and any other name, is not found. Its
+    `serve_forever` ends when the process that started this one does: nothing is left behind when a UI is stopped.
+
+    Raises:
+        InputError: the port is taken.
+    """
+
+    class Pages(SimpleHTTPRequestHandler):
+        def translate_path(self, path: str) -> str:
+            inside, _, rest = path.lstrip("/").partition("/")
+            # What is asked for by another name belongs to another shop's server.
+            return super().translate_path(f"/{rest}") if inside == name else str(folder / "no such page")
+
+        def list_directory(self, path: Any) -> None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+
+        def do_GET(self) -> None:
+            if self.path.rstrip("/") in ("", f"/{name}") and self.path != f"/{name}/":
+                self.send_response(HTTPStatus.FOUND)
+                self.send_header("Location", f"/{name}/")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: object) -> None: ...
+
+    parent = os.getppid()
+
+    class Server(ThreadingHTTPServer):
+        def service_actions(self) -> None:
+            if os.getppid() != parent:
+                # Not from this thread, which is the one that would have to stop.
+                Thread(target=self.shutdown, daemon=True).start()
+
+    try:
+        server = Server(("127.0.0.1", port), partial(Pages, directory=str(folder / "current")))
+    except OSError as error:
+        raise InputError(
+            f"port {port} cannot be used: {error.strerror}",
+            where="ecommerce data-docs",
+            fix="give another one with --port, and set ECOMMERCE_DATA_DOCS_URL to match",
+        ) from None
+    with server:
+        yield server
 
 
 def build(asked: Sequence[Asked], folder: Path) -> None:
