@@ -10,12 +10,15 @@ private name (docs/decisions/0013; `test_gx.py` fails when a release changes wha
 
 from __future__ import annotations
 
+import atexit
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ecommerce_platform.contracts.catalog import Catalog
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 MASK = "•••"
 #: Longest message of an error, and longest value of an example, that is kept.
 _MESSAGE, _VALUE = 500, 80
+_ABOUT_VALUES = re.compile(r"(Conversion|Invalid Input|Out of Range) Error|Exception\) (Conversion|InvalidInput)")
+#: From the first quotation mark to the last of its kind: values may hold the other kind.
+_QUOTED = re.compile(r"\".*\"|'.*'|(?<=value )\S+", re.DOTALL)
 
 Outcome = Literal["held", "broken", "error", "no data"]
 
@@ -82,8 +88,16 @@ def load() -> None:
     # What goes wrong comes back in the results; the log repeats it with tracebacks, and says much while importing.
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
     with _quiet():
-        import duckdb_engine  # noqa: F401
+        import duckdb_engine
         import great_expectations  # noqa: F401
+    # Else it outlives the interpreter (a module that Great Expectations needs lets go of nothing), and DuckDB's last
+    # words on stderr are a page about leaks.
+    atexit.unregister(_forget)
+    atexit.register(_forget, duckdb_engine)
+
+
+def _forget(module: ModuleType) -> None:
+    vars(module).clear()
 
 
 def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> list[Asked]:
@@ -98,8 +112,7 @@ def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> l
         catalog: keys and personal data.
     """
     load()
-    with open_context() as context, _quiet():
-        source = _data_source(context, con)
+    with open_context() as context, _data_source(context, con) as source, _quiet():
         return [_ask(con, source, suite, catalog) for suite in suites]
 
 
@@ -230,9 +243,18 @@ def _raised(info: Mapping[str, Any] | None) -> str | None:
 
 
 def _error(suite: Suite, rule: Rule, message: str) -> Verdict:
-    # SQLAlchemy adds the statement, its parameters and a link to its message.
-    text = " ".join(message.split("[SQL:")[0].split())[:_MESSAGE]
-    return Verdict(rule.name, rule.rule, rule.severity, "error", detail=f"{suite.where(rule.name)}: {text}")
+    detail = f"{suite.where(rule.name)}: {_message(message)}"
+    return Verdict(rule.name, rule.rule, rule.severity, "error", detail=detail)
+
+
+def _message(text: str) -> str:
+    """An error's message, without what SQLAlchemy adds to it (statement, parameters, a link), and without the values that
+    DuckDB quotes when it is they that it cannot work with.
+    """
+    said = text.split("[SQL:")[0]
+    if _ABOUT_VALUES.search(said):
+        said = _QUOTED.sub(MASK, said)
+    return " ".join(said.split())[:_MESSAGE]
 
 
 # -- personal data ------------------------------------------------------------------------------------------------
@@ -259,9 +281,10 @@ def _hide(result: Any, rule: Rule, catalog: Catalog, table: str) -> None:
             {n: MASK if n in personal and v is not None else v for n, v in row.items()} for row in rows
         ]
         if used & personal:
-            for name in ("partial_unexpected_list", "partial_unexpected_counts", "observed_value", "details"):
+            found["partial_unexpected_counts"] = []
+            for name in ("partial_unexpected_list", "observed_value", "details"):
                 if found.get(name):
-                    found[name] = [] if isinstance(found[name], list) else MASK
+                    found[name] = [MASK] if isinstance(found[name], list) else MASK
     result.result, result.success = _plain(found), bool(result.success)
     if _raised(result.exception_info):
         # Messages of the database may quote values.
@@ -387,8 +410,9 @@ def _keep_connections() -> None:
         engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _DuckDB("duckdb"))
 
 
-def _data_source(context: Any, con: DuckDBPyConnection) -> Any:
-    """The warehouse as a data source whose every connection is a cursor of `con`."""
+@contextmanager
+def _data_source(context: Any, con: DuckDBPyConnection) -> Iterator[Any]:
+    """The warehouse as a data source whose every connection is a cursor of `con`, closed when the block ends."""
     import duckdb_engine
 
     class Cursor(duckdb_engine.ConnectionWrapper):
@@ -398,10 +422,21 @@ def _data_source(context: Any, con: DuckDBPyConnection) -> Any:
         def commit(self) -> None: ...
         def rollback(self) -> None: ...
 
+    cursors = []
+
+    def connect() -> Cursor:
+        cursors.append(con.cursor())
+        return Cursor(cursors[-1])
+
     _keep_connections()
-    return context.data_sources.add_sql(
-        name="warehouse",
-        connection_string="duckdb:///:memory:",
-        create_temp_table=False,
-        kwargs={"creator": lambda: Cursor(con.cursor())},
-    )
+    try:
+        yield context.data_sources.add_sql(
+            name="warehouse",
+            connection_string="duckdb:///:memory:",
+            create_temp_table=False,
+            kwargs={"creator": connect},
+        )
+    finally:
+        # Great Expectations keeps its engines: a cursor left open would keep the file from other processes.
+        for cursor in cursors:
+            cursor.close()
