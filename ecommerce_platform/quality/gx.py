@@ -286,12 +286,12 @@ def _hide(result: Any, rule: Rule, catalog: Catalog, table: str) -> None:
                 if found.get(name):
                     found[name] = [MASK] if isinstance(found[name], list) else MASK
     result.result, result.success = _plain(found), bool(result.success)
-    if _raised(result.exception_info):
-        # Messages of the database may quote values.
-        message = " ".join(str(_raised(result.exception_info)).split("[SQL:")[0].split())[:_MESSAGE]
+    if problem := _raised(result.exception_info):
         result.exception_info = {
-            "raised_exception": True, "exception_message": message, "exception_traceback": "",
-        }  # fmt: skip
+            "raised_exception": True,
+            "exception_message": _message(problem),
+            "exception_traceback": "",
+        }
 
 
 def unmarked_columns(sql: str, catalog: Catalog) -> tuple[set[str], set[str]]:
