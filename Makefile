@@ -48,8 +48,9 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar ecommerce_platform/models ecommerce_platform/sources >/tmp/sqlfluff.$$$$ 2>&1 || { cat /tmp/sqlfluff.$$$$; rm -f /tmp/sqlfluff.$$$$; exit 1; }; rm -f /tmp/sqlfluff.$$$$
 
-ui: setup  ## Dagster UI on http://127.0.0.1:3000
-	@eval "$$($(BIN)/ecommerce variables)" && export PYTHONWARNINGS="ignore:Function \`dev_command\` is superseded" && exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+ui: setup  ## Dagster UI on http://127.0.0.1:3000; beside it the Data Docs that its checks link to
+	@eval "$$($(BIN)/ecommerce variables)" && export PYTHONWARNINGS="ignore:Function \`dev_command\` is superseded" && \
+	  { $(BIN)/ecommerce data-docs & exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1; }
 
 bench: setup  ## our way beside the bare engine and pandas, as ratios
 	@env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks && env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks.incremental

@@ -70,6 +70,7 @@ def build_definitions(
     Raises:
         DefinitionError: with file and line.
     """
+    from ecommerce_platform.assets.expectations import expectation_checks
     from ecommerce_platform.assets.insight import anomalies_asset
     from ecommerce_platform.assets.ml import segment_assets
     from ecommerce_platform.assets.published import snapshot_asset
@@ -95,10 +96,12 @@ def build_definitions(
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
     assets.append(snapshot_asset(ground, published))
     _no_cycles(assets)
-    found = jobs(assets)
+    checks = expectation_checks(ground, {key for asset in assets for key in asset.keys})
+    found = jobs(assets, checks)
     names = {job.name for job in found} | {PRUNE_JOB}
     return dg.Definitions(
         assets=assets,
+        asset_checks=checks,
         resources={"warehouse": warehouse_resource(settings)},
         jobs=[*found, prune_job()],
         schedules=[s for s in schedules(ground.source) if s.job_name in names],

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ecommerce_platform.errors import InputError, understood
+from ecommerce_platform.errors import CheckError, InputError, understood
 from ecommerce_platform.object_store import protocol
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def main() -> None:
         if known is None:
             raise
         _console(stderr=True).print(f"[bold red]error:[/] {escape(str(known))}", highlight=False, soft_wrap=True)
-        sys.exit(FAILED if type(known).__name__ == "BlockedError" else USAGE)
+        sys.exit(FAILED if isinstance(known, CheckError) else USAGE)
 
 
 @app.command()
@@ -270,17 +270,22 @@ def publish(
         int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for tables that lag behind their inputs.")
     ] = 600,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish although tables lag behind what they are made from.")
+        bool,
+        typer.Option(
+            "--force", help="Publish although tables lag behind what they are made from, or break rules that block."
+        ),
     ] = False,
 ) -> None:
     """Publishes every table as Parquet and switches readers to it in one step."""
-    from ecommerce_platform.assets.resources import open_warehouse
-    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.assets.expectations import court
+    from ecommerce_platform.assets.resources import open_warehouse, warehouse_resource
+    from ecommerce_platform.build import read_ground
     from ecommerce_platform.warehouse.publish import publish as publish_tables
 
     settings = _settings()
     if not settings.warehouse.is_file():
         raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    ground = read_ground(settings)
     with _progress() as bar:
         task = bar.add_task("publishing", total=None)
 
@@ -288,9 +293,10 @@ def publish(
             bar.update(task, description=what, completed=done, total=total)
 
         snapshot = publish_tables(
-            open_warehouse(settings).connect, read_catalog(), settings.published, settings.source_name,
+            open_warehouse(settings).connect, ground.catalog, settings.published, settings.source_name,
             hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None,
             keep=settings.keep_snapshots, wait_seconds=wait, force=force, progress=step,
+            court=court(ground, warehouse_resource(settings)),
         )  # fmt: skip
     console, rows = _console(), sum(snapshot.tables.values())
     tables = f"{len(snapshot.tables)} tables, {rows:,} rows"
@@ -402,6 +408,30 @@ def docs(
 
     for path in write_documents(read_catalog(), folder):
         _console().print(f"wrote {_short(path)}")
+
+
+@app.command("data-docs")
+def data_docs(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: that of ECOMMERCE_DATA_DOCS_URL.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open them in a browser.")] = False,
+) -> None:
+    """Serves Data Docs, the pages about the business expectations, on this machine until interrupted."""
+    import webbrowser
+    from urllib.parse import urlsplit
+
+    from ecommerce_platform.quality.data_docs import serve
+
+    settings = _settings()
+    with serve(
+        settings.data_docs, settings.source_name, port or urlsplit(settings.data_docs_url).port or 3070
+    ) as server:
+        address = f"http://127.0.0.1:{server.server_port}/{settings.source_name}/"
+        _console().print(f"Data Docs of {settings.source_name}: {address}", highlight=False)
+        if open_:
+            webbrowser.open(address)
+        server.serve_forever()
 
 
 @app.command()

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     #: How many published snapshots stay; besides, nothing goes within an hour of having been current.
     keep_snapshots: int = Field(default=10, ge=1)
 
+    #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
+    data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
+
     @field_validator("data_dir", "dagster_home", mode="before")
     @classmethod
     def _absolute(cls, value: Any) -> Any:
@@ -126,6 +129,11 @@ class Settings(BaseSettings):
         return self.data / "models"
 
     @property
+    def data_docs(self) -> Path:
+        """Data Docs: pages about the business expectations and what came of them."""
+        return self.data / "data_docs"
+
+    @property
     def scratch(self) -> Path:
         """Room for spilled memory and repaired files; emptied freely."""
         return self.data / "tmp"
@@ -141,6 +149,7 @@ class Settings(BaseSettings):
             "ECOMMERCE_THREADS": str(self.threads),
             "ECOMMERCE_ENGINE": self.engine,
             "ECOMMERCE_KEEP_SNAPSHOTS": str(self.keep_snapshots),
+            "ECOMMERCE_DATA_DOCS_URL": self.data_docs_url,
             "DAGSTER_HOME": str(self.home),
         }
 

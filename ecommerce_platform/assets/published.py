@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from ecommerce_platform.assets.declare import Outcome, Step, table_asset
+from ecommerce_platform.assets.expectations import court
 from ecommerce_platform.assets.tables import RETRY, Ground
 from ecommerce_platform.automation.conditions import publish_condition
 from ecommerce_platform.automation.jobs import SNAPSHOT
@@ -31,6 +32,7 @@ def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey]) -> dg.AssetsDe
             run_id=step.context.run.run_id,
             keep=settings.keep_snapshots,
             wait_seconds=_WAIT,
+            court=court(ground, step.warehouse),
             log=step.log,
         )
         copied: dict[str, Any] = {}

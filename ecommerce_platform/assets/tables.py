@@ -31,6 +31,7 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.ingestion.landing import Drops
+from ecommerce_platform.quality.suites import Suite, read_suites
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.changes import Log
@@ -96,6 +97,13 @@ class Ground:
     def logs(self) -> dict[str, Log]:
         """What is logged about the changed rows of each table that others follow."""
         return logs(self.incrementals.values())
+
+    @cached_property
+    def suites(self) -> dict[str, Suite]:
+        """The business rules that can be asked of this source, by table."""
+        tables = {name for name, table in self.catalog.tables.items() if table.sql is None or name in self.models}
+        filled = [entity for entity, mappings in self.compiled.items() if mappings]
+        return read_suites(self.catalog, tables, filled, self.settings.source_folder)
 
     @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:

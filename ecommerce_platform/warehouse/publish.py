@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
@@ -61,6 +61,16 @@ _log = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 
 
+class Court(Protocol):
+    """What decides whether a state of the tables may be published (`quality/verdicts.py`)."""
+
+    def passes(self, con: DuckDBPyConnection) -> bool:
+        """Whether the state that `con` sees may be published; False if it was not judged yet. Raises a CheckError."""
+
+    def judge(self, *, log: Any) -> object:
+        """Judges the tables as they are, without a connection being held."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One published state of all tables."""
@@ -90,6 +100,7 @@ def publish(
     keep: int = 10,
     wait_seconds: float = 0.0,
     force: bool = False,
+    court: Court | None = None,
     even_unchanged: bool = False,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -111,7 +122,8 @@ def publish(
         run_id: the run that publishes, for the manifest.
         keep: how many snapshots stay, at least 1.
         wait_seconds: how long to wait for tables that lag behind what they are made from.
-        force: publish although tables lag; the manifest says which.
+        force: publish although tables lag, and whatever the court says; the manifest names tables that lag.
+        court: judges the tables before they are published; a state that it does not let pass is not.
         even_unchanged: make a snapshot although nothing differs from the current one.
         now: time of the snapshot (tests).
         progress: called with table, number of the table, number of tables.
@@ -119,6 +131,7 @@ def publish(
 
     Raises:
         SettingsError: the folder belongs to another source.
+        CheckError: the tables break business rules that block.
         InputError: there is nothing to publish yet; tables still lag after the wait; a table is not what its
             contract says.
     """
@@ -132,13 +145,18 @@ def publish(
             try:
                 with connect() as con, transaction(con):
                     late = lagging(con, catalog)
-                    if force or not late:
+                    unjudged = not (force or late or court is None or court.passes(con))
+                    if not unjudged and (force or not late):
                         # The time of reading, not of the call: the warehouse may have been waited for.
                         work.read(con, now or datetime.now(UTC), late, even_unchanged, progress)
                 if work.manifest:
                     return work.put_in_force(keep)
             finally:
                 shutil.rmtree(work.building, ignore_errors=True)
+        if unjudged:  # and again, if they changed while they were judged
+            assert court
+            court.judge(log=log)
+            continue
         waited = time.monotonic() - started
         if waited >= wait_seconds:
             raise InputError(
