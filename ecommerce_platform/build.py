@@ -18,8 +18,10 @@ from ecommerce_platform.assets.tables import (
     accounting_asset,
     brand_rules_asset,
     bronze_asset,
+    clusters_asset,
     entity_asset,
     history_asset,
+    links_asset,
     model_asset,
     shop_asset,
 )
@@ -42,6 +44,8 @@ FILLED_HERE = {
     "silver.shop": shop_asset,
     "silver.brand_rules": brand_rules_asset,
     "silver.row_accounting": accounting_asset,
+    "silver.customer_links": links_asset,
+    "silver.customer_clusters": clusters_asset,
 }
 
 

@@ -435,6 +435,37 @@ def data_docs(
 
 
 @app.command()
+def train(
+    model: Annotated[Literal["identity"], typer.Argument(help="The model: identity (which records are one person's).")],
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn at random.")] = 1,
+) -> None:
+    """Trains a model that is not trained by builds, on the warehouse as it is; the next build uses it."""
+    from ecommerce_platform.assets.resources import connection_config, open_warehouse
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.contracts.source import read_source
+    from ecommerce_platform.warehouse.identities import train_parameters
+
+    settings = _settings()
+    catalog = read_catalog()
+    shop = read_source(settings.source_folder, catalog.entities)
+    if not settings.warehouse.is_file():
+        raise InputError(
+            "there are no customers to learn from", where=settings.warehouse, fix="run `ecommerce build` first"
+        )
+    card = train_parameters(
+        open_warehouse(settings).connect, catalog.contract("ml.models"), settings.models, connection_config(settings), seed=seed
+    )  # fmt: skip
+    console = _console()
+    weights = [(c, level, w) for c, levels in card.metrics["weights"].items() for level, w in levels.items()]
+    _table(console, "Match weights (bits)", ["comparison", "level", "weight"], weights, right={2})
+    console.print(f"trained {model} {card.version} on {card.rows_trained:,} records")
+    if not shop.file.identity.link:
+        console.print(
+            f"[yellow]note:[/] {shop.name} does not link records; `identity: {{link: true}}` in source.yml does"
+        )
+
+
+@app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="The model, e.g. segments.")],
     input_: Annotated[Path, typer.Option("--input", help="CSV, JSON lines or Parquet with the model's columns.")],

@@ -24,7 +24,17 @@ from ecommerce_platform.quality.anomalies import refresh_anomalies
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.history import load_history
-from ecommerce_platform.warehouse.incremental import refresh_table
+from ecommerce_platform.warehouse.identities import (
+    CLUSTERS,
+    IDENTITIES,
+    LINKS,
+    Linking,
+    current_linking,
+    record_identity_changes,
+    refresh_clusters,
+    refresh_links,
+)
+from ecommerce_platform.warehouse.incremental import Beside, refresh_table
 from ecommerce_platform.warehouse.silver import fill_brand_rules, fill_shop, load_entity
 
 if TYPE_CHECKING:
@@ -42,6 +52,7 @@ class Asked:
     drops: Drops
     again: Collection[date]
     scratch: Path
+    models: Path
 
 
 Make = Callable[[Asked], Any]
@@ -80,7 +91,7 @@ class Driver:
         zone = open_zone(self.settings)
         drops = zone.drops(self.ground.source)
         with self.connect() as con:
-            asked = Asked(con, zone, drops, again, self.settings.scratch)
+            asked = Asked(con, zone, drops, again, self.settings.scratch, self.settings.models)
             for make in list(self.steps.values())[:only_first]:
                 make(asked)
 
@@ -115,8 +126,26 @@ def _make(ground: Ground, name: str) -> Make:
         return lambda on: load_history(on.con, catalog, contract, followed, again=on.again)
     if name == "gold.anomalies":
         return lambda on: refresh_anomalies(on.con, contract, source.file.anomalies)
+    if name == LINKS:
+        return lambda on: refresh_links(
+            lambda: nullcontext(on.con), contract, _linking(ground, on), {"memory_limit": "1GB"}, log=logs.get(name)
+        )
+    if name == CLUSTERS:
+        return lambda on: refresh_clusters(on.con, contract, link=source.file.identity.link, log=logs.get(name))
     model, incremental = ground.models[name], ground.incrementals.get(name)
-    return lambda on: refresh_table(on.con, model, incremental, log=logs.get(name))
+    beside: Beside | None = None
+    if name == IDENTITIES:
+        trail = catalog.contract("silver.identity_changes")
+
+        def beside(con: DuckDBPyConnection, scope: str | None) -> None:
+            record_identity_changes(con, trail, scope)
+
+    return lambda on: refresh_table(on.con, model, incremental, log=logs.get(name), beside=beside)
+
+
+def _linking(ground: Ground, on: Asked) -> Linking | None:
+    rules, registry = ground.source.file.identity, ground.catalog.contract("ml.models")
+    return current_linking(on.con, registry, on.models, rules.threshold) if rules.link else None
 
 
 def _bronze(ground: Ground, raw_table: str) -> Make:

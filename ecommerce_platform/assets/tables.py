@@ -36,7 +36,18 @@ from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.changes import Log
 from ecommerce_platform.warehouse.history import check_mappings, history_code_version, load_history
-from ecommerce_platform.warehouse.incremental import Incremental, compile_incremental, logs, refresh_table
+from ecommerce_platform.warehouse.identities import (
+    CUSTOMERS,
+    IDENTITIES,
+    LINKS,
+    Linking,
+    add_logs,
+    current_linking,
+    record_identity_changes,
+    refresh_clusters,
+    refresh_links,
+)
+from ecommerce_platform.warehouse.incremental import Beside, Incremental, compile_incremental, logs, refresh_table
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import (
     EntityLoad,
@@ -57,7 +68,9 @@ if TYPE_CHECKING:
 #: How `bronze.files.problem` begins where something is worth knowing but no fault.
 NOTE = "note:"
 #: Bronze tables written beside others: read by SELECTs, but no assets of their own.
-LEDGERS = ("bronze.files", "bronze.columns", "bronze.rejects", "silver.loads", "silver.rejects")
+LEDGERS = (
+    "bronze.files", "bronze.columns", "bronze.rejects", "silver.loads", "silver.rejects", "silver.identity_changes",
+)  # fmt: skip
 #: Steps that read files try again: a file may be in the middle of being copied, a share away for a moment.
 RETRY = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
@@ -96,7 +109,7 @@ class Ground:
     @cached_property
     def logs(self) -> dict[str, Log]:
         """What is logged about the changed rows of each table that others follow."""
-        return logs(self.incrementals.values())
+        return add_logs(logs(self.incrementals.values()))
 
     @cached_property
     def suites(self) -> dict[str, Suite]:
@@ -388,12 +401,18 @@ def model_asset(ground: Ground, model: SqlModel) -> dg.AssetsDefinition:
     key = asset_key(contract.table)
     assert table.sql is not None
     assert table.sql_path is not None
+    beside: Beside | None = None
+    if contract.table == IDENTITIES:
+        trail = ground.catalog.contract("silver.identity_changes")
+
+        def beside(con: "DuckDBPyConnection", scope: str | None) -> None:
+            record_identity_changes(con, trail, scope)
 
     def work(step: Step) -> Outcome:
         with step.connect() as con:
             written = refresh_table(
                 con, model, ground.incrementals.get(contract.table),
-                log=ground.logs.get(contract.table), full_checks=step.full_checks,
+                log=ground.logs.get(contract.table), full_checks=step.full_checks, beside=beside,
             )  # fmt: skip
             shown = preview(con, contract)
         lineage = {
@@ -442,6 +461,42 @@ def accounting_asset(ground: Ground) -> dg.AssetsDefinition:
     )
 
 
+def links_asset(ground: Ground) -> dg.AssetsDefinition:
+    """`silver.customer_links`: pairs of records that are one person's."""
+    contract, registry = ground.catalog.contract(LINKS), ground.catalog.contract("ml.models")
+    rules = ground.source.file.identity
+
+    def work(step: Step) -> Outcome:
+        linking: Linking | None = None
+        if rules.link:
+            with step.connect() as con:
+                linking = current_linking(con, registry, ground.settings.models, rules.threshold)
+        written = refresh_links(
+            step.connect, contract, linking, step.warehouse.connection_config,
+            log=ground.logs.get(LINKS), full_checks=step.full_checks,
+        )  # fmt: skip
+        with step.connect() as con:
+            shown = preview(con, contract)
+        return Outcome(written, {"preview": shown, "parameters": linking.parameters.version if linking else "none"})
+
+    return _filled(ground, contract, work, [CUSTOMERS])
+
+
+def clusters_asset(ground: Ground) -> dg.AssetsDefinition:
+    """`silver.customer_clusters`: the persons that linked records make."""
+    contract = ground.catalog.contract("silver.customer_clusters")
+
+    def work(step: Step) -> Outcome:
+        with step.connect() as con:
+            written = refresh_clusters(
+                con, contract, link=ground.source.file.identity.link,
+                log=ground.logs.get(contract.table), full_checks=step.full_checks,
+            )  # fmt: skip
+            return Outcome(written, {"preview": preview(con, contract)})
+
+    return _filled(ground, contract, work, [CUSTOMERS, LINKS])
+
+
 def _python_table(
     ground: Ground,
     contract: Contract,
@@ -453,6 +508,12 @@ def _python_table(
         with step.connect() as con:
             return Outcome(fill(con), {"preview": preview(con, contract)})
 
+    return _filled(ground, contract, work, [".".join(key.path) for key in deps], *files)
+
+
+def _filled(
+    ground: Ground, contract: Contract, work: Callable[[Step], Outcome], deps: Sequence[str], *files: Any
+) -> dg.AssetsDefinition:
     key = asset_key(contract.table)
     return table_asset(
         key,
@@ -460,7 +521,7 @@ def _python_table(
         checks=check_specs(contract, key),
         partitions=ground.partitions_of(contract),
         listener=ground.listener,
-        deps=deps,
+        deps=[asset_key(table) for table in deps],
         description=describe(contract),
         metadata=_metadata(contract, *files),
         **_labels(contract),

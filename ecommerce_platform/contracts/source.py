@@ -245,6 +245,15 @@ class BrandRule(Strict):
         return self.words or (self.brand,)
 
 
+class IdentityRules(Strict):
+    """How records of one person are found in this source, beyond the shop's own keys (docs/persons.md)."""
+
+    #: Whether records are linked by what they say: names, birth dates, addresses, telephone numbers.
+    link: bool = False
+    #: Probability from which two records count as one person's; lower ones put strangers together.
+    threshold: float = Field(default=0.99, ge=0.5, lt=1)
+
+
 class SourceFile(Strict):
     """What `source.yml` says about a shop."""
 
@@ -264,6 +273,8 @@ class SourceFile(Strict):
     brand_rules: tuple[BrandRule, ...] = ()
     #: Raw tables that `ecommerce land --by` splits by date; the others are delivered whole, in the first drop.
     replay: dict[str, ReplayTable] = {}
+    #: How the persons behind customer records are found.
+    identity: IdentityRules = IdentityRules()
 
     @field_validator("time_zone")
     @classmethod

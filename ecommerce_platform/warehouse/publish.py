@@ -184,7 +184,7 @@ def restore(published: Path, snapshot: str, log: logging.Logger | Any = _log) ->
     Raises:
         InputError: there is no such snapshot, or it is damaged.
     """
-    with alone(published, log):
+    with alone(published, ".lock", log):
         found = find_snapshot(published, snapshot)
         for entry in read_manifest(found.folder)["tables"].values():
             file = found.folder / entry["file"]
