@@ -50,7 +50,9 @@ class Database(Strict):
         if self.kind != "sqlite" and (self.path or not self.url):
             raise ValueError(f"{self.kind} needs `url`, the name of the environment variable with the connection URL")
         if self.kind == "sqlite" and bool(self.path) == bool(self.url):
-            raise ValueError("sqlite needs `path`, the file, or `url`, the name of an environment variable with its path")
+            raise ValueError(
+                "sqlite needs `path`, the file, or `url`, the name of an environment variable with its path"
+            )
         return self
 
 
@@ -208,7 +210,6 @@ class SourceFile(Strict):
             if not _NAME.match(name):
                 raise ValueError(f"raw table {name!r} is not lower snake_case")
         return value
-
 
     @property
     def extracts(self) -> dict[str, Extract]:

@@ -355,7 +355,7 @@ def explained(where: Path, size: int) -> Iterator[None]:
         place = error.filename or where
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"the disk is full: the delivery takes {size:,} bytes",
+                "the disk is full" + (f": the delivery takes {size:,} bytes" if size else ""),
                 where=where,
                 fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk, and land it again",
             ) from error
