@@ -152,6 +152,8 @@ def _postgresql(folder: Path, port: int) -> Server:
         [*prefix, initdb, "-D", str(data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
         check=True, capture_output=True, cwd=folder,
     )  # fmt: skip
+    rules = data / "pg_hba.conf"  # everybody gets in, but a user `locked` only with a password
+    rules.write_text("host all locked 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
     options = {
         "port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder), "fsync": "off",
         "max_connections": 50, "log_min_messages": "fatal",

@@ -118,7 +118,10 @@ def reaper_sensor() -> dg.SensorDefinition:
 def _local_zone(settings: Settings) -> "tuple[AbstractFileSystem, str]":
     from fsspec.core import url_to_fs
 
-    found: tuple[AbstractFileSystem, str] = url_to_fs(str(settings.raw))
+    from ecommerce_platform.ingestion.swap import settled
+
+    with settled(settings.raw):  # a drop that a kill left half in place would look as if it had gone
+        found: tuple[AbstractFileSystem, str] = url_to_fs(str(settings.raw))
     return found
 
 

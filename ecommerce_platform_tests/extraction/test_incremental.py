@@ -71,7 +71,7 @@ def test_rows_that_were_committed_late_are_brought_and_the_others_of_that_time_a
     put(place, 11, "equal", 100)
     second = place.one(NEXT)
     assert second.rows == 2
-    assert [row for row in delivered(place)[-2:]] == [("10", "late"), ("11", "equal")]
+    assert delivered(place)[-2:] == [("10", "late"), ("11", "equal")]
 
 
 def test_no_file_and_no_drop_when_nothing_is_new(place: Place):
@@ -98,9 +98,7 @@ def test_rows_without_a_watermark_are_said_and_come_again_only_when_one_changes(
     put(place, 4, "another", None)
     third = place.one(NEXT)
     assert third.rows == 2
-    assert delivered(place) == [("2", "none"), ("1", "a"), ("3", "b"), ("2", "none"), ("4", "another")] or delivered(
-        place
-    ) == [("1", "a"), ("2", "none"), ("3", "b"), ("2", "none"), ("4", "another")]
+    assert delivered(place) == [("1", "a"), ("2", "none"), ("3", "b"), ("2", "none"), ("4", "another")]
 
 
 def test_a_row_that_lies_in_the_future_does_not_hide_those_that_come_before_it(place: Place):
@@ -164,9 +162,7 @@ def test_the_hour_that_an_autumn_night_repeats_is_looked_at_again(pg: Place, mon
     monkeypatch.setattr(module, "datetime", Clock)
     Clock.utc = datetime(2024, 10, 27, 0, 50)
     monkeypatch.setattr(module.Database, "local", Clock.local)
-    monkeypatch.setattr(
-        "ecommerce_platform.ingestion.extraction.postgresql.PostgreSQL.utc_now", lambda self: Clock.utc
-    )
+    monkeypatch.setattr("ecommerce_platform.ingestion.extraction.postgresql.PostgreSQL.utc_now", lambda self: Clock.utc)
     pg.run("insert into orders values (1, 'summer time', '2024-10-27 02:49')")
     assert pg.one(date(2024, 10, 27)).rows == 1
     Clock.utc = datetime(2024, 10, 27, 2, 30)
@@ -224,22 +220,22 @@ def products(place: Place) -> None:
     place.declare("products")
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["update products set v = 'c' where id = 2", "delete from products where id = 1", "insert into products values (3, 'c', 'z')",
-     "update products set v = null where id = 1", "update products set v = case id when 1 then 'b' else 'a' end",
-     "alter table products add column z integer"],
-)  # fmt: skip
-def test_a_whole_table_comes_again_when_anything_changed(place: Place, change: str):
+def test_a_whole_table_comes_again_when_anything_changed(place: Place):
     products(place)
     assert place.one().rows == 2
     assert place.one(NEXT).file is None
-    place.run(change)
-    assert place.one(NEXT).file is not None
-    assert place.rows("products", newest_only=True) == [
-        tuple(None if v is None else str(v) for v in row) for row in place.run("select * from products order by id")
-    ]
-    assert place.one(NEXT).file is None
+    changes = [
+        "update products set v = 'c' where id = 2", "insert into products values (3, 'c', 'z')",
+        "update products set v = null where id = 1", "update products set v = case id when 1 then 'c' else null end where id < 3",
+        "delete from products where id = 1", "alter table products add column z integer",
+    ]  # fmt: skip
+    for change in changes:
+        place.run(change)
+        assert place.one(NEXT).file is not None, change
+        assert place.rows("products", newest_only=True) == [
+            tuple(None if v is None else str(v) for v in row) for row in place.run("select * from products order by id")
+        ]
+        assert place.one(NEXT).file is None, change
 
 
 def test_a_table_that_never_had_a_row_is_not_delivered_and_one_that_lost_them_is(place: Place):
@@ -300,7 +296,7 @@ def test_replaced_snapshots_do_not_pile_up(lite: Place):
     aside = sorted(p for p in (lite.raw / ".replaced").rglob("*") if p.is_file())
     assert [pq.read_table(p)["v"][0].as_py() for p in aside] == ["v4", "v5", "v6"]
     assert len(lite.files("orders")) == 8
-    assert len([p for p in (lite.raw / ".replaced").iterdir()]) == 3
+    assert len(list((lite.raw / ".replaced").iterdir())) == 3
 
 
 def test_landed_files_that_a_snapshot_takes_the_place_of_are_kept(lite: Place):

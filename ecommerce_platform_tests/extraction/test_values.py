@@ -86,7 +86,10 @@ def test_mysql_values_are_what_the_server_shows_and_exact(my: Place):
     assert [r[4] for r in rows[2:]] == ["0.1", "-1e-10"]
     assert [r[6] for r in rows[2:]] == ["1e300", "-0.5"]
     assert [r[11] for r in rows[2:]] == ["0x", None]
-    assert [r[14:16] for r in rows[2:]] == [("0000-00-00", "0000-00-00 00:00:00"), ("1000-01-01", "9999-12-31 23:59:59")]
+    assert [r[14:16] for r in rows[2:]] == [
+        ("0000-00-00", "0000-00-00 00:00:00"),
+        ("1000-01-01", "9999-12-31 23:59:59"),
+    ]
     # Both are half past two in Berlin, where the clock went back in between.
     assert [r[17] for r in rows[2:]] == ["2024-10-27 02:30:00.000", "2024-10-27 02:30:00.000"]
 
@@ -128,5 +131,7 @@ def test_rows_of_any_width_are_held_in_bounded_lots(my: Place):
     sizes = [found.metadata.row_group(n).total_byte_size for n in range(found.metadata.num_row_groups)]
     assert found.metadata.num_rows == 1000
     assert len(sizes) > 1
-    groups = [sum(len(v) for v in found.read_row_group(n)["v"].to_pylist()) for n in range(found.metadata.num_row_groups)]
+    groups = [
+        sum(len(v) for v in found.read_row_group(n)["v"].to_pylist()) for n in range(found.metadata.num_row_groups)
+    ]
     assert max(groups) < 64 << 20

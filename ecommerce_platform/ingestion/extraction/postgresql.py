@@ -31,7 +31,26 @@ if TYPE_CHECKING:
 #: Types whose cast to text gives the very text of their output function, as all arrays and enums do. Others have casts
 #: of their own (a boolean's gives true for t, that of char(n) drops blanks).
 _CAST = frozenset(
-    ["text", "varchar", "int2", "int4", "int8", "numeric", "float4", "float8", "date", "timestamp", "timestamptz", "time", "timetz", "interval", "uuid", "json", "jsonb", "bytea"]
+    [
+        "text",
+        "varchar",
+        "int2",
+        "int4",
+        "int8",
+        "numeric",
+        "float4",
+        "float8",
+        "date",
+        "timestamp",
+        "timestamptz",
+        "time",
+        "timetz",
+        "interval",
+        "uuid",
+        "json",
+        "jsonb",
+        "bytea",
+    ]
 )
 _CLOCKS: dict[str, Clock] = {"timestamptz": "instant", "timestamp": "local", "date": "date"}
 #: What libpq is told unless the URL says otherwise: a server that has gone is noticed within minutes.
