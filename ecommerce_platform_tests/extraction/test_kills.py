@@ -250,6 +250,7 @@ def compare(place: Place) -> None:
     assert len(list_drops(place.raw, place.source).days) >= 3
 
 
+@pytest.mark.filterwarnings("error")  # also for what PyMySQL says when it finds a stream unfinished
 def test_a_connection_that_breaks_off_anywhere_gives_an_error_and_never_a_part(
     mysql: Server, postgresql: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -176,9 +176,20 @@ class MySQL(Database):
                 special[number] = _shortest
         with _explained(self):
             cursor = self.connection.cursor(SSCursor)
-            cursor.execute(sql)
+            try:
+                cursor.execute(sql)
 
-            yield from text_batches([c.name for c in table.columns], cursor.fetchmany, _text, special)
+                yield from text_batches([c.name for c in table.columns], cursor.fetchmany, _text, special)
+            finally:
+                self._abandon(cursor)
+
+    def _abandon(self, cursor: Any) -> None:
+        """Ends a stream where it stands. PyMySQL would read it to its end first, or try to and say that it cannot."""
+        result = cursor._result
+        if result is not None and result.unbuffered_active:
+            self.close()
+            result.unbuffered_active = False
+            cursor.connection = None
 
     def _value(self, name: str, kind: str, scale: str | None) -> str:
         column = f"t.{self.quote(name)}"
