@@ -204,6 +204,8 @@ class PostgreSQL(Database):
         column = f"t.{self.quote(name)}"
         if base in _CAST or form == "e" or category == "A":
             return f"cast({column} as text)"
+        if base == "bool":
+            return f"case {column} when true then 't' when false then 'f' end"
         # The output function of whatever type it is; format() writes nothing for null.
         return f"case when {column} is not null then format('%s', {column}) end"
 

@@ -131,7 +131,9 @@ class StagedFile:
         from pyarrow.parquet import ParquetWriter
 
         self.path, self.rows = path, 0
-        self.writer = ParquetWriter(path, pa.schema([(name, pa.string()) for name in names]), compression="zstd")
+        schema = pa.schema([(name, pa.string()) for name in names])
+        # Dictionaries would cost as much time as all the rest of writing, and zstd finds repetition itself.
+        self.writer = ParquetWriter(path, schema, compression="zstd", use_dictionary=False)
 
     def write(self, batch: RecordBatch) -> None:
         """Adds rows."""
