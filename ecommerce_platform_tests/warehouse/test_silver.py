@@ -104,7 +104,9 @@ def test_a_value_that_several_columns_are_made_of_is_at_fault_once(tmp_path: Pat
     assert con.execute("select order_id, quantity from silver.order_items").fetchall() == [("1-2", 2)]
 
 
-def test_a_group_that_breaks_a_rule_is_found_though_raw_columns_are_called_as_the_canonical_ones(tmp_path: Path) -> None:
+def test_a_group_that_breaks_a_rule_is_found_though_raw_columns_are_called_as_the_canonical_ones(
+    tmp_path: Path,
+) -> None:
     grouped = """
         select as_text(order_id) as order_id, as_text(product) as product_id, 1 as line_number,
             sum(as_integer(n)) as quantity, min(as_decimal(price)) as unit_price
