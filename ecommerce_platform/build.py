@@ -16,6 +16,7 @@ from ecommerce_platform.assets.tables import (
     LEDGERS,
     Ground,
     accounting_asset,
+    brand_rules_asset,
     bronze_asset,
     entity_asset,
     history_asset,
@@ -36,6 +37,13 @@ from ecommerce_platform.warehouse.mapping import compile_source
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: Silver tables that are neither an entity nor a SELECT → what declares their asset.
+FILLED_HERE = {
+    "silver.shop": shop_asset,
+    "silver.brand_rules": brand_rules_asset,
+    "silver.row_accounting": accounting_asset,
+}
 
 
 def read_ground(settings: Settings, models: Path | None = None, listener: StepListener | None = None) -> Ground:
@@ -79,7 +87,7 @@ def build_definitions(
         elif name in parsed:
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":
-            assets.append({"silver.shop": shop_asset, "silver.row_accounting": accounting_asset}[name](ground))
+            assets.append(FILLED_HERE[name](ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]

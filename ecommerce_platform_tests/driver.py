@@ -23,7 +23,7 @@ from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.history import load_history
 from ecommerce_platform.warehouse.incremental import refresh_table
-from ecommerce_platform.warehouse.silver import fill_shop, load_entity
+from ecommerce_platform.warehouse.silver import fill_brand_rules, fill_shop, load_entity
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -99,6 +99,8 @@ def _make(ground: Ground, name: str) -> Make:
     contract = catalog.contract(name)
     if name == "silver.shop":
         return lambda on: fill_shop(on.con, contract, source)
+    if name == "silver.brand_rules":
+        return lambda on: fill_brand_rules(on.con, contract, source)
     if name == "silver.row_accounting":
         return lambda on: account_rows(on.con, contract, source, ground.compiled)
     if contract.entity:

@@ -37,7 +37,7 @@ from ecommerce_platform.warehouse.changes import Log
 from ecommerce_platform.warehouse.history import check_mappings, history_code_version, load_history
 from ecommerce_platform.warehouse.incremental import Incremental, compile_incremental, logs, refresh_table
 from ecommerce_platform.warehouse.mapping import CompiledMapping
-from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_shop, load_entity
+from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_brand_rules, fill_shop, load_entity
 from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage, parse_models
 from ecommerce_platform.warehouse.write import Written
 
@@ -369,6 +369,14 @@ def shop_asset(ground: Ground) -> dg.AssetsDefinition:
     contract = ground.catalog.contract("silver.shop")
     return _python_table(
         ground, contract, [], lambda con: fill_shop(con, contract, ground.source), ground.source.file.path
+    )
+
+
+def brand_rules_asset(ground: Ground) -> dg.AssetsDefinition:
+    """`silver.brand_rules`: how the source recognises brands, as a table."""
+    contract = ground.catalog.contract("silver.brand_rules")
+    return _python_table(
+        ground, contract, [], lambda con: fill_brand_rules(con, contract, ground.source), ground.source.file.path
     )
 
 

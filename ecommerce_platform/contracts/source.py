@@ -176,6 +176,33 @@ class ReplayTable(Strict):
         return table, column
 
 
+class BrandRule(Strict):
+    """How a brand is recognised in the names of products that state none.
+
+    A name shows the brand if one of the `words` (a word or several in a row; without any, the brand itself) stands in
+    it on its own, in whatever case and with whatever signs around it; a word that ends in `*` may also begin a longer
+    one, so that `iPhone*` stands in `iPhone7Plus`. Of several brands that a name shows, the rule that stands first
+    decides.
+    """
+
+    brand: str = Field(min_length=1)
+    words: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _readable(self) -> BrandRule:
+        for word in self.names:
+            if not any(character.isalnum() for character in word):
+                raise ValueError(f"{word!r} has neither a letter nor a digit that could stand in a name")
+            if "*" in word[:-1]:
+                raise ValueError(f"{word!r}: * stands at the end of a word, for whatever it goes on with")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is looked for in the names."""
+        return self.words or (self.brand,)
+
+
 class SourceFile(Strict):
     """What `source.yml` says about a shop."""
 
@@ -191,6 +218,8 @@ class SourceFile(Strict):
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
     units: dict[str, tuple[str, ...]] = {}
     database: Database | None = None
+    #: For catalogues without brands: how they are recognised in the products' names, the first that fits first.
+    brand_rules: tuple[BrandRule, ...] = ()
     #: Raw tables that `ecommerce land --by` splits by date; the others are delivered whole, in the first drop.
     replay: dict[str, ReplayTable] = {}
 

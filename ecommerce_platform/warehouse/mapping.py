@@ -294,7 +294,7 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         qualify=qualify.this.sql(dialect="duckdb", normalize_functions=False) if qualify else None,
         group_by=group_by,
         windowed=bool(windows),
-        conversions=tuple(dict.fromkeys(conversions)),
+        conversions=_each_once(conversions, expressions),
         raw_columns=tuple(raw),
         required_raw=required_raw,
         version_key=unit or contract.key,
@@ -302,6 +302,16 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
 
 
 _OURS = frozenset({"_load_date", "_source_file", "_source_row", "_row_hash"})
+
+
+def _each_once(conversions: Sequence[Conversion], expressions: dict[str, str]) -> tuple[Conversion, ...]:
+    """One conversion per call: one that several columns make (a key made of the row's values, say) is at fault once.
+    It is named for the column that it fills, if there is one."""
+    found: dict[str, Conversion] = {}
+    for conversion in conversions:
+        if conversion.call not in found or expressions.get(conversion.column) == conversion.call:
+            found[conversion.call] = conversion
+    return tuple(found.values())
 
 
 def _conversions(body: Any, column: str, wrong: Callable[..., DefinitionError]) -> list[Conversion]:

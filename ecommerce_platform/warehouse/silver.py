@@ -350,7 +350,7 @@ class _Run:
         for name, code, text, condition in rules:
             expression = mapping.expressions.get(name, "null")
             # A required value that did not convert has been named already.
-            said = [c.failed for c in mapping.conversions if c.column == name]
+            said = [c.failed for c in mapping.conversions if c.call in expression]
             truly = f"(({condition}) is true" + "".join(f" and not {s}" for s in said) + ")"
             value = (
                 ""
@@ -383,16 +383,16 @@ class _Run:
             for name, _, text, condition in rules
         )
         key = [k for k in self.contract.key if mapping.expressions[k] in mapping.group_by]
-        same = " and ".join(
-            [f"({mapping.expressions[k]}) = g.{quote(k)}" for k in key] + ["b._load_date = g._load_date"]
-        )
+        # Names of their own: a mapping may well read raw columns that are called as the canonical ones are.
+        names = ", ".join(f"{quote(k)} as _key{n}" for n, k in enumerate(key))
+        same = " and ".join(f"({mapping.expressions[k]}) = g._key{n}" for n, k in enumerate(key))
         broken = " or ".join(r[3] for r in rules)
         self.con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
             f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
             f"g._code as reason_code, g._reason as reason, {self._raw_row(mapping)} as raw_row "
-            f"from {mapping.bronze} as b join (select *, case {cases} end as _code, concat_ws('; ', {reasons}) as _reason "
-            f"from {stage} where {broken}) as g on {same} "
+            f"from {mapping.bronze} as b join (select {names}, _load_date as _day, case {cases} end as _code, "
+            f"concat_ws('; ', {reasons}) as _reason from {stage} where {broken}) as g on {same} and b._load_date = g._day "
             f"where ({_qualified('b')}) not in (select ({_WHERE_FROM}) from _failed)"
         )
         self.con.execute(f"delete from {stage} where {broken}")
@@ -654,6 +654,17 @@ def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Wr
     return replace_table(con, contract, select)
 
 
+def fill_brand_rules(con: DuckDBPyConnection, contract: Contract, source: Source) -> Written:
+    """Writes `silver.brand_rules`: the words by which source.yml recognises brands, in their order."""
+    words = [(rule.brand, word) for rule in source.file.brand_rules for word in rule.names]
+    rows = ", ".join(f"({n}, {_text(brand)}, {_text(word)})" for n, (brand, word) in enumerate(words, start=1))
+    select = (
+        "select cast(position as integer) as position, cast(brand as varchar) as brand, cast(word as varchar) as word "
+        f"from (values {rows or '(null, null, null)'}) as rules (position, brand, word) where position is not null"
+    )
+    return replace_table(con, contract, select)
+
+
 def taken_over(con: DuckDBPyConnection, entity: str) -> dict[tuple[str, date], tuple[str, str]]:
     """(raw table, load day) → fingerprint and code version of what an entity or a history has taken over."""
     rows = con.execute(
@@ -674,6 +685,10 @@ def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str
     for mapping in mappings:
         parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key)]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _day(day: date) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
-from ecommerce_platform.contracts.source import Source, find_source, read_source
+from ecommerce_platform.contracts.source import Source, builtin_sources, find_source, read_source
 from ecommerce_platform.errors import DefinitionError, SettingsError
 from ecommerce_platform.warehouse.mapping import compile_source
 from ecommerce_platform.warehouse.sql_model import parse_models
@@ -252,86 +252,34 @@ def test_a_replay_of_what_is_no_csv_is_refused(tmp_path: Path) -> None:
         source(tmp_path, yml)
 
 
-EXTRACTS = """description: A shop that keeps its tables in a database.
-currency: EUR
-time_zone: Europe/Berlin
-start_date: 2024-01-01
-database: {kind: postgresql, url: TINY_DATABASE}
-tables:
-  products:
-    files: ["products*"]
-    description: The catalogue.
-    delivery: full
-    extract: {table: public.products}
-  orders:
-    files: ["orders_*.parquet", "orders.csv"]
-    description: Orders.
-    extract: {table: orders, watermark: changed, id: id, lag_minutes: 5}
+BRAND_RULES = """brand_rules:
+  - {brand: Acme}
+  - {brand: Apple, words: [iPhone*, Mac Mini]}
 """
 
 
-def extracts(tmp_path: Path, yml: str) -> Source:
-    return read_source(write_source(tmp_path, {}, yml), read_catalog().entities)
-
-
-def test_a_database_and_extracts_are_read(tmp_path: Path) -> None:
-    file = extracts(tmp_path, EXTRACTS).file
-    assert file.database is not None
-    assert (file.database.kind, file.database.url) == ("postgresql", "TINY_DATABASE")
-    assert [(n, e.table, e.watermark, e.id, e.lag_minutes) for n, e in file.extracts.items()] == [
-        ("products", "public.products", None, None, None),
-        ("orders", "orders", "changed", "id", 5),
-    ]
-    lite = EXTRACTS.replace("kind: postgresql, url: TINY_DATABASE", "kind: sqlite, path: shop.db")
-    assert extracts(tmp_path, lite).file.database_file == tmp_path / "tiny" / "shop.db"
+def test_a_brand_without_words_is_looked_for_itself(tmp_path: Path) -> None:
+    rules = source(tmp_path, SOURCE_YML + BRAND_RULES).file.brand_rules
+    assert [(rule.brand, rule.names) for rule in rules] == [("Acme", ("Acme",)), ("Apple", ("iPhone*", "Mac Mini"))]
 
 
 @pytest.mark.parametrize(
     ("change", "line", "says"),
     [
-        (("kind: postgresql", "kind: oracle"), 5, "Input should be 'postgresql', 'mysql' or 'sqlite'"),
-        (("url: TINY_DATABASE", "url: postgresql://me:s3cret@host/db"), 5, "never the URL itself"),
-        ((", url: TINY_DATABASE", ""), 5, "needs `url`"),
-        (("kind: postgresql", "kind: sqlite, path: x.db"), 5, "sqlite needs `path`, the file, or `url`"),
-        (("database: {kind: postgresql, url: TINY_DATABASE}\n", ""), 10, "the source has no database"),
-        (("    delivery: full\n", ""), 10, "without a watermark is the whole table"),
-        (("description: Orders.\n", "description: Orders.\n    delivery: full\n"), 16, "a watermark is a part of the table"),
-        (("watermark: changed, ", ""), 15, "belong to a `watermark`"),
-        (("lag_minutes: 5", "lag_minutes: -5"), 15, "greater than or equal to 0"),
-        (("lag_minutes: 5", "lag: 5"), 15, "Extra inputs are not permitted"),
-        (("public.products", "db.public.products"), 11, "String should match pattern"),
-        (('["products*"]', '["products*.csv"]'), 8, "which is in the files of no table"),
-        (('["products*"]', '["*"]'), 13, "which is in the files of products and orders"),
-        (("description: Orders.\n", "description: Orders.\n    format: csv\n"), 15, "an extract is a Parquet file"),
-        (("tables:\n", "units: {order_items.orders: [order_id]}\ntables:\n"), 16, "has to be delivered whole"),
+        (("iPhone*", "'*'"), 3, "'*' has neither a letter nor a digit"),
+        (("iPhone*", "i*Phone"), 3, "'i*Phone': * stands at the end of a word"),
+        (("{brand: Acme}", '{brand: ""}'), 2, "at least 1 character"),
+        (("words:", "word:"), 3, "Extra inputs are not permitted"),
     ],
-)  # fmt: skip
-def test_a_mistake_in_extracts_names_file_and_line(
+)
+def test_a_mistake_in_a_brand_rule_names_file_and_line(
     tmp_path: Path, change: tuple[str, str], line: int, says: str
 ) -> None:
-    assert change[0] in EXTRACTS
+    assert change[0] in BRAND_RULES
     with pytest.raises(DefinitionError) as error:
-        extracts(tmp_path, EXTRACTS.replace(*change, 1))
-    assert f"source.yml:{line}" in str(error.value)
+        source(tmp_path, SOURCE_YML + BRAND_RULES.replace(*change))
+    assert f"source.yml:{SOURCE_YML.count(chr(10)) + line}" in str(error.value)
     assert says in str(error.value)
-    assert "s3cret" not in str(error.value)
-
-
-def test_a_database_that_no_table_is_read_from_is_refused(tmp_path: Path) -> None:
-    yml = EXTRACTS[: EXTRACTS.index("    extract:")]
-    with pytest.raises(DefinitionError, match=r"source.yml:5: database: no table is read from it"):
-        extracts(tmp_path, yml)
-
-
-def test_gathering_rows_of_which_only_the_changed_ones_come_is_refused(tmp_path: Path) -> None:
-    yml = SOURCE_YML.replace(
-        "delivery: full}\n  crm", "delivery: delta, extract: {table: places, watermark: at}}\n  crm"
-    )
-    yml = yml.replace('["places*.csv"]', '["places*"]') + "database: {kind: mysql, url: X}\n"
-    with pytest.raises(
-        DefinitionError, match=r"postal_codes.places.sql:\d+: GROUP BY gathers rows.*\n.*delivery: full"
-    ):
-        TinyShop(tmp_path, MAPPINGS, yml)
 
 
 def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
@@ -342,11 +290,11 @@ def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_lists_those_there_are() -> None:
-    with pytest.raises(SettingsError, match="olist, synthetic"):
+    with pytest.raises(SettingsError, match="marketplace, olist, pet_retail, synthetic"):
         find_source("nowhere")
 
 
-@pytest.mark.parametrize("name", ["olist", "synthetic"])
+@pytest.mark.parametrize("name", builtin_sources())
 def test_the_built_in_sources_compile(name: str) -> None:
     catalog = read_catalog()
     built_in = read_source(find_source(name), catalog.entities)

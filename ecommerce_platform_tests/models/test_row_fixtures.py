@@ -208,7 +208,7 @@ def damages(con: duckdb.DuckDBPyConnection, table: str) -> Iterator[str]:
         elif column.type == "VARCHAR":
             values = [f"coalesce({q}, '') || 'x'"]
         else:
-            values = [f"coalesce({q}, 0) + 1", f"coalesce({q}, 0) + 1000000", "0"]
+            values = [f"coalesce({q}, 0) + 1", f"coalesce({q}, 0) + 1000000", "0", "-1"]
         for value in [*values, "null"]:
             yield f"update {table} set {q} = {value}"
             for row in rows:

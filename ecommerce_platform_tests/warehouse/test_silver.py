@@ -91,6 +91,35 @@ def test_every_problem_of_a_row_is_named(shop, con) -> None:
         assert part in reason
 
 
+def test_a_value_that_several_columns_are_made_of_is_at_fault_once(tmp_path: Path) -> None:
+    derived = """
+        select as_text(order_id) || '-' || as_integer(n) as order_id, 1 as line_number, as_text(product) as product_id,
+            as_integer(n) as quantity, as_decimal(price) as unit_price, as_integer(n) > 0 as is_valid
+        from bronze.tiny__lines"""
+    shop = TinyShop(tmp_path, {**MAPPINGS, "order_items.lines": derived})
+    con = shop.connect()
+    deliver(con, "lines", day(0), [("1", "p", "x", "2"), ("1", "p", "2", "2")])
+    load(shop, con, "order_items")
+    assert rejects(con) == [(1, "not_convertible", 'quantity: n "x" is not a whole number')]
+    assert con.execute("select order_id, quantity from silver.order_items").fetchall() == [("1-2", 2)]
+
+
+def test_a_group_that_breaks_a_rule_is_found_though_raw_columns_are_called_as_the_canonical_ones(
+    tmp_path: Path,
+) -> None:
+    grouped = """
+        select as_text(order_id) as order_id, as_text(product) as product_id, 1 as line_number,
+            sum(as_integer(n)) as quantity, min(as_decimal(price)) as unit_price
+        from bronze.tiny__lines
+        group by _load_date, as_text(order_id), as_text(product)"""
+    shop = TinyShop(tmp_path, {**MAPPINGS, "order_items.lines": grouped})
+    con = shop.connect()
+    deliver(con, "lines", day(0), [("1", "p", "1", "-2"), ("1", "p", "1", "2"), ("2", "p", "1", "2")])
+    load(shop, con, "order_items")
+    assert [(number, code) for number, code, _ in rejects(con)] == [(1, "out_of_range"), (2, "out_of_range")]
+    assert con.execute("select order_id from silver.order_items").fetchall() == [("2",)]
+
+
 def test_a_reject_inside_a_group_is_the_line_and_not_the_group(shop, con) -> None:
     deliver(con, "places", day(0), [("1", "10", "x"), ("1", "north", "y"), ("1", "30", "z"), ("2", "95", "x")])
     loaded = load(shop, con, "postal_codes")
