@@ -16,6 +16,7 @@ import duckdb
 
 from ecommerce_platform.assets.resources import connection_config
 from ecommerce_platform.build import read_ground
+from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform.warehouse.connection import MACROS
 
@@ -90,6 +91,8 @@ def main() -> None:
         f"create table silver.shop as select '{file.name}' as source, '{file.currency}' as currency, '{file.time_zone}' "
         f"as time_zone, date '{file.start_date}' as start_date, cast({file.churn_window_days} as integer) as churn_window_days"
     )
+    # The generated shop's catalogue states its brands.
+    con.execute(create_table_sql(ground.catalog.contract("silver.brand_rules")))
     graph = {name: {r for r in model.reads if r in models} for name, model in models.items()}
     order = [n for n in TopologicalSorter(graph).static_order() if not n.startswith("ml.")]
     for name in [n for n in order if n.startswith("silver.")]:

@@ -26,8 +26,9 @@ from ecommerce_platform.assets.tables import (
     shop_asset,
 )
 from ecommerce_platform.automation.conditions import automation_sensor
+from ecommerce_platform.automation.extraction import extract_job
 from ecommerce_platform.automation.jobs import jobs
-from ecommerce_platform.automation.retention import PRUNE_JOB, prune_job
+from ecommerce_platform.automation.retention import prune_job
 from ecommerce_platform.automation.schedules import schedules
 from ecommerce_platform.automation.sensors import drop_sensor, reaper_sensor
 from ecommerce_platform.contracts.catalog import read_catalog
@@ -101,13 +102,15 @@ def build_definitions(
     assets.append(snapshot_asset(ground, published))
     _no_cycles(assets)
     checks = expectation_checks(ground, {key for asset in assets for key in asset.keys})
-    found = jobs(assets, checks)
-    names = {job.name for job in found} | {PRUNE_JOB}
+    found = [*jobs(assets, checks), prune_job()]
+    if ground.source.file.database:
+        found.append(extract_job(settings, ground.source))
+    names = {job.name for job in found}
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
         resources={"warehouse": warehouse_resource(settings)},
-        jobs=[*found, prune_job()],
+        jobs=found,
         schedules=[s for s in schedules(ground.source) if s.job_name in names],
         sensors=[drop_sensor(settings, ground.source), reaper_sensor(), automation_sensor()],
         executor=dg.in_process_executor,

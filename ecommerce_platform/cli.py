@@ -144,6 +144,49 @@ def land(
 
 
 @app.command()
+def extract(
+    table: Annotated[
+        list[str] | None, typer.Option("--table", metavar="RAW_TABLE", help="Only this table; may be given repeatedly.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read tables with a watermark from the beginning, deliver all tables.")
+    ] = False,
+) -> None:
+    """Reads what is new out of the source's database and lands it under raw/ as the day's drop."""
+    from ecommerce_platform.build import read_ground
+    from ecommerce_platform.ingestion.extraction.extract import extract as extract_tables
+
+    settings = _settings()
+    shop = read_ground(settings).source
+    with _progress() as bar:
+        task = bar.add_task("connecting", total=None)
+
+        def step(raw: str, rows: int, total: int | None) -> None:
+            bar.update(task, description=raw, completed=rows, total=max(rows, total) if total else None)
+
+        done = extract_tables(
+            shop, settings.raw, tables=table or (), full=full, scratch=settings.scratch, progress=step
+        )
+    console = _console()
+    columns = ["raw table", "rows", "bytes", "since", "file"]
+    rows = [
+        (t.raw, t.rows, t.bytes, t.since and f"{t.since:%Y-%m-%d %H:%M}", t.file or "unchanged") for t in done.tables
+    ]
+    _table(console, None, columns, rows, right={1, 2})
+    for t in done.tables:
+        for note in t.notes:
+            _note(console, f"{t.raw}: {note}")
+    if done.folder is None:
+        console.print("nothing has changed since the last extract: no drop")
+        return
+    console.print(
+        f"extracted {sum(t.rows for t in done.tables):,} rows into the drop of {done.day} in {_short(settings.raw)}"
+    )
+    if done.replaced:
+        console.print(f"what these files take the place of is kept in {_short(done.replaced)}")
+
+
+@app.command()
 def build(
     select: Annotated[
         str, typer.Option(help="Dagster asset selection, e.g. 'key:gold/kpi_summary+' or 'group:gold'.")
@@ -520,8 +563,6 @@ def variables() -> None:
 
 def _replay(zone: Zone, shop: Source, directory: Path, by: str, every: Literal["day", "month"], today: date) -> None:
     """`land --by`: many drops from one export, and what there is to say of them."""
-    from rich.markup import escape
-
     from ecommerce_platform.ingestion.replay import replay
 
     with _progress() as bar:
@@ -548,7 +589,7 @@ def _replay(zone: Zone, shop: Source, directory: Path, by: str, every: Literal["
     if done.others:
         console.print(f"[yellow]note:[/] {done.others:,} drops of other days stand there too")
     for note in done.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+        _note(console, note)
     for name in done.left:
         console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
 
@@ -655,6 +696,12 @@ def _table(
             )
         )
     console.print(table)
+
+
+def _note(console: Console, text: str) -> None:
+    from rich.markup import escape
+
+    console.print(f"[yellow]note:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _summary(console: Console, settings: Settings) -> None:

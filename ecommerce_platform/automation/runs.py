@@ -79,7 +79,7 @@ def run_build(
         raise InputError(
             "there are no drops yet",
             where=zone.where,
-            fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`",
+            fix="run `ecommerce generate`, `ecommerce land DIR --source NAME` or `ecommerce extract`",
         )
     result = BuildResult()
     with open_instance(settings) as instance:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,6 +22,61 @@ from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError, SettingsError
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]*$")
+
+
+class Database(Strict):
+    """Where the tables come from that say `extract`.
+
+    `url` names the environment variable that holds the connection URL: a source.yml is shared, a password is not. An
+    SQLite file is named by its `path` (from the source's folder), or its path is in such a variable.
+    """
+
+    kind: Literal["postgresql", "mysql", "sqlite"]
+    url: str | None = None
+    path: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_variable(cls, value: str | None) -> str | None:
+        if value is not None and not _VARIABLE.match(value):
+            raise ValueError(
+                "name the environment variable that holds the connection URL (SHOP_DATABASE, say), never the URL itself"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Database:
+        if self.kind != "sqlite" and (self.path or not self.url):
+            raise ValueError(f"{self.kind} needs `url`, the name of the environment variable with the connection URL")
+        if self.kind == "sqlite" and bool(self.path) == bool(self.url):
+            raise ValueError(
+                "sqlite needs `path`, the file, or `url`, the name of an environment variable with its path"
+            )
+        return self
+
+
+class Extract(Strict):
+    """How a raw table is read out of the source's database by `ecommerce extract`.
+
+    Without `watermark` each extract is the whole table, delivered when it has changed. With it, an extract delivers the
+    rows whose watermark has moved since, and never sees a row that was deleted.
+    """
+
+    #: The table or view, with its schema where it needs one: `orders`, `public.orders`.
+    table: str = Field(pattern=r"^[^.]+(\.[^.]+)?$")
+    #: Column with the time at which a row was written last.
+    watermark: str | None = None
+    #: Column that tells rows apart; the primary key when not given.
+    id: str | None = None
+    #: How long a transaction may take: so far back each extract looks again, for rows that came late.
+    lag_minutes: float | None = Field(default=None, ge=0, le=60 * 24 * 31)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Extract:
+        if not self.watermark and (self.id or self.lag_minutes is not None):
+            raise ValueError("`id` and `lag_minutes` belong to a `watermark`; without it the whole table is read")
+        return self
 
 
 Policy = Literal["accept", "reject", "fail"]
@@ -62,6 +118,8 @@ class RawTable(Strict):
     max_unparsable_share: float = Field(default=0.01, ge=0, le=1)
     #: Share of a load's rows that may be rejected before an entity takes over none of them.
     max_rejected_share: float = Field(default=0.5, gt=0, le=1)
+    #: Where the table is read from by `ecommerce extract`; files can be delivered all the same.
+    extract: Extract | None = None
     #: The columns agreed on, with the kind of text in them where that matters; only `on_drift` looks at them.
     columns: dict[str, str | None] = {}
     on_drift: OnDrift = OnDrift()
@@ -269,6 +327,7 @@ class SourceFile(Strict):
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
     units: dict[str, tuple[str, ...]] = {}
+    database: Database | None = None
     #: For catalogues without brands: how they are recognised in the products' names, the first that fits first.
     brand_rules: tuple[BrandRule, ...] = ()
     #: Raw tables that `ecommerce land --by` splits by date; the others are delivered whole, in the first drop.
@@ -292,6 +351,16 @@ class SourceFile(Strict):
             if not _NAME.match(name):
                 raise ValueError(f"raw table {name!r} is not lower snake_case")
         return value
+
+    @property
+    def extracts(self) -> dict[str, Extract]:
+        """The raw tables that are read from the database."""
+        return {name: table.extract for name, table in self.tables.items() if table.extract}
+
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file that `database` names by its path."""
+        return self.path.parent / self.database.path if self.database and self.database.path else None
 
 
 @dataclass(frozen=True)
@@ -364,6 +433,7 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
         )
     file = read_model(path, SourceFile, name=name, path=path)
     _check_replay(file)
+    _check_extracts(file)
     mappings = []
     for sql in sorted(folder.glob("*.sql")):
         entity, _, raw_table = sql.stem.partition(".")
@@ -381,6 +451,70 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
             )
         mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
     return Source(file, tuple(mappings))
+
+
+def extract_name(raw_table: str, at: datetime) -> str:
+    """Name of the file that an extract of a raw table at `at` (UTC) writes; a later one comes after it in order."""
+    return f"{raw_table}_{at:%Y%m%dT%H%M%S%f}Z.parquet"
+
+
+def _check_extracts(file: SourceFile) -> None:
+    """That `database` and `extract` fit together and with the raw tables."""
+
+    def refuse(what: str, fix: str, *location: str) -> DefinitionError:
+        line = line_of(file.path, location)
+        return DefinitionError(f"{'.'.join(location)}: {what}", where=f"{file.path}:{line}", fix=fix)
+
+    if file.database and not file.extracts:
+        raise refuse("no table is read from it", "add `extract: {table: …}` to a table, or leave it out", "database")
+    for name, extract in file.extracts.items():
+        raw, here = file.tables[name], ("tables", name, "extract")
+        if not file.database:
+            raise refuse(
+                "the source has no database",
+                "add `database: {kind: …, url: …}` to the source, or leave `extract` out",
+                *here,
+            )
+        if extract.watermark and raw.delivery == "full":
+            raise refuse(
+                "an extract with a watermark is a part of the table, but the table is delivered in full",
+                "say `delivery: delta`, or leave out the watermark",
+                *here,
+                "watermark",
+            )
+        if not extract.watermark and raw.delivery == "delta":
+            raise refuse(
+                "an extract without a watermark is the whole table, but the table is delivered as a delta",
+                "say `delivery: full`, or add a `watermark`",
+                *here,
+            )
+        if raw.format not in (None, "parquet"):
+            raise refuse(
+                f"an extract is a Parquet file, but the table's format is {raw.format}",
+                "leave `format` out: it is found from each file",
+                "tables",
+                name,
+                "format",
+            )
+        written = extract_name(name, datetime(2024, 1, 31))
+        named = [t for t, other in file.tables.items() if any(fnmatchcase(written, f) for f in other.files)]
+        if named != [name]:
+            raise refuse(
+                f"extracts are named like {written}, which is in the files of "
+                f"{' and '.join(named) if named else 'no table'}",
+                f"add {name}_*.parquet to the files of {name} and make the patterns of others tell it apart",
+                "tables",
+                name,
+                "files",
+            )
+        unit = next((u for u in file.units if u.partition(".")[2] == name), None)
+        if extract.watermark and unit:
+            raise refuse(
+                f"{unit} is a unit that has to be delivered whole, but a watermark brings only the rows that changed",
+                "leave out the watermark and say `delivery: full`",
+                *here,
+                "watermark",
+            )
 
 
 def _check_replay(file: SourceFile) -> None:

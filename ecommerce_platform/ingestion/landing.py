@@ -1,8 +1,8 @@
 """Drops: the folders `raw/<YYYY-MM-DD>/` that hold one day's delivery each, how they come to be and what is in them.
 
-A drop is never changed in place. It appears whole, by a rename, and one that is delivered again moves to
-`.replaced/` first. What the files hold is the readers' business, and how one export becomes many drops that of
-`replay`; hidden folders are nobody's.
+A drop is never changed in place. It appears whole, and one that is delivered again moves to `.replaced/` (how is
+`swap`'s business). What the files hold is the readers', and how one export becomes many drops that of `replay`;
+hidden folders are nobody's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from fnmatch import translate
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,11 @@ from typing import Protocol
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.disk import sync
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.swap import place, settled
 
 _CHUNK = 1 << 20
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INCOMING = ".incoming-"
-_REPLACED = ".replaced"
 #: What a killed `land` left behind is removed after this many seconds; a running one is younger.
 _STALE = 24 * 3600
 
@@ -187,7 +187,8 @@ def open_raw(raw_dir: Path) -> dict[date, Path]:
     """
     raw_dir.mkdir(parents=True, exist_ok=True)
     _sweep(raw_dir)
-    return _days(raw_dir)
+    with settled(raw_dir) as ready:
+        return _days(raw_dir) | ready
 
 
 def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progress | None = None) -> Path | None:
@@ -210,7 +211,7 @@ def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progres
     try:
         with explained(raw_dir, size):
             _copy(given, incoming, progress, size)
-        return _swap(incoming, raw_dir / day.isoformat(), raw_dir)
+            return place(incoming, day, raw_dir)
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
         raise
@@ -224,6 +225,11 @@ def list_drops(raw_dir: Path, source: Source) -> Drops:
     Raises:
         InputError: a folder below `raw_dir` is not named like a day; a file that two raw tables name.
     """
+    with settled(raw_dir) as ready:
+        return _list(raw_dir, source, ready)
+
+
+def _list(raw_dir: Path, source: Source, ready: dict[date, Path]) -> Drops:
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
     match = file_matcher(source)
     left: list[Path] = []
@@ -231,7 +237,7 @@ def list_drops(raw_dir: Path, source: Source) -> Drops:
         left += [
             Path(entry.path) for entry in os.scandir(raw_dir) if not entry.name.startswith(".") and not entry.is_dir()
         ]
-    for day, folder in sorted(_days(raw_dir).items()):
+    for day, folder in sorted((_days(raw_dir) | ready).items()):
         for entry in os.scandir(folder):
             if entry.name.startswith("."):
                 continue
@@ -375,36 +381,10 @@ def _copy(given: Sequence[Given], target: Path, progress: Progress | None, size:
     sync(target)
 
 
-def _swap(incoming: Path, folder: Path, raw_dir: Path) -> Path | None:
-    """Puts the new drop in its place; the one that is there moves aside first."""
-    incoming.chmod(0o777 & ~_umask())
-    replaced = None
-    if folder.exists():
-        stamp = datetime.now().strftime("%Y%m%dT%H%M%S%f")
-        replaced = raw_dir / _REPLACED / f"{folder.name}-{stamp}"
-        replaced.parent.mkdir(exist_ok=True)
-        folder.rename(replaced)
-    try:
-        incoming.rename(folder)
-    except BaseException:
-        if replaced:
-            replaced.rename(folder)
-        raise
-    sync(raw_dir)
-    return replaced
-
-
-def _umask() -> int:
-    # Python can only read the mask by setting it; `mkdtemp` gives its folder to the owner alone.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def _sweep(raw_dir: Path) -> None:
-    """Removes what a killed `land` left behind."""
+    """Removes what a killed `land` left behind; a killed extract's is left to the next extract."""
     for entry in os.scandir(raw_dir):
-        if entry.name.startswith(_INCOMING) and time.time() - entry.stat().st_mtime > _STALE:
+        if re.match(rf"{_INCOMING}\d", entry.name) and time.time() - entry.stat().st_mtime > _STALE:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
@@ -422,7 +402,7 @@ def explained(where: Path, size: int) -> Iterator[None]:
         place = error.filename or where
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"the disk is full: the delivery takes {size:,} bytes",
+                "the disk is full" + (f": the delivery takes {size:,} bytes" if size else ""),
                 where=where,
                 fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk, and land it again",
             ) from error

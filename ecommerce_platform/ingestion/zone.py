@@ -30,6 +30,7 @@ from ecommerce_platform.ingestion.landing import (
     list_drops,
 )
 from ecommerce_platform.ingestion.landing import explained as reading
+from ecommerce_platform.ingestion.swap import settled
 from ecommerce_platform.object_store import Entry, ObjectStore, each, entry, explained, protocol
 from ecommerce_platform.settings import Settings
 
@@ -122,7 +123,8 @@ class LocalZone(Folder):
         """The local file system and the folder."""
         from fsspec.core import url_to_fs
 
-        found: tuple[AbstractFileSystem, str] = url_to_fs(str(self.raw_dir))
+        with settled(self.raw_dir):  # a drop that a kill left half in place would look as if it had gone
+            found: tuple[AbstractFileSystem, str] = url_to_fs(str(self.raw_dir))
         return found
 
 

@@ -268,6 +268,14 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
     for name in unit or ():
         if name not in expressions:
             raise wrong(f"the unit's column {name!r} is not selected", tree)
+    extract = source.file.tables[mapping.raw_table].extract
+    if group and extract and extract.watermark:
+        raise wrong(
+            f"GROUP BY gathers rows, but extracts of {mapping.raw_table} bring only those whose "
+            f"{extract.watermark} has moved",
+            group,
+            "leave out the watermark in source.yml and say `delivery: full`",
+        )
     if group:
         outside = [expressions[k] for k in contract.key if k not in late and expressions[k] not in group_by]
         constant = [e for e in outside if not sqlglot.parse_one(e, dialect="duckdb").find(exp.Column)]
