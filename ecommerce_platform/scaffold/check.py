@@ -21,12 +21,14 @@ from ecommerce_platform.errors import DefinitionError, DefinitionErrors, InputEr
 from ecommerce_platform.ingestion.bronze import FileLoad, load_bronze
 from ecommerce_platform.ingestion.landing import RawFile, choose, list_drops
 from ecommerce_platform.ingestion.readers import text
+from ecommerce_platform.ingestion.sniff import RESERVED
 from ecommerce_platform.quality.contract_checks import BlockedError
 from ecommerce_platform.scaffold.profile import best_form, sql_name
 from ecommerce_platform.scaffold.render import OPEN
 from ecommerce_platform.scaffold.temporary import temporary_warehouse
 from ecommerce_platform.scaffold.words import vocabulary
 from ecommerce_platform.warehouse.accounting import account_rows
+from ecommerce_platform.warehouse.lookup import column_types
 from ecommerce_platform.warehouse.mapping import CompiledMapping, Conversion, compile_mapping
 from ecommerce_platform.warehouse.silver import load_entity
 from ecommerce_platform.warehouse.sql_model import parse_models
@@ -38,6 +40,13 @@ if TYPE_CHECKING:
 _SHOWN = 5
 #: Of so many rows that do not find their parent, ids are probably written in another way there.
 _MANY = 0.5
+
+#: What it means that an entity is not filled, where it is not that tables stay empty.
+_WITHOUT = {"labels": "codes of categories, payment methods and states are shown as they are"}
+#: How the line begins that adds up the others.
+_TOTAL = r"(?i)\W*(sub|grand )?(total|totals|totales|totaux|totais|summe|gesamt|gesamtsumme|suma|soma|somme|sum)\b.*"
+
+_ROW = "_load_date, _source_file, _source_row"
 
 Level = Literal["definition", "data", "note"]
 
@@ -178,6 +187,9 @@ def _say_unfilled(
     kept = parse_models(catalog, {entity: entity in named for entity in catalog.entities})
     for entity in catalog.entities:
         if entity not in named:
+            if entity in _WITHOUT:
+                report.unfilled.append((entity, _WITHOUT[entity]))
+                continue
             readers = [name for name, model in every.items() if f"silver.{entity}" in model.reads and name in kept]
             gone = [name for name in every if name not in kept and entity in every[name].contract.requires]
             said = [f"what {', '.join(readers)} take from it stays empty"] if readers else []
@@ -225,11 +237,18 @@ class _Look:
             self.con.execute(create_table_sql(self.catalog.contract(name)))
         for raw_table, files in drops.items():
             self._load(raw_table, files)
+        self.con.execute(
+            "create temp table _aside (raw_table varchar, _load_date date, _source_file varchar, _source_row bigint)"
+        )
+        for raw_table in drops:
+            self._set_aside(raw_table)
         loaded = {entity for entity in self.catalog.entities if self._fill(entity)}
         for entity in sorted(loaded, key=list(self.catalog.entities).index):
             for mapping in self.compiled[entity]:
-                for conversion in mapping.conversions:
+                # One call may serve several columns.
+                for conversion in {c.call: c for c in reversed(mapping.conversions)}.values():
                     self._conversion(mapping, conversion)
+                self._taken_all_the_same(mapping)
                 self._rules(mapping)
                 self._key(mapping)
             self._orphans(entity)
@@ -334,9 +353,51 @@ class _Look:
         self.con.execute(create_table_sql(contract))
         return False
 
+    def _set_aside(self, raw_table: str) -> None:
+        """Notes rows that are no data: a header in the middle of a file, a line of totals. They are to be rejected."""
+        bronze = f"bronze.{quote(self.source.bronze_table(raw_table))}"
+        columns = [c for c in column_types(self.con, bronze) if c not in RESERVED]
+        filled = " + ".join(f"(as_text({quote(c)}) is not null)::int" for c in columns)
+        named = " + ".join(f"(as_text({quote(c)}) is not distinct from {text(c)})::int" for c in columns)
+        total = " or ".join(f"regexp_full_match(as_text({quote(c)}), {text(_TOTAL)})" for c in columns)
+        kinds = {
+            "repeat the header": f"2 * ({named}) > {len(columns)}",
+            "add up other rows": f"2 * ({filled}) <= {len(columns)} and ({total})",
+        }
+        for what, condition in kinds.items():
+            found = self.con.execute(
+                f"insert into _aside select {text(raw_table)}, {_ROW} from {bronze} where {condition} "
+                "returning _load_date, _source_file, _source_row"
+            ).fetchall()
+            if found:
+                _, name, row = min(found)
+                self._say(
+                    "note",
+                    f"{name}:{row}",
+                    f"{len(found):,} rows of {raw_table} {what} and will be rejected, which is right",
+                )
+
+    def _taken_all_the_same(self, mapping: CompiledMapping) -> None:
+        """Rows that are no data and yet pass for one of the entity."""
+        row = self.con.execute(
+            f"select count(*), min(b._source_file), min(b._source_row) from {mapping.bronze} as b where {mapping.where or 'true'} "
+            f"and ({_ROW}) in (select ({_ROW}) from _aside where raw_table = {text(mapping.raw_table)}) "
+            f"and ({_ROW}) not in (select ({_ROW}) from silver.rejects where entity = {text(mapping.contract.name)} "
+            f"and _raw_table = {text(mapping.raw_table)})"
+        ).fetchone()
+        if row and row[0]:
+            self._say(
+                "data", str(mapping.mapping.path),
+                f"{row[0]:,} rows that are headers or totals would become {mapping.contract.name}, first {row[1]} record {row[2]}",
+                "leave them out: where as_text(x) <> 'the word that stands there'; the other mappings reject them by name",
+            )  # fmt: skip
+
     def _conversion(self, mapping: CompiledMapping, conversion: Conversion) -> None:
         """Values that a macro does not convert, and which macro would."""
-        rows = f"from {mapping.bronze} where {mapping.where or 'true'}"
+        rows = (
+            f"from {mapping.bronze} where {mapping.where or 'true'} and ({_ROW}) not in "
+            f"(select ({_ROW}) from _aside where raw_table = {text(mapping.raw_table)})"
+        )
         found = self.con.execute(
             f"select value, count(*) as n, min((_load_date, _source_file, _source_row)) as first from "
             f"(select as_text({conversion.argument}) as value, _load_date, _source_file, _source_row {rows} "
@@ -356,9 +417,6 @@ class _Look:
 
     def _better(self, mapping: CompiledMapping, conversion: Conversion, failing: set[str], rows: str) -> str:
         """What to write instead, tried out on all values."""
-        raw = {c.lower() for c in mapping.raw_columns}
-        if all(value.lower() in raw for value in failing):
-            return "these repeat the header: rejecting them is right"
         if conversion.column in mapping.contract.columns:
             values = self.con.execute(
                 f"select as_text({conversion.argument}) as v, count(*) as n {rows} and as_text({conversion.argument}) "
@@ -380,7 +438,8 @@ class _Look:
                 "select value, count(*) as n, min((_load_date, _source_file, _source_row)) as first from "
                 "(select split_part(split_part('; ' || reason, $label || ', but is \"', 2), '\"', 1) as value, "
                 "_load_date, _source_file, _source_row from silver.rejects where entity = $entity and _raw_table = $raw "
-                "and contains('; ' || reason, $label)) group by value order by n desc, first",
+                "and contains('; ' || reason, $label) and (_load_date, _source_file, _source_row) not in "
+                "(select (_load_date, _source_file, _source_row) from _aside where raw_table = $raw)) group by value order by n desc, first",
                 {"label": label, "entity": mapping.contract.name, "raw": mapping.raw_table},
             ).fetchall()
             if not found:
@@ -405,7 +464,9 @@ class _Look:
             accepted = mapping.contract.columns[name].accepted or ()
             means = {value: vocabulary().status(value) for value in values[:_SHOWN]}
             cases = " ".join(f"when {text(v)} then '{m if m in accepted else '…'}'" for v, m in means.items())
-            return f"say what they mean: case {expression} {cases} else … end"
+            if "case" in expression.lower():
+                return f"say in its CASE what they mean: {cases}"
+            return f"say what they mean: case {expression} {cases} else {expression} end"
         if code == "missing_required" and name == mapping.contract.key[0]:
             also = ", in GROUP BY and PARTITION BY as well" if mapping.gathers else ""
             return (

@@ -148,9 +148,19 @@ class Guesser:
         """Adds a draft that groups lines; those that say nothing of it are left to the other mappings."""
         key = next(iter(draft.columns.values())).sql
         column = needed or self._key_column(draft)
-        if key and column is not None and column.filled < column.rows and draft.entity != "orders":
-            draft.where = f"as_text({column.sql}) is not null"
+        if key and column is not None and draft.entity != "orders":
+            conditions = [f"as_text({column.sql}) is not null"] if column.filled < column.rows else []
+            if self._repeats_header(draft.table, column):
+                # Where nothing is converted, a header in the middle of a file would pass for a value.
+                conditions.append(f"as_text({column.sql}) <> {text(column.name.strip())}")
+            draft.where = " and ".join(conditions) or None
         self.drafts.append(draft)
+
+    def _repeats_header(self, table: str, column: Column) -> bool:
+        row = self.con.execute(
+            f"select exists (from {self.bronze[table]} where as_text({column.sql}) = {text(column.name.strip())})"
+        ).fetchone()
+        return bool(row and row[0])
 
     def _key_column(self, draft: Draft) -> Column | None:
         columns = self.tables[draft.table].columns.values()
@@ -280,7 +290,7 @@ class Guesser:
             draft.columns["ordered_at"] = DraftColumn(together.of(both), "date and time of day put together")
 
     def _fill_status(self, draft: Draft, column: Column) -> None:
-        means = {value: vocabulary().status(value) for value, _ in column.values}
+        means = {value: vocabulary().status(value) for value, _ in column.values if value != column.name.strip()}
         unknown = [value for value, meaning in means.items() if meaning is None]
         if not unknown and all(value == meaning for value, meaning in means.items()):
             return
@@ -295,7 +305,7 @@ class Guesser:
                 "These states are not understood; say which canonical status each is: "
                 + ", ".join(map(repr, unknown[:10]))
             )
-            why = f"{len(unknown)} states are not understood, see above"
+            why = "see above"
         draft.columns["status"] = DraftColumn(sql, why)
 
     def _counted(self, column: Column) -> str:
@@ -322,13 +332,7 @@ class Guesser:
             columns["unit_price"] = DraftColumn(
                 sql, f"{total.column.name} is taken for the line's amount before discount"
             )
-        percent = found.get("_discount_percent")
-        price = columns["unit_price"].sql
-        if percent and columns["discount_amount"].sql is None and price and (form := percent.column.form("DECIMAL")):
-            share = f"{form.of(percent.column.sql)} / 100"
-            columns["discount_amount"] = DraftColumn(
-                f"{columns['quantity'].sql} * {price} * {share}", "worked out from the percentage"
-            )
+        self._fill_discount(draft, table, found)
         for name in ("shipping_amount", "tax_amount"):
             matched = found.get(name)
             if matched and self._repeated(table, order.column, matched.column):
@@ -342,6 +346,35 @@ class Guesser:
             and self._differ(table, columns["order_id"].sql or "", status.column.sql)
         ):
             columns["is_valid"] = DraftColumn(self._counted(status.column), "each line has a state of its own")
+
+    def _fill_discount(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:
+        """The discount where no column says it: what is missing from quantity × price to the line's amount, or by the
+        percentage."""
+        columns = draft.columns
+        total, percent = found.get("_line_total"), found.get("_discount_percent")
+        quantity, price = columns["quantity"].sql, columns["unit_price"].sql
+        if columns["discount_amount"].sql or "unit_price" not in found or not (quantity and price):
+            return
+        if total and (form := total.column.form("DECIMAL")):
+            amount = form.of(total.column.sql)
+            row = self.con.execute(
+                f"select count(*), count(*) filter (where missing > 0.01), count(*) filter (where missing < -0.01) "
+                f"from (select {quantity} * {price} - {amount} as missing from {self.bronze[table.name]}) "
+                "where missing is not null"
+            ).fetchone()
+            assert row is not None
+            rows, less, more = row
+            if less and more <= _FEW * rows:
+                columns["discount_amount"] = DraftColumn(
+                    f"{quantity} * {price} - {amount}", f"what {total.column.name} is less than quantity × price"
+                )
+                return
+            if not less:
+                return
+        if percent and (form := percent.column.form("DECIMAL")):
+            columns["discount_amount"] = DraftColumn(
+                f"{quantity} * {price} * {form.of(percent.column.sql)} * 0.01", "worked out from the percentage"
+            )
 
     def _unique(self, table: RawTableView, *columns: Column) -> bool:
         """Whether these columns together tell a table's rows apart."""
@@ -395,7 +428,8 @@ class Guesser:
         )
 
     def _fill_customers(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:
-        names = [found[n].column.sql for n in ("_first_name", "_last_name") if n in found]
+        first = found.get("_first_name") or found.get("full_name")
+        names = [m.column.sql for m in (first, found.get("_last_name")) if m]
         if "_last_name" in found and len(names) == 2:
             both = ", ".join(f"as_text({name})" for name in names)
             draft.columns["full_name"] = DraftColumn(f"concat_ws(' ', {both})", "first and last name")

@@ -7,6 +7,7 @@ is proposed does convert. What a column means is `guess`'s business.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -290,16 +291,24 @@ def _boolean(words: set[str]) -> list[Form]:
     return [plain, Form(f"as_boolean(case lower(trim({{}})) {cases} else {{}} end)", "boolean")]
 
 
+def _signs(sample: Sequence[str]) -> list[str]:
+    """What stands before or behind most numbers: a currency, a percent sign, a unit. P-17 and H17 are no numbers."""
+    counts: Counter[str] = Counter()
+    for value in sample:
+        if found := re.fullmatch(r"([^\d\s.,+\-']*)\s*[+-]?[\d.,\s']+?(\s*)([^\d\s.,+\-']*)", value):
+            before, gap, behind = found.groups()
+            for sign, apart in ((before, False), (behind, bool(gap))):
+                word = any(c.isalpha() for c in sign)
+                if sign and sign != "#" and (not word or apart or sign in vocabulary().currencies):
+                    counts[sign] += 1
+    return sorted(sign for sign, count in counts.items() if 2 * count > len(sample) and len(sign) <= 5)
+
+
 def _numbers(values: Sequence[str]) -> list[Form]:
     sample = values[:500]
     inner = "{}"
-    # A sign before or behind the number that is always the same: a currency, a percent sign, a unit.
-    signs = {
-        m[1] or m[2] for v in sample if (m := re.fullmatch(r"([^\d\s.,+\-']*)\s*[+-]?[\d.,\s']+\s*([^\d\s.,+\-']*)", v))
-    }
-    for sign in sorted(s for s in signs if s and not s.isdigit() and len(s) <= 3):
-        if sum(sign in v for v in sample) > len(sample) / 2:
-            inner = f"replace({inner}, {text(sign)}, '')"
+    for sign in _signs(sample):
+        inner = f"replace({inner}, {text(sign)}, '')"
     for space in ("\u00a0", "\u202f", " ", "'", "\u2019"):
         if any(re.search(rf"\d{space}\d{{3}}|\d{space}\D|\D{space}\d", v) for v in sample) and (
             space != " " or any(re.search(r"\d \d{3}", v) for v in sample)

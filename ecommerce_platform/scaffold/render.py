@@ -98,12 +98,11 @@ def source_yml(
     if units:
         lines += [
             "# These mappings number rows within an order, so a delivery that mentions an order has to bring all its rows.",
-            "units:",
-            *(f"  {mapping}: [{columns}]" for mapping, columns in units),
+            "units: {" + ", ".join(f"{mapping}: [{columns}]" for mapping, columns in units) + "}",
         ]
     lines += [
-        "# delivery: delta, when files bring what is new or changed (a row replaces the one with the same key, nothing else goes);",
-        "#           full, when each delivery holds the whole table (what the newest lacks is gone).",
+        "# delivery: delta (the default): files bring what is new or changed; a row replaces the one with the same key.",
+        "#           full: each delivery is the whole table, and what the newest one lacks is gone.",
         "tables:",
     ]
     mapped = {d.table for d in drafts} or set(tables)
@@ -136,7 +135,7 @@ def _table_block(table: SampleTable, entity: str | None, full: bool) -> list[str
         f"  {table.name}:",
         f"    files: [{', '.join(_quoted(f) for f in table.raw.files)}]  # found: {_plain(found)}",
         f"    description: {described}",
-        f"    delivery: {'full  # guess: each file holds all of the one before' if full else 'delta  # guess'}",
+        "    delivery: full  # guess: each file holds all of the one before" if full else "    # delivery: full",
     ]
     if table.raw.encoding != "utf-8":
         lines.append(f"    encoding: {table.raw.encoding}")
@@ -204,18 +203,19 @@ def mapping_sql(
 
 
 def _select(sql: str, comment: str) -> list[str]:
-    """A selected column on as few lines as fit."""
-    if len(sql) + 4 <= _WIDTH or " when '" not in sql:
-        return [f"    {sql}{comment}"]
-    head, *cases = re.split(r" (?=when '|else |end(?: as)? )", sql)
-    lines, current = [], f"    {head}"
-    for case in cases:
-        if len(current) + len(case) + 1 > _WIDTH:
-            lines.append(current)
-            current = f"        {case}"
-        else:
-            current += f" {case}"
-    return [*lines, current + comment]
+    """A selected column and what is said of it, on as few lines as fit."""
+    lines = [f"    {sql}"]
+    if len(lines[0]) > _WIDTH and " when '" in sql:
+        head, *cases = re.split(r" (?=when '|else |end(?: as)? )", sql)
+        lines = [f"    {head}"]
+        for case in cases:
+            if len(lines[-1]) + len(case) + 1 > _WIDTH:
+                lines.append(f"        {case}")
+            else:
+                lines[-1] += f" {case}"
+    if len(lines[-1]) + len(comment) > _WIDTH:
+        return [f"    {comment.strip()}", *lines]
+    return [*lines[:-1], lines[-1] + comment]
 
 
 def _suggest(name: str, why: str, contract: Contract) -> str:

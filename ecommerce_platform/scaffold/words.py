@@ -153,7 +153,9 @@ def vocabulary() -> Vocabulary:
 def split_words(name: str) -> list[str]:
     """The words of a name: lower case, without accents; `nºPedido` gives `no`, `pedido`."""
     spaced = _CAMEL.sub(" ", _SIGNS.sub(" ", name.replace("#", " id ").replace("%", " percent ").replace("ß", "ss")))
-    return re.findall(r"[a-z]+|\d+", _plain(spaced).replace("'", " "))
+    # C.P. is one word.
+    joined = re.sub(r"\b([a-z])\.\s?([a-z])\b\.?", r"\1\2", _plain(spaced))
+    return re.findall(r"[a-z]+|\d+", joined)
 
 
 def _plain(text: str) -> str:
