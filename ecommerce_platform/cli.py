@@ -495,7 +495,7 @@ def check_source(
             right={1, 2, 3, 4, 5, 6},
         )  # fmt: skip
         _table(console, None, ["entity", "raw table", "rows", "accepted", "rejected"], report.entities, right={2, 3, 4})
-    titles = {"definition": "[bold red]wrong[/]", "data": "[bold yellow]input[/]", "note": "[dim]note[/]"}
+    titles = {"definition": "[bold red]wrong:[/]", "data": "[bold yellow]input:[/]", "note": "[dim]note:[/]"}
     for level, title in titles.items():
         for finding in report.findings:
             if finding.level == level:
@@ -512,12 +512,12 @@ def check_source(
     if report.looked_at is None:
         console.print("only definitions were looked at: --sample DIR tries them on files")
     if wrong:
-        console.print(f"{wrong} definitions to correct")
+        console.print(f"to correct in the definitions: {wrong}")
         raise typer.Exit(USAGE)
     if data:
-        console.print(f"{data} findings: this part of the input would not be used as it is")
+        console.print(f"part of the input would not be used as it is: {data} findings")
         raise typer.Exit(INCOMPLETE)
-    console.print("all is well" if report.looked_at is None else "all is well: every row would be used")
+    console.print("all is well" if report.looked_at is None else "all is well: every row of data would be used")
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------

@@ -373,7 +373,7 @@ class _Look:
                 _, name, row = min(found)
                 self._say(
                     "note",
-                    f"{name}:{row}",
+                    f"{name} record {row}",
                     f"{len(found):,} rows of {raw_table} {what} and will be rejected, which is right",
                 )
 

@@ -15,6 +15,7 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.ingestion.readers import text
 from ecommerce_platform.scaffold.match import Match, RawTableView, assign, primary_entity
+from ecommerce_platform.scaffold.personal import names_persons
 from ecommerce_platform.scaffold.profile import Column, best_form
 from ecommerce_platform.scaffold.words import vocabulary
 
@@ -115,22 +116,31 @@ class Guesser:
             )
             if "method" in payments:
                 payments["order_id"] = order
-                self._add(self._draft(table, "payments", payments, by=order), payments["method"].column)
+                alone = entity == "orders" and order.column.unique
+                draft = self._draft(table, "payments", payments, by=None if alone else order)
+                self._add(draft, payments["method"].column)
         if not self._filled("customers"):
-            customers = assign(table, "customers", self.contracts["customers"], secondary=True)
-            own = [n for n in customers if n not in ("customer_id", "registered_at", "customer_segment")]
+            customers = assign(
+                table, "customers", self.contracts["customers"], secondary=True, without=("registered_at",)
+            )
+            if "customer_id" not in customers and "email" in customers:
+                customers["customer_id"] = customers["email"]
+            own = [n for n in customers if n not in ("customer_id", "customer_segment")]
             if "customer_id" in customers and own:
                 self._add(self._draft(table, "customers", customers, by=customers["customer_id"]), None)
         if entity == "order_items" and not self._filled("products"):
-            products = assign(table, "products", self.contracts["products"], secondary=True)
+            # A line's price is what was paid then, not what the product costs, and its date the order's.
+            products = assign(
+                table, "products", self.contracts["products"], secondary=True,
+                without=("list_price", "unit_cost", "launched_at"),
+            )  # fmt: skip
             products["product_id"] = found["product_id"]
-            for name in ("list_price", "unit_cost"):
-                # A line's price is what was paid then, not what the product costs.
-                products.pop(name, None)
             if len(products) == 1 and not _is_code(found["product_id"].column):
                 products["name"] = found["product_id"]
             if len(products) > 1:
                 self._add(self._draft(table, "products", products, by=products["product_id"]), None)
+        if entity == "orders" and not self._filled("order_items"):
+            self._one_line_each(table, order)
         dated = [n for n in ("shipped_at", "promised_at", "delivered_at") if n in self._columns("orders", table.name)]
         if entity == "orders" and len(dated) > 1 and not self._filled("shipments"):
             shipments = assign(table, "shipments", self.contracts["shipments"])
@@ -140,6 +150,27 @@ class Guesser:
             draft = self._draft(table, "shipments", shipments)
             draft.columns["shipment_id"].why = "one parcel per order"
             self.drafts.append(draft)
+
+    def _one_line_each(self, table: RawTableView, order: Match) -> None:
+        """Where no table has lines, an order is one: its amount, of one product per category."""
+        lines = assign(table, "order_items", self.contracts["order_items"], secondary=True, without=("line_number",))
+        if "_line_total" not in lines and "unit_price" not in lines:
+            return
+        category = assign(table, "products", self.contracts["products"], secondary=True).get("category")
+        lines["order_id"] = order
+        draft = self._draft(table, "order_items", lines)
+        if order.column.unique:
+            draft.columns["line_number"], draft.unit = DraftColumn("1", "no table has lines: an order is one"), ()
+        if "product_id" not in lines:
+            sql = f"as_text({category.column.sql})" if category else "'all'"
+            draft.columns["product_id"] = DraftColumn(
+                sql, "no products: one for each category" if category else "no products: all are one"
+            )
+        self.drafts.append(draft)
+        if category and "product_id" not in lines and not self._filled("products"):
+            products = self._draft(table, "products", {"product_id": category}, by=category)
+            products.columns["category"] = DraftColumn(f"max(as_text({category.column.sql}))")
+            self._add(products, category.column)
 
     def _columns(self, entity: str, table: str) -> dict[str, str]:
         return next((d.filled for d in self.drafts if (d.entity, d.table) == (entity, table)), {})
@@ -203,12 +234,14 @@ class Guesser:
             if (name.endswith("_id") or name in contract.key) and _float_ids(column):
                 sql = f"regexp_replace({sql}, '\\.0$', '')"
                 why.append("without the .0 behind the number")
+            if name == "customer_id" and names_persons(column):
+                sql = f"md5(lower({sql}))"
+                why.append("no customer number: the name or address stands for it, hashed")
             return DraftColumn(sql, ", ".join(why))
         if column.offset and not column.dated:
-            return DraftColumn(
-                None,
-                f"{column.name} has times with an offset (or Z): the platform wants the shop's local time, without",
-            )
+            utc = any(value.endswith("Z") for value, _ in column.values)
+            said = "times in UTC: then the zone in source.yml is UTC" if utc else "without the offset behind it"
+            return DraftColumn(f"as_timestamp(left({column.sql}, 19))", ", ".join([*why, said]))
         form = column.form(kind)
         if form is None:
             return DraftColumn(None)
@@ -260,17 +293,19 @@ class Guesser:
         self._add_hour(draft, found)
         email = assign(table, "customers", self.contracts["customers"], secondary=True).get("email")
         if draft.columns["customer_id"].sql is None and email:
-            draft.columns["customer_id"] = DraftColumn(
-                f"md5(lower(as_text({email.column.sql})))",
-                "no customer number: the e-mail address stands for it, hashed",
-            )
+            draft.columns["customer_id"] = self._convert("customer_id", self.contracts["orders"], email)
         status = found.get("status")
         flag = found.get("is_valid")
         if status:
             self._fill_status(draft, status.column)
         else:
             draft.columns["status"] = DraftColumn("'delivered'", "no such column: every order counts as delivered")
-        if not flag:
+        canceled = found.get("_canceled")
+        if canceled and not status and not flag:
+            off, said = canceled.column.forms["boolean"].of(canceled.column.sql), f"from {canceled.column.name}"
+            draft.columns["status"] = DraftColumn(f"case when {off} then 'canceled' else 'delivered' end", said)
+            draft.columns["is_valid"] = DraftColumn(f"not {off}", said)
+        elif not flag:
             counted = self._counted(status.column) if status else "true"
             why = "whatever is not canceled counts" if status else "no such column: every order counts"
             draft.columns["is_valid"] = DraftColumn(counted, why)
@@ -353,6 +388,12 @@ class Guesser:
         columns = draft.columns
         total, percent = found.get("_line_total"), found.get("_discount_percent")
         quantity, price = columns["quantity"].sql, columns["unit_price"].sql
+        discount = found.get("discount_amount")
+        if discount and self._is_share(table, columns["discount_amount"].sql or ""):
+            said = f"{discount.column.name} seems to be a share of the price, not an amount"
+            amount = f"{quantity} * {price} * {columns['discount_amount'].sql}" if "unit_price" in found else None
+            columns["discount_amount"] = DraftColumn(amount, said)
+            return
         if columns["discount_amount"].sql or "unit_price" not in found or not (quantity and price):
             return
         if total and (form := total.column.form("DECIMAL")):
@@ -375,6 +416,15 @@ class Guesser:
             columns["discount_amount"] = DraftColumn(
                 f"{quantity} * {price} * {form.of(percent.column.sql)} * 0.01", "worked out from the percentage"
             )
+
+    def _is_share(self, table: RawTableView, discount: str) -> bool:
+        """Whether no discount is above 1, and some are between."""
+        row = self.con.execute(
+            f"select max({discount}), count(*) filter (where {discount} > 0 and {discount} < 1) "
+            f"from {self.bronze[table.name]}"
+        ).fetchone()
+        assert row is not None
+        return row[0] is not None and row[0] <= 1 and row[1] > 0
 
     def _unique(self, table: RawTableView, *columns: Column) -> bool:
         """Whether these columns together tell a table's rows apart."""

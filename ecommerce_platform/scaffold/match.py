@@ -92,6 +92,11 @@ def assign(
             score = match(vocabulary().read(column.name), patterns, own, table.words)
             if name == "email" and _is_email(column):
                 score = max(score, 0.7)
+            if name == "order_id" and entity in ("orders", "order_items") and _is_order_mark(column):
+                score = max(score, 0.9)
+            if name in contract.key and column.filled < 0.9 * column.rows:
+                # What is left out on most rows does not say what these are.
+                score *= column.filled / column.rows
             if score >= _ENOUGH and fits(name, contract, column):
                 found.append((score, -place, name, column))
     result: dict[str, Match] = {}
@@ -111,6 +116,8 @@ def fits(name: str, contract: Contract, column: Column) -> bool:
         return False
     if name in _PSEUDO_NUMBERS:
         return column.numeric
+    if name == "_canceled":
+        return "boolean" in column.forms
     if name == "_hour":
         values = [value for value, _ in column.values[:50]]
         return all(_HOUR.fullmatch(value) for value in values)
@@ -128,6 +135,11 @@ def fits(name: str, contract: Contract, column: Column) -> bool:
     if kind in ("DATE", "TIMESTAMP"):
         return column.dated or column.offset
     return column.form(kind) is not None
+
+
+def _is_order_mark(column: Column) -> bool:
+    """Whether all values are written #1001, as shops number orders."""
+    return bool(column.values) and all(re.fullmatch(r"#\w{0,4}-?\d+", value) for value, _ in column.values[:100])
 
 
 def _only_an_id(column: Column) -> bool:
@@ -161,7 +173,8 @@ def primary_entity(table: RawTableView, contracts: Mapping[str, Contract]) -> tu
         key = found.get(contract.key[0])
         if key and named(table, words) < 0.5 and _only_an_id(key.column):
             continue
-        score = sum(m.score for n, m in found.items() if n[0] != "_") / 4 + named(table, words)
+        # Many columns say no more than four do: a flat export has some of everything.
+        score = min(4.0, sum(m.score for n, m in found.items() if n[0] != "_")) / 4 + named(table, words)
         if entity in ("customers", "products", "sellers") and key and key.column.distinct < 0.9 * key.column.filled:
             score -= 1.0
         if entity == "order_items":

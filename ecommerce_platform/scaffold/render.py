@@ -16,9 +16,9 @@ from datetime import date
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.scaffold.guess import Draft
 from ecommerce_platform.scaffold.match import RawTableView
+from ecommerce_platform.scaffold.personal import EMAIL, looks_personal, mask
 from ecommerce_platform.scaffold.profile import Column
 from ecommerce_platform.scaffold.sample import SampleTable
-from ecommerce_platform.scaffold.words import vocabulary
 
 #: What `source.yml` says where nothing could be guessed; `check-source` asks for it.
 OPEN = "?"
@@ -26,14 +26,6 @@ _WIDTH = 118
 _EXAMPLES = 3
 #: A text of more letters is prose, and prose may name people.
 _PROSE = 40
-_PERSONAL = frozenset({"email", "phone", "birth", "address", "first", "last", "person"})
-#: Columns about things and places, whose values look like names at times.
-_THINGS = frozenset(
-    ["product", "sku", "category", "brand", "city", "state", "country", "region", "status", "method", "payment", "carrier", "channel", "description", "segment", "group", "device", "campaign", "label", "domain", "location", "reason", "currency", "postal"]
-)  # fmt: skip
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
-_PHONE = re.compile(r"(?=.*[+() /.-])\+?[\d() /.-]{8,}")
-_NAME = re.compile(r"[A-ZÀ-Þ][\w'’-]+(,? (?:(?:de|da|do|del|la|von|van|der|du|le)\s)*[A-ZÀ-Þ][\w.'’-]*){1,3}")
 _GRAINS = {
     "orders": "orders",
     "order_items": "lines of orders",
@@ -253,32 +245,8 @@ def examples(column: Column, view: RawTableView, *, personal: bool = False) -> s
     if column.words > _PROSE and not column.numeric and not column.dated:
         return "(texts are not shown)" if values else ""
     hide = personal or looks_personal(column, view)
-    shown = [mask(v) if hide or _EMAIL.search(v) else v for v in values]
+    shown = [mask(v) if hide or EMAIL.search(v) else v for v in values]
     return ", ".join(_plain(v) for v in dict.fromkeys(shown))
-
-
-def looks_personal(column: Column, view: RawTableView) -> bool:
-    """Whether a column seems to tell about persons: by its name, or by what its values look like."""
-    said = {concept for token in vocabulary().read(column.name) for concept in token.concepts}
-    if said & _PERSONAL:
-        return True
-    about_people = {c for token in view.tokens for c in token.concepts} & {"customer", "seller", "person"}
-    if (
-        "name" in said
-        and (about_people or said & {"customer", "seller"})
-        and not said & {"product", "category", "brand"}
-    ):
-        return True
-    if column.dated or column.numeric or said & _THINGS:
-        return False
-    values = [value for value, _ in column.values]
-    alike = sum(bool(_EMAIL.search(v) or _PHONE.fullmatch(v) or _NAME.fullmatch(v)) for v in values)
-    return alike > 0.2 * len(values)
-
-
-def mask(value: str) -> str:
-    """The shape of a value: letters as x, digits as 9."""
-    return "".join("X" if c.isupper() else "x" if c.isalpha() else "9" if c.isdigit() else c for c in value)
 
 
 def _plain(text: str) -> str:

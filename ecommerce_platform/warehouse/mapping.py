@@ -351,13 +351,9 @@ def _conversions(
 
 
 def _line(sql: str, node: Any) -> int:
-    """The line a node stands on: sqlglot keeps it on names only, so the first name below it decides."""
-    if node is not None:
-        for part in node.walk():
-            line = part.meta.get("line")
-            if line:
-                return int(line)
-    return 1
+    """The line a node begins on: sqlglot keeps lines on names only, so the first of those below it decides."""
+    lines = [int(part.meta["line"]) for part in node.walk() if part.meta.get("line")] if node is not None else []
+    return min(lines, default=1)
 
 
 def compile_source(source: Source, contracts: dict[str, Contract]) -> dict[str, tuple[CompiledMapping, ...]]:

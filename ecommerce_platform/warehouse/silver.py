@@ -391,7 +391,9 @@ class _Run:
             return
         cases = " ".join(f"when {r[3]} then '{r[1]}'" for r in rules)
         reasons = ", ".join(
-            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || ', but is \"' || {quote(name)} || '\"' end"
+            # A value that is missing cannot be quoted.
+            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || "
+            f"coalesce(', but is \"' || {quote(name)} || '\"', '') end"
             for name, _, text, condition in rules
         )
         key = [k for k in self.contract.key if mapping.expressions[k] in mapping.group_by]
