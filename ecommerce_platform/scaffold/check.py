@@ -357,6 +357,8 @@ class _Look:
         """Notes rows that are no data: a header in the middle of a file, a line of totals. They are to be rejected."""
         bronze = f"bronze.{quote(self.source.bronze_table(raw_table))}"
         columns = [c for c in column_types(self.con, bronze) if c not in RESERVED]
+        if not columns:
+            return
         filled = " + ".join(f"(as_text({quote(c)}) is not null)::int" for c in columns)
         named = " + ".join(f"(as_text({quote(c)}) is not distinct from {text(c)})::int" for c in columns)
         total = " or ".join(f"regexp_full_match(as_text({quote(c)}), {text(_TOTAL)})" for c in columns)
@@ -469,9 +471,10 @@ class _Look:
             return f"say what they mean: case {expression} {cases} else {expression} end"
         if code == "missing_required" and name == mapping.contract.key[0]:
             also = ", in GROUP BY and PARTITION BY as well" if mapping.gathers else ""
+            said = ", ".join(map(sql_name, [c for c in mapping.raw_columns if c not in _raw(mapping, name)][:4]))
             return (
-                f"if each such row stands for one of its own, key it by its place: coalesce({expression}, _source_file || '-' "
-                f"|| _source_row){also}; else leave them in silver.rejects"
+                f"if each such row stands for one of its own, key it by what it says: coalesce({expression}, 'row-' || "
+                f"md5(concat_ws('/', {said}))){also}; else leave them in silver.rejects"
             )
         if code == "missing_required":
             return f"say what it is then: coalesce({expression}, …); or leave these rows in silver.rejects"
@@ -598,6 +601,11 @@ def _for_key(mapping: CompiledMapping) -> str:
             f"_source_row) as {key[1]}, and in source.yml units: {{{entity}.{mapping.raw_table}: [{unit}]}}"
         )
     return f"if they are one of {entity}, gather them: {group}, with max(…) around the other columns; else add what tells them apart to {unit}"
+
+
+def _raw(mapping: CompiledMapping, column: str) -> tuple[str, ...]:
+    """The raw columns that fill a canonical one."""
+    return mapping.column_sources().get(column, ())
 
 
 def _line_of(mapping: CompiledMapping, column: str) -> int:

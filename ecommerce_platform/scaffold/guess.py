@@ -91,6 +91,13 @@ class Guesser:
             self.drafts.append(self._draft(self.tables[name], entity, found))
         for name in list(self.primary):
             self._others(self.tables[name])
+        for draft in self.drafts:
+            others = [d.table for d in self.drafts if d.entity == draft.entity and d.table != draft.table]
+            if others:
+                draft.notes.append(
+                    f"{' and '.join(others)} seem to be {draft.entity} as well. Where their keys are not the same persons or "
+                    "things, give each a prefix of its own, here and where they are referred to; where they are, leave one out."
+                )
         left = tuple(name for name in self.tables if not any(d.table == name for d in self.drafts))
         return Guesses(tuple(self.drafts), left, {name: entity for name, (entity, _) in self.primary.items()})
 
@@ -344,8 +351,9 @@ class Guesser:
         draft.columns["status"] = DraftColumn(sql, why)
 
     def _counted(self, column: Column) -> str:
-        out = sorted({v.lower() for v, _ in column.values if vocabulary().status(v) in _NOT_COUNTED})
-        return f"lower(as_text({column.sql})) not in ({', '.join(map(text, out))})" if out else "true"
+        # The canonical words as well: later deliveries may hold what the sample lacks.
+        out = {value.lower() for value, _ in column.values if vocabulary().status(value) in _NOT_COUNTED}
+        return f"lower(as_text({column.sql})) not in ({', '.join(map(text, sorted(out | set(_NOT_COUNTED))))})"
 
     def _fill_order_items(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:
         order, columns = found["order_id"], draft.columns

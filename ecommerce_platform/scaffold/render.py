@@ -75,7 +75,7 @@ def source_yml(
     """
     lines = [
         f"# Drafted by `ecommerce new-source` from the files in {_plain(directory)}. Everything here is a guess: put right what is wrong,",
-        f'# then ask `ecommerce check-source {name} --sample {_plain(directory)}`. What each field means: CONTRIBUTING.md, "A new shop".',
+        f"# then ask `ecommerce check-source {name} --sample {_plain(directory)}`. All fields: docs/your-own-shop.md.",
         f"description: {_quoted(f'The shop {name}.')}  # whose data this is, in a sentence",
         _shop_line(
             "currency", shop.currency, shop.currency_from, "ISO code of the currency of all amounts, such as EUR"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 #: Encodings tried in this order: the first that a whole file is valid in. latin-1 takes anything, so it is last.
 _ENCODINGS = ("utf-8", "cp1252", "latin-1")
+_DELIMITERS = (",", ";", "\t", "|")
 #: Files that are no tables.
 _NO_TABLES = (".md", ".pdf", ".html", ".htm", ".sql", ".yml", ".yaml", ".py", ".ini", ".log", ".docx")
 _MONTHS = (
@@ -271,9 +272,23 @@ def _table(group: list[SampleFile], others: dict[str, SampleTable]) -> SampleTab
     raw = RawTable(files=(pattern,), description="A table of the sample.", encoding=encoding)
     table = SampleTable(name, raw, tuple(group))
     delimiters = {f.shape.delimiter for f in group if f.shape.format == "csv"}
+    if rivals := [d for d in _DELIMITERS if group[0].shape.format == "csv" and _could_be(group[0], d)]:
+        table.notes.append(
+            f"its header could be separated by {' or '.join(map(repr, rivals))} as well: are these its columns? If not, "
+            "write the delimiter"
+        )
     if len(delimiters) > 1:
         table.notes.append(f"its files are separated by {' and '.join(map(repr, sorted(delimiters)))}, each by one")
     return table
+
+
+def _could_be(file: SampleFile, delimiter: str) -> bool:
+    """Whether another delimiter than the one found gives as many columns."""
+    if delimiter == file.shape.delimiter:
+        return False
+    table = RawTable(files=("x",), description="A file of the sample.", encoding=file.encoding, delimiter=delimiter)
+    found = sniff(read_head(file.file.path), table)
+    return isinstance(found, Shape) and 2 <= len(file.shape.columns) <= len(found.columns)
 
 
 def _wildcard(found: re.Match[str]) -> str:

@@ -23,6 +23,8 @@ _SIGNS = re.compile("[º°ª]")
 _JOINTS = ("", "s", "n", "en", "e", "es")
 #: What each token costs that a pattern does not name.
 _UNKNOWN, _OTHER_MEANING = 0.2, 0.3
+#: Patterns that say nothing once a word of another meaning stands beside them: a category's id is no product's.
+_BARE = frozenset({("id",), ("name",), ("date",)})
 #: What each place further down in a list of patterns costs.
 _LATER = 0.04
 
@@ -57,7 +59,9 @@ class Vocabulary:
         self._languages: dict[str, set[str]] = {}
         for concept, languages in content["concepts"].items():
             for language, words in languages.items():
-                for word in words:
+                # German umlauts are written ue or, without accents, u.
+                plain = [re.sub(r"([aou])e", r"\1", word) for word in words] if language == "de" else []
+                for word in (*words, *plain):
                     self.concepts.setdefault(word, set()).add(concept)
                     self._languages.setdefault(word, set()).add(language)
         self._longest = max(word.count(" ") for word in self.concepts) + 1
@@ -188,6 +192,8 @@ def similarity(tokens: Sequence[Token], pattern: Sequence[str], own: frozenset[s
     for token in left:
         if token.text in table or token.concepts & own:
             cost += 0.02
+        elif tuple(pattern) in _BARE:
+            return 0.0
         else:
             cost += _OTHER_MEANING if token.concepts else _UNKNOWN
     return max(0.0, 1.0 - cost)

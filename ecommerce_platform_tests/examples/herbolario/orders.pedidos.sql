@@ -5,7 +5,7 @@ select
         when 'en preparación' then 'processing' when 'entregado' then 'delivered' when 'enviado' then 'shipped'
         when 'en tienda' then 'processing'
         else lower(as_text(Estado)) end) as status,
-    bool_or(lower(as_text(Estado)) not in ('anulado')) as is_valid,
+    bool_or(lower(as_text(Estado)) not in ('anulado', 'canceled', 'unavailable')) as is_valid,
     max(as_text(Cliente)) as customer_id
 from bronze.herbolario__pedidos
 group by _load_date, as_text("Nº Pedido")
