@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _NO_TEXT = ("NULL", "null", "\\N", "(null)")
 #: States in which an order does not count.
 _NOT_COUNTED = ("canceled", "unavailable")
+#: So many products sold in several quantities tell whether a price is one unit's.
+_PRODUCTS = 3
 #: A group's column may differ within so many groups before it counts as the lines' own.
 _FEW = 0.005
 
@@ -368,13 +370,7 @@ class Guesser:
         quantity = columns["quantity"]
         if quantity.sql is None:
             columns["quantity"] = DraftColumn("1", "no such column: a line is one unit")
-        total = found.get("_line_total")
-        if columns["unit_price"].sql is None and total and (form := total.column.form("DECIMAL")):
-            amount = form.of(total.column.sql)
-            sql = f"{amount} / nullif({quantity.sql}, 0)" if quantity.sql else amount
-            columns["unit_price"] = DraftColumn(
-                sql, f"{total.column.name} is taken for the line's amount before discount"
-            )
+        self._fill_price(draft, table, found)
         self._fill_discount(draft, table, found)
         for name in ("shipping_amount", "tax_amount"):
             matched = found.get(name)
@@ -389,6 +385,42 @@ class Guesser:
             and self._differ(table, columns["order_id"].sql or "", status.column.sql)
         ):
             columns["is_valid"] = DraftColumn(self._counted(status.column), "each line has a state of its own")
+
+    def _fill_price(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:
+        """The price of one unit, whatever the column with money is called: a line's amount grows with the quantity."""
+        columns, quantity = draft.columns, draft.columns["quantity"].sql or "1"
+        price, total = found.get("unit_price"), found.get("_line_total")
+        money = price or total
+        if money is None or (form := money.column.form("DECIMAL")) is None:
+            return
+        amount, name = form.of(money.column.sql), money.column.name
+        per = self._price_per(table, columns["product_id"].sql or "", quantity, amount)
+        if price is None and per == "unit":
+            found["unit_price"] = found.pop("_line_total")
+            columns["unit_price"] = DraftColumn(amount, f"{name} does not grow with the quantity: it is one unit's")
+        elif price is None or (per == "line" and total is None):
+            why = (
+                f"{name} grows with the quantity: it is the line's"
+                if per == "line"
+                else f"{name} is taken for the line's"
+            )
+            sql = amount if quantity == "1" else f"{amount} / nullif({quantity}, 0)"
+            columns["unit_price"] = DraftColumn(sql, f"{why} amount before discount")
+
+    def _price_per(self, table: RawTableView, product: str, quantity: str, amount: str) -> str | None:
+        """Whether an amount is one unit's or the line's, by products that were sold in several quantities; None when
+        there are not enough of them."""
+        row = self.con.execute(
+            "select count(*), count(*) filter (where amounts = 1), count(*) filter (where shares = 1) from ("
+            f"select count(distinct a) as amounts, count(distinct round(a / q, 2)) as shares from (select {product} as p, "
+            f"{quantity} as q, {amount} as a from {self.bronze[table.name]}) where q > 0 and a > 0 group by p "
+            "having count(distinct q) > 1)"
+        ).fetchone()
+        assert row is not None
+        several, same, growing = row
+        if several < _PRODUCTS or max(same, growing) < 0.5 * several or same == growing:
+            return None
+        return "unit" if same > growing else "line"
 
     def _fill_discount(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:
         """The discount where no column says it: what is missing from quantity × price to the line's amount, or by the

@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fnmatch import fnmatchcase
 from glob import escape
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: Encodings tried in this order: the first that a whole file is valid in. latin-1 takes anything, so it is last.
-_ENCODINGS = ("utf-8", "cp1252", "latin-1")
+_ENCODINGS = ("ascii", "utf-8", "cp1252", "latin-1")
 _DELIMITERS = (",", ";", "\t", "|")
 #: Files that are no tables.
 _NO_TABLES = (".md", ".pdf", ".html", ".htm", ".sql", ".yml", ".yaml", ".py", ".ini", ".log", ".docx")
@@ -113,6 +113,7 @@ def read_sample(directory: Path, today: date) -> Sample:
             where=directory,
             fix="give a folder with the shop's exports as CSV, JSON, JSON lines or Parquet",
         )
+    files = _settle_ascii(files)
     tables: dict[str, SampleTable] = {}
     for group in _groups(files):
         table = _table(group, tables)
@@ -217,6 +218,14 @@ def _encoding(path: Path, gzip: bool) -> str:
             continue
         return name
     return _ENCODINGS[-1]
+
+
+def _settle_ascii(files: Sequence[SampleFile]) -> list[SampleFile]:
+    """Files of plain letters are valid in every encoding: they get that of the others, whose next delivery may differ."""
+    others = Counter(f.encoding for f in files if f.encoding != "ascii" and f.shape.format == "csv" and not f.shape.bom)
+    usual = others.most_common(1)[0][0] if others else "utf-8"
+    usual = usual if usual in _ENCODINGS else "utf-8"
+    return [replace(f, encoding=usual) if f.encoding == "ascii" else f for f in files]
 
 
 def _groups(files: Sequence[SampleFile]) -> list[list[SampleFile]]:

@@ -192,6 +192,9 @@ def similarity(tokens: Sequence[Token], pattern: Sequence[str], own: frozenset[s
     for token in left:
         if token.text in table or token.concepts & own:
             cost += 0.02
+        elif "net" in token.concepts:
+            # With tax or without, a price is a price.
+            cost += 0.05
         elif tuple(pattern) in _BARE:
             return 0.0
         else:

@@ -102,6 +102,25 @@ def test_what_a_table_says_becomes_sql(bench: Bench, header: str, line: str, map
     assert sql in bench.sql(mapping)
 
 
+@pytest.mark.parametrize(
+    ("name", "grows", "sql"),
+    [
+        ("price", False, "as_decimal(price) as unit_price"),
+        ("price", True, "as_decimal(price) / nullif(as_integer(qty), 0) as unit_price"),
+        ("amount", True, "as_decimal(amount) / nullif(as_integer(qty), 0) as unit_price"),
+        ("amount", False, "as_decimal(amount) as unit_price"),
+        ("net price", False, 'as_decimal("net price") as unit_price'),
+    ],
+)
+def test_whether_money_is_a_units_or_the_lines_is_told_by_the_quantities(
+    bench: Bench, name: str, grows: bool, sql: str
+) -> None:
+    lines = [f"{p}{q},{p},{q},{(10.5 + n) * (q if grows else 1):.2f}" for n, p in enumerate("abcd") for q in (1, 2, 3)]
+    bench.file("lines.csv", rows(f"order_id,sku,qty,{name}", *lines))
+    bench.draft()
+    assert sql in bench.sql("order_items.lines")
+
+
 def test_an_order_without_lines_is_one_line_of_its_category(bench: Bench) -> None:
     lines = [f"T{n},C{n % 3},2024-01-{n + 1:02d},{n}.50,{('Books', 'Toys')[n % 2]},card" for n in range(20)]
     bench.file("transactions.csv", rows("transaction_id,customer_id,date,revenue,category,payment_method", *lines))

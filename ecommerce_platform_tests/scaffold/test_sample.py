@@ -69,6 +69,12 @@ def test_the_encoding_is_one_in_which_the_whole_file_is_valid(bench: Bench, enco
     assert table.raw.encoding == encoding
 
 
+def test_a_file_of_plain_letters_gets_the_encoding_of_the_others(bench: Bench) -> None:
+    bench.file("orders.csv", ORDERS)
+    bench.file("clients.csv", "id;name\n1;Peña\n", "cp1252")
+    assert {t.raw.encoding for t in sample(bench).tables.values()} == {"cp1252"}
+
+
 def test_utf16_without_a_mark_is_recognised(bench: Bench) -> None:
     bench.file("clients.csv", "id;name\n1;Peña\n".encode("utf-16-le"))
     (table,) = sample(bench).tables.values()
