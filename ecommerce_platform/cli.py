@@ -615,6 +615,102 @@ def _mirror(console: Console, settings: Settings, url: str) -> None:
         console.print(f"[dim]removed {len(copy.removed)} old snapshots there[/]")
 
 
+@app.command("new-source")
+def new_source(
+    name: Annotated[str, typer.Argument(help="Name of the source, or path of the folder to write; never overwritten.")],
+    from_: Annotated[Path, typer.Option("--from", metavar="DIR", help="Folder with a sample of the shop's files.")],
+) -> None:
+    """Drafts a source from a sample of files: source.yml and mappings, with every guess marked."""
+    from rich.markup import escape
+
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.scaffold.new import new_source as draft_source
+    from ecommerce_platform.settings import DEFAULT_SOURCE
+
+    settings, catalog = _settings(source=DEFAULT_SOURCE), read_catalog()
+    with _spinner("reading the files"):
+        new = draft_source(
+            name, from_, catalog, date.today(), memory_limit=settings.memory_limit, threads=settings.threads
+        )
+    console = _console()
+    console.print(f"wrote {_short(new.folder)}: source.yml and {len(new.files) - 1} mappings, all of it guesses")
+    rows = [
+        (d.table, len(new.sample.tables[d.table].files), new.sample.tables[d.table].rows, f"{d.entity}.{d.table}.sql",
+         "{} of {}".format(*new.required(d, catalog)), len(d.filled))
+        for d in new.guesses.drafts
+    ]  # fmt: skip
+    _table(console, None, ["raw table", "files", "rows", "mapping", "required", "filled"], rows, right={1, 2, 4, 5})
+    for table in new.guesses.left:
+        console.print(f"[dim]left: {escape(table)} seems to fill no entity (its columns stand in source.yml)[/]")
+    for file, why in new.sample.skipped:
+        console.print(f"[dim]left: {escape(file)} {escape(why)}[/]", highlight=False, soft_wrap=True)
+    for file, what in new.open:
+        console.print(f"[yellow]to do:[/] {escape(f'{name}/{file}: {what} could not be guessed')}", highlight=False)
+    console.print(
+        f"Next: read what was guessed, then [bold]ecommerce check-source {escape(name)} --sample {escape(str(from_))}[/]"
+    )
+
+
+@app.command("check-source")
+def check_source(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the source.")],
+    sample: Annotated[
+        Path | None, typer.Option(help="Folder with files to try it on; default: the drops under raw/.")
+    ] = None,
+) -> None:
+    """Says what is wrong with a source and what it would make of the files; loads and writes nothing.
+
+    Exit codes: 0 all of the input would be used · 2 definitions are wrong · 3 part of the input could not be used.
+    """
+    from rich.markup import escape
+
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.scaffold.check import check_source as look
+    from ecommerce_platform.settings import DEFAULT_SOURCE
+
+    settings = _settings(source=DEFAULT_SOURCE)
+    if sample is None and (directory / "source.yml").is_file():
+        drops = _settings(source=str(directory)).raw
+        sample = drops if drops.is_dir() else None
+    with _spinner("looking at the files"):
+        report = look(
+            directory, read_catalog(), sample, date.today(),
+            memory_limit=settings.memory_limit, threads=settings.threads,
+        )  # fmt: skip
+    console = _console()
+    if report.tables:
+        _table(
+            console, None, ["raw table", "files", "rows", "unparsable", "used", "superseded", "rejected"],
+            [(name, *counts, *next((a[2:] for a in report.accounting if a[0] == name), ("?", "?", "?")))
+             for name, *counts in report.tables],
+            right={1, 2, 3, 4, 5, 6},
+        )  # fmt: skip
+        _table(console, None, ["entity", "raw table", "rows", "accepted", "rejected"], report.entities, right={2, 3, 4})
+    titles = {"definition": "[bold red]wrong:[/]", "data": "[bold yellow]input:[/]", "note": "[dim]note:[/]"}
+    for level, title in titles.items():
+        for finding in report.findings:
+            if finding.level == level:
+                fix = f"\n  → {finding.fix}" if finding.fix else ""
+                said = escape(f"{finding.where}: {finding.what}{fix}")
+                console.print(f"{title} {said}", highlight=False, soft_wrap=True)
+    for entity, missing in report.unfilled:
+        console.print(f"[dim]no {entity}: {missing or 'nothing reads it'}[/]", highlight=False, soft_wrap=True)
+    for entity, columns in report.empty:
+        console.print(f"[dim]{entity} without {columns}[/]", highlight=False, soft_wrap=True)
+    for name in report.left:
+        console.print(f"[dim]left: {escape(name)} (no table of {report.source} names it)[/]")
+    wrong, data = len(report.of("definition")), len(report.of("data"))
+    if report.looked_at is None:
+        console.print("only definitions were looked at: --sample DIR tries them on files")
+    if wrong:
+        console.print(f"to correct in the definitions: {wrong}")
+        raise typer.Exit(USAGE)
+    if data:
+        console.print(f"part of the input would not be used as it is: {data} findings")
+        raise typer.Exit(INCOMPLETE)
+    console.print("all is well" if report.looked_at is None else "all is well: every row of data would be used")
+
+
 # -- how it looks ------------------------------------------------------------------------------------------------
 
 
@@ -659,6 +755,13 @@ def _progress(bytes_: bool = False) -> Iterator[Progress]:
         console=_console(stderr=True), transient=True,
     ) as bar:  # fmt: skip
         yield bar
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[None]:
+    """A moving line on stderr for work whose length is not known; where that is no terminal, nothing is drawn."""
+    with _console(stderr=True).status(what):
+        yield
 
 
 def _with_bar(settings: Settings, select: str, run: Any) -> Any:

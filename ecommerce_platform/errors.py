@@ -7,6 +7,7 @@ Programming errors stay ordinary exceptions: they should look like the bugs they
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -29,6 +30,21 @@ class PlatformError(Exception):
 
 class DefinitionError(PlatformError):
     """A table's `.sql` or `.yml`, or a `source.yml`, is wrong; `where` is `file:line`."""
+
+
+class DefinitionErrors(DefinitionError):
+    """Several definitions are wrong; `errors` are all of them, so that they can be put right in one go."""
+
+    def __init__(self, errors: Sequence[DefinitionError]) -> None:
+        super().__init__(errors[0].what, where=errors[0].where, fix=errors[0].fix)
+        self.errors = tuple(errors)
+        self.args = ("\n".join(map(str, errors)),)
+
+
+def raise_all(errors: Sequence[DefinitionError]) -> None:
+    """Raises the errors there are: one as it is, several together."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else DefinitionErrors(errors)
 
 
 class SettingsError(PlatformError):

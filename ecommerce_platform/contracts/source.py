@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Strict
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
-from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.errors import DefinitionError, SettingsError, raise_all
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]*$")
@@ -425,32 +425,58 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
     Raises:
         DefinitionError: with file and line, for `source.yml` and for misnamed mappings.
     """
+    source, problems = examine_source(folder, entities)
+    raise_all(problems)
+    assert source is not None
+    return source
+
+
+def examine_source(folder: Path, entities: Sequence[str]) -> tuple[Source | None, list[DefinitionError]]:
+    """The source in `folder` as far as it can be read, and everything that is wrong with it.
+
+    Without a readable `source.yml` there is no source. Misnamed mappings are left out.
+    """
     name = folder.resolve().name
     path = folder / "source.yml"
+    problems: list[DefinitionError] = []
     if not _NAME.match(name):
-        raise DefinitionError(
-            f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+        problems.append(
+            DefinitionError(
+                f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+            )
         )
-    file = read_model(path, SourceFile, name=name, path=path)
-    _check_replay(file)
-    _check_extracts(file)
+        return None, problems
+    try:
+        file = read_model(path, SourceFile, name=name, path=path)
+    except DefinitionError as error:
+        return None, [error]
+    for check in (_check_replay, _check_extracts):
+        try:
+            check(file)
+        except DefinitionError as error:
+            problems.append(error)
     mappings = []
     for sql in sorted(folder.glob("*.sql")):
         entity, _, raw_table = sql.stem.partition(".")
         if entity not in entities:
-            raise DefinitionError(
-                f"{entity!r} is not a canonical entity",
-                where=f"{sql}:1",
-                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+            problems.append(
+                DefinitionError(
+                    f"{entity!r} is not a canonical entity",
+                    where=f"{sql}:1",
+                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+                )
             )
-        if raw_table not in file.tables:
-            raise DefinitionError(
-                f"raw table {raw_table!r} is not in source.yml",
-                where=f"{sql}:1",
-                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+        elif raw_table not in file.tables:
+            problems.append(
+                DefinitionError(
+                    f"raw table {raw_table!r} is not in source.yml",
+                    where=f"{sql}:1",
+                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+                )
             )
-        mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
-    return Source(file, tuple(mappings))
+        else:
+            mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
+    return Source(file, tuple(mappings)), problems
 
 
 def extract_name(raw_table: str, at: datetime) -> str:

@@ -19,7 +19,7 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.contracts.source import Source
-from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.errors import DefinitionError, raise_all
 from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
 from ecommerce_platform.warehouse.changes import Log, record_change
 from ecommerce_platform.warehouse.connection import MACROS
@@ -282,19 +282,31 @@ class _Run:
 
     def _fits(self, mapping: CompiledMapping) -> None:
         """A text that would reach a typed column without a macro is a mistake in the mapping, found before any row."""
-        described = self.con.execute(
-            "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
-            + f" from {mapping.bronze}"
-            + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
-        ).fetchall()  # fmt: skip
+        import duckdb
+
+        try:
+            described = self.con.execute(
+                "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
+                + f" from {mapping.bronze}"
+                + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
+            ).fetchall()  # fmt: skip
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
+            said = " ".join(str(error).split("\n\nLINE")[0].split())
+            raise DefinitionError(
+                f"DuckDB cannot run it: {said}", where=f"{mapping.mapping.path}:1", fix="correct the SELECT"
+            ) from None
+        problems = []
         for name, kind, *_ in described:
             wanted = self.contract.columns[name].type
             if (kind == "VARCHAR") != (wanted == "VARCHAR") and kind != '"NULL"':
-                raise DefinitionError(
-                    f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
-                    where=mapping.mapping.path,
-                    fix="convert it with one of the as_… macros",
+                problems.append(
+                    DefinitionError(
+                        f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
+                        where=f"{mapping.mapping.path}:{mapping.lines.get(name, 1)}",
+                        fix="convert it with one of the as_… macros",
+                    )
                 )
+        raise_all(problems)
 
     # -- what fails ------------------------------------------------------------------------------------------
 
@@ -389,7 +401,9 @@ class _Run:
             return
         cases = " ".join(f"when {r[3]} then '{r[1]}'" for r in rules)
         reasons = ", ".join(
-            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || ', but is \"' || {quote(name)} || '\"' end"
+            # A value that is missing cannot be quoted.
+            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || "
+            f"coalesce(', but is \"' || {quote(name)} || '\"', '') end"
             for name, _, text, condition in rules
         )
         key = [k for k in self.contract.key if mapping.expressions[k] in mapping.group_by]
