@@ -17,7 +17,7 @@ from ecommerce_platform.contracts.source import Mapping, Source
 from ecommerce_platform.errors import DefinitionError, raise_all
 from ecommerce_platform.quality.contract_checks import column_rules
 
-#: Conversion macro → what its result is, for the words "… is not …". `as_text` cannot fail.
+#: Conversion macro → what its result is, for the words "… is not …".
 CONVERSIONS = {
     "as_integer": "a whole number",
     "as_bigint": "a whole number",
@@ -30,6 +30,8 @@ CONVERSIONS = {
     "as_timestamp": "a date or time (YYYY-MM-DD HH:MM:SS, without offset)",
     "as_timestamp_format": "a time in the expected format",
 }
+#: Macros whose result is text: they cannot fail.
+TEXTS = ("as_text", "as_id")
 #: Functions that convert without reporting what they could not convert.
 FORBIDDEN = {
     "strptime", "try_strptime", "to_date", "to_timestamp", "date", "timestamp", "str_to_date", "make_date",
@@ -341,11 +343,11 @@ def _conversions(
     found = []
     for call in body.find_all(exp.Anonymous):
         macro = call.name.lower()
-        if not macro.startswith("as_") or macro == "as_text":
+        if not macro.startswith("as_") or macro in TEXTS:
             continue
         if macro not in CONVERSIONS:
-            known = ", ".join(sorted(CONVERSIONS))
-            problems.append(wrong(f"there is no macro {macro!r}", call, f"use one of as_text, {known}"))
+            known = ", ".join((*TEXTS, *sorted(CONVERSIONS)))
+            problems.append(wrong(f"there is no macro {macro!r}", call, f"use one of {known}"))
             continue
         if not call.expressions:
             problems.append(wrong(f"{macro} converts nothing", call, f"name the raw column: {macro}(x)"))

@@ -302,6 +302,8 @@ def macros() -> duckdb.DuckDBPyConnection:
 @pytest.mark.parametrize(
     ("call", "value"),
     [
+        ("as_id(' 17850.0 ')", "17850"), ("as_id('017850')", "017850"), ("as_id('v2.0')", "v2.0"),
+        ("as_id('1.5')", "1.5"), ("as_id('1.')", "1."), ("as_id('')", None),
         ("as_integer('12')", 12), ("as_integer(' -3 ')", -3), ("as_integer('17850.0')", 17850),
         ("as_integer('12.5')", None), ("as_integer('1e3')", None), ("as_integer('1_000')", None),
         ("as_integer('99999999999')", None), ("as_integer('12 pcs')", None), ("as_integer('')", None),
