@@ -410,6 +410,8 @@ class Guesser:
     def _price_per(self, table: RawTableView, product: str, quantity: str, amount: str) -> str | None:
         """Whether an amount is one unit's or the line's, by products that were sold in several quantities; None when
         there are not enough of them."""
+        if not product:
+            return None
         row = self.con.execute(
             "select count(*), count(*) filter (where amounts = 1), count(*) filter (where shares = 1) from ("
             f"select count(distinct a) as amounts, count(distinct round(a / q, 2)) as shares from (select {product} as p, "
