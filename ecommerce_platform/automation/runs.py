@@ -14,11 +14,13 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING, range_tags
-from ecommerce_platform.errors import InputError
+from ecommerce_platform.errors import InputError, PlatformError
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
+
+_log = logging.getLogger(__name__)
 
 Listener = Callable[[str, str, int, int], None]
 #: Days between two loads above which they are taken over by runs of their own, up to so many runs.
@@ -70,12 +72,14 @@ def run_build(
     from ecommerce_platform.automation.instance import open_instance
     from ecommerce_platform.automation.jobs import BUILD_JOB, EXPECTATIONS_JOB
     from ecommerce_platform.build import build_definitions, read_ground
+    from ecommerce_platform.ingestion.zone import open_zone
 
-    if not settings.raw.is_dir():
+    zone = open_zone(settings)
+    if not zone.exists():
         raise InputError(
             "there are no drops yet",
-            where=settings.raw,
-            fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`",
+            where=zone.where,
+            fix="run `ecommerce generate`, `ecommerce land DIR --source NAME` or `ecommerce extract`",
         )
     result = BuildResult()
     with open_instance(settings) as instance:
@@ -137,15 +141,16 @@ def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
-    from ecommerce_platform.ingestion.landing import list_drops
+    from ecommerce_platform.ingestion.zone import UPLOADING, unfinished
     from ecommerce_platform.warehouse.silver import lagging_days
 
     ground = read_ground(settings)
-    drops = list_drops(settings.raw, ground.source)
+    drops = ground.zone.drops(ground.source)
     with open_warehouse(settings).connect() as con:
-        pending = {
-            day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)
-        } | lagging_days(con)
+        pending = {day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)}
+        pending = (pending - drops.unfinished) | lagging_days(con)
+    for day in sorted(drops.unfinished):
+        _log.warning(unfinished(f"{ground.zone.where}/{day}/{UPLOADING}"))
     if not pending:
         today = datetime.now(ZoneInfo(ground.source.file.time_zone)).date()
         newest = max(drops.days, default=today)
@@ -254,7 +259,7 @@ def _read_events(events: Any, result: BuildResult) -> None:
                 continue
             if check.severity == dg.AssetCheckSeverity.WARN:
                 result.warnings.append((name, check.check_name, check.description or ""))
-            elif check.check_name in ("readable", "deliveries_usable"):
+            elif check.check_name in ("readable", "deliveries_usable", "rejects_within_limits"):
                 result.findings.append((name, check.description or ""))
             else:
                 blocked[name] = f"check {check.check_name}: {check.description}"
@@ -287,6 +292,8 @@ class Status:
     tables: list[tuple[Any, ...]] = field(default_factory=list)
     loads: list[tuple[Any, ...]] = field(default_factory=list)
     waiting: list[tuple[str, int]] = field(default_factory=list)
+    #: Why it is not known what is waiting.
+    unlisted: str = ""
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     checks: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -300,13 +307,17 @@ def read_status(settings: Settings) -> Status:
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
-    from ecommerce_platform.ingestion.landing import list_drops
     from ecommerce_platform.warehouse.lookup import table_exists
 
     ground = read_ground(settings)
     status = Status(settings.source_name)
     if not settings.warehouse.is_file():
         return status
+    drops = None
+    try:
+        drops = ground.zone.drops(ground.source) if ground.zone.exists() else None
+    except PlatformError as error:  # the state of the tables is worth knowing all the same
+        status.unlisted = str(error)
     with open_warehouse(settings).connect() as con:
         names = con.execute(
             "select table_schema, table_name from information_schema.tables "
@@ -323,9 +334,11 @@ def read_status(settings: Settings) -> Status:
             status.rejects = con.execute(
                 "select entity, reason_code, count(*), min(left(reason, 100)) from silver.rejects group by all order by 3 desc"
             ).fetchall()
-        if settings.raw.is_dir():
-            drops = list_drops(settings.raw, ground.source).tables
-            waiting = {raw: len(pending_days(con, ground.source, raw, files)) for raw, files in drops.items()}
+        if drops is not None:
+            waiting = {
+                raw: len(pending_days(con, ground.source, raw, files) - drops.unfinished)
+                for raw, files in drops.tables.items()
+            }
             status.waiting = [(raw, n) for raw, n in waiting.items() if n]
     built, status.checks = _history(settings)
     status.tables = [(name, count, built.get(name, "")) for name, count in rows.items()]

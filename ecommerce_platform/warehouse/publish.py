@@ -33,7 +33,9 @@ from ecommerce_platform.warehouse.changes import TableVersion, behind, table_ver
 from ecommerce_platform.warehouse.connection import process_name
 from ecommerce_platform.warehouse.snapshots import (
     FORMAT,
+    SnapshotInfo,
     current_snapshot,
+    find_snapshot,
     read_manifest,
     snapshot_folders,
     snapshot_id,
@@ -136,7 +138,7 @@ def publish(
     (published / "snapshots").mkdir(parents=True, exist_ok=True)
     started, pause, logged = time.monotonic(), _FIRST_PAUSE, -_REPEAT_LOG
     while True:
-        with _alone(published, log):
+        with alone(published, ".lock", log):
             _own(published, source)
             _tidy(published)
             work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), log)
@@ -167,6 +169,31 @@ def publish(
             logged = waited
         time.sleep(min(pause, wait_seconds - waited))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def restore(published: Path, snapshot: str, log: logging.Logger | Any = _log) -> SnapshotInfo:
+    """Makes an earlier snapshot the current one again, in one step; none is removed.
+
+    The next publish takes its place, so whoever wants it to stay stops publishing first.
+
+    Args:
+        published: the folder of snapshots.
+        snapshot: which: an id, its beginning, or a local time, as `find_snapshot` takes them.
+        log: where waiting is told.
+
+    Raises:
+        InputError: there is no such snapshot, or it is damaged.
+    """
+    with alone(published, ".lock", log):
+        found = find_snapshot(published, snapshot)
+        for entry in read_manifest(found.folder)["tables"].values():
+            file = found.folder / entry["file"]
+            if not file.is_file() or file.stat().st_size != entry["bytes"]:
+                raise InputError(
+                    "the snapshot is damaged: a table is missing or cut off", where=file, fix="take another"
+                )
+        switch(published, found.id)
+    return found
 
 
 def lagging(con: DuckDBPyConnection, catalog: Catalog) -> dict[str, list[str]]:
@@ -333,7 +360,13 @@ def switch(published: Path, name: str) -> None:
     sync(published)
 
 
-def superseded(names: Sequence[str], current: str | None, keep: int, now: datetime) -> list[str]:
+def superseded(
+    names: Sequence[str],
+    current: str | None,
+    keep: int,
+    now: datetime,
+    switched: Callable[[str], datetime | None] = snapshot_time,
+) -> list[str]:
     """Which snapshots are no longer kept: neither current, nor among the newest `keep`, nor possibly still read.
 
     Who opened a snapshot did so while it was the current one, at the latest when the next one was published; so it
@@ -344,11 +377,12 @@ def superseded(names: Sequence[str], current: str | None, keep: int, now: dateti
         current: id of the current one.
         keep: how many stay, at least 1.
         now: the present.
+        switched: when a snapshot became the current one; default: when it was read.
     """
     ordered = sorted(names)
     gone = []
     for name, following in list(pairwise(ordered))[: max(len(ordered) - max(keep, 1), 0)]:
-        replaced = snapshot_time(following)
+        replaced = switched(following)
         if name != current and replaced and now - replaced >= READERS_TIME:
             gone.append(name)
     return gone
@@ -358,9 +392,9 @@ def superseded(names: Sequence[str], current: str | None, keep: int, now: dateti
 
 
 @contextmanager
-def _alone(published: Path, log: Any) -> Iterator[None]:
-    """Holds the folder's lock, waiting for whoever has it. The kernel frees it when its holder dies."""
-    path = published / ".lock"
+def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
+    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies."""
+    path = published / lock
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
