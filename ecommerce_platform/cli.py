@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ecommerce_platform.errors import InputError, PlatformError
+from ecommerce_platform.errors import CheckError, InputError, understood
+from ecommerce_platform.object_store import protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
     from ecommerce_platform.contracts.source import Source
+    from ecommerce_platform.ingestion.zone import Zone
     from ecommerce_platform.settings import Settings
 
 FAILED, USAGE, INCOMPLETE = 1, 2, 3
@@ -42,14 +44,17 @@ def main() -> None:
     _show_log()
     try:
         app()
-    except PlatformError as error:
-        from rich.markup import escape
-
-        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(FAILED if type(error).__name__ == "BlockedError" else USAGE)
     except KeyboardInterrupt:
         _console(stderr=True).print("interrupted: nothing half-written stays; run the command again")
         sys.exit(130)
+    except Exception as error:
+        from rich.markup import escape
+
+        known = understood(error)
+        if known is None:
+            raise
+        _console(stderr=True).print(f"[bold red]error:[/] {escape(str(known))}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED if isinstance(known, CheckError) else USAGE)
 
 
 @app.command()
@@ -105,6 +110,7 @@ def land(
 
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.landing import land as land_files
+    from ecommerce_platform.ingestion.zone import open_zone
 
     if by and date_:
         raise InputError("a replay dates its drops itself", where="--date", fix="leave out --date, or --by")
@@ -114,9 +120,10 @@ def land(
         raise InputError(f"{every!r} is neither day nor month", where="--every", fix="use --every day or --every month")
     settings = _settings(**({"source": source} if source else {}))
     shop = read_ground(settings).source
+    zone = open_zone(settings)
     today = datetime.now(ZoneInfo(shop.file.time_zone)).date()
     if by:
-        _replay(settings, shop, directory, by, "month" if every == "month" else "day", today)
+        _replay(zone, shop, directory, by, "month" if every == "month" else "day", today)
         return
     with _progress(bytes_=True) as bar:
         task = bar.add_task("landing", total=None)
@@ -124,16 +131,59 @@ def land(
         def step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        landed = land_files(directory, shop, settings.raw, _date(date_, "--date"), today, progress=step)
+        landed = land_files(directory, shop, zone, _date(date_, "--date"), today, progress=step)
     console = _console()
     if landed.already:
         console.print(f"already landed as the drop of {landed.day}: nothing to do")
     else:
-        console.print(f"landed {len(landed.landed)} files as the drop of {landed.day} in {_short(settings.raw)}")
+        console.print(f"landed {len(landed.landed)} files as the drop of {landed.day} in {_short(zone.where)}")
     if landed.replaced:
         console.print(f"the drop that was there is kept in {_short(landed.replaced)}")
     for name in landed.left:
         console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
+
+
+@app.command()
+def extract(
+    table: Annotated[
+        list[str] | None, typer.Option("--table", metavar="RAW_TABLE", help="Only this table; may be given repeatedly.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read tables with a watermark from the beginning, deliver all tables.")
+    ] = False,
+) -> None:
+    """Reads what is new out of the source's database and lands it under raw/ as the day's drop."""
+    from ecommerce_platform.build import read_ground
+    from ecommerce_platform.ingestion.extraction.extract import extract as extract_tables
+
+    settings = _settings()
+    shop = read_ground(settings).source
+    with _progress() as bar:
+        task = bar.add_task("connecting", total=None)
+
+        def step(raw: str, rows: int, total: int | None) -> None:
+            bar.update(task, description=raw, completed=rows, total=max(rows, total) if total else None)
+
+        done = extract_tables(
+            shop, settings.raw, tables=table or (), full=full, scratch=settings.scratch, progress=step
+        )
+    console = _console()
+    columns = ["raw table", "rows", "bytes", "since", "file"]
+    rows = [
+        (t.raw, t.rows, t.bytes, t.since and f"{t.since:%Y-%m-%d %H:%M}", t.file or "unchanged") for t in done.tables
+    ]
+    _table(console, None, columns, rows, right={1, 2})
+    for t in done.tables:
+        for note in t.notes:
+            _note(console, f"{t.raw}: {note}")
+    if done.folder is None:
+        console.print("nothing has changed since the last extract: no drop")
+        return
+    console.print(
+        f"extracted {sum(t.rows for t in done.tables):,} rows into the drop of {done.day} in {_short(settings.raw)}"
+    )
+    if done.replaced:
+        console.print(f"what these files take the place of is kept in {_short(done.replaced)}")
 
 
 @app.command()
@@ -199,6 +249,8 @@ def status() -> None:
     )  # fmt: skip
     if state.waiting:
         console.print("waiting to be built: " + ", ".join(f"{t} ({n} days)" for t, n in state.waiting))
+    if state.unlisted:
+        _console(stderr=True).print(f"what is waiting is not known: {state.unlisted}", markup=False, soft_wrap=True)
     if state.rejects:
         _table(console, "Rejected rows", ["entity", "reason", "rows", "e.g."], state.rejects, right={2})
     if state.checks:
@@ -208,22 +260,75 @@ def status() -> None:
 
 
 @app.command()
+def rejects(
+    target: Annotated[str | None, typer.Argument(help="Only this entity or raw table, e.g. orders.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only this reason code, e.g. not_convertible.")] = None,
+    load: Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what this load brought.")] = None,
+    examples: Annotated[int, typer.Option(min=0, help="Examples per reason.")] = 2,
+    csv: Annotated[bool, typer.Option("--csv", help="Every single row, as delivered, as CSV.")] = False,
+) -> None:
+    """What could not be used and why, by reason, with examples."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.quality.rejects import reject_groups, rejected_rows
+
+    settings, console = _settings(), _console()
+    if not settings.warehouse.is_file():
+        raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    day = _date(load, "--load")
+    with open_warehouse(settings).connect() as con:
+        if csv:
+            import csv as csv_writer
+
+            rows = rejected_rows(con, target=target, reason_code=reason, load=day)
+            writer = csv_writer.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(["target", "origin", "reason_code", "reason", "as_delivered"])
+            writer.writerows((r.target, r.origin, r.reason_code, r.reason, r.raw) for r in rows)
+            return
+        groups = reject_groups(con, target=target, reason_code=reason, load=day, examples=examples)
+    if not groups:
+        console.print("nothing was rejected" + (" of what was asked for" if target or reason or load else ""))
+        return
+    shown = [
+        (
+            g.target, g.raw_table, g.reason_code, g.column, g.rows, _span(g.first_load, g.last_load),
+            "\n".join(f"{origin}: {why}" for origin, why in g.examples),
+        )
+        for g in groups
+    ]  # fmt: skip
+    columns = ["entity", "raw table", "reason", "column", "rows", "loads", "examples"]
+    _table(console, "Rejected", columns, shown, right={4})
+    console.print(
+        "Put the file right and land it again, or correct the mapping: `ecommerce build` then takes these rows over. "
+        "[bold]--csv[/] lists every row as delivered."
+    )
+
+
+def _span(first: date, last: date) -> str:
+    return str(first) if first == last else f"{first} … {last}"
+
+
+@app.command()
 def publish(
     wait: Annotated[
         int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for tables that lag behind their inputs.")
     ] = 600,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish although tables lag behind what they are made from.")
+        bool,
+        typer.Option(
+            "--force", help="Publish although tables lag behind what they are made from, or break rules that block."
+        ),
     ] = False,
 ) -> None:
     """Publishes every table as Parquet and switches readers to it in one step."""
-    from ecommerce_platform.assets.resources import open_warehouse
-    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.assets.expectations import court
+    from ecommerce_platform.assets.resources import open_warehouse, warehouse_resource
+    from ecommerce_platform.build import read_ground
     from ecommerce_platform.warehouse.publish import publish as publish_tables
 
     settings = _settings()
     if not settings.warehouse.is_file():
         raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    ground = read_ground(settings)
     with _progress() as bar:
         task = bar.add_task("publishing", total=None)
 
@@ -231,9 +336,10 @@ def publish(
             bar.update(task, description=what, completed=done, total=total)
 
         snapshot = publish_tables(
-            open_warehouse(settings).connect, read_catalog(), settings.published, settings.source_name,
+            open_warehouse(settings).connect, ground.catalog, settings.published, settings.source_name,
             hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None,
             keep=settings.keep_snapshots, wait_seconds=wait, force=force, progress=step,
+            court=court(ground, warehouse_resource(settings)),
         )  # fmt: skip
     console, rows = _console(), sum(snapshot.tables.values())
     tables = f"{len(snapshot.tables)} tables, {rows:,} rows"
@@ -249,15 +355,27 @@ def publish(
             console, "Published although they lag", ["table", "behind"],
             [(table, ", ".join(inputs)) for table, inputs in snapshot.lagging.items()], styles=["yellow", ""],
         )  # fmt: skip
+    if settings.publish_url:
+        _mirror(console, settings, settings.publish_url)
 
 
 @app.command()
-def snapshots() -> None:
+def snapshots(
+    restore: Annotated[
+        str | None,
+        typer.Option(metavar="SNAPSHOT", help="Make this one current again: an id, its beginning, or a local time."),
+    ] = None,
+) -> None:
     """The published snapshots, newest last."""
+    from ecommerce_platform.warehouse.publish import restore as restore_snapshot
     from ecommerce_platform.warehouse.snapshots import snapshots as list_snapshots
 
     settings = _settings()
     console = _console()
+    if restore is not None:
+        restored = restore_snapshot(settings.published, restore)
+        console.print(f"readers now get the snapshot of {restored.local_time} ({restored.id}), until the next publish")
+        return
     found = list_snapshots(settings.published)
     if not found:
         console.print("nothing is published yet: run `ecommerce build` and `ecommerce publish`")
@@ -335,6 +453,61 @@ def docs(
         _console().print(f"wrote {_short(path)}")
 
 
+@app.command("data-docs")
+def data_docs(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: that of ECOMMERCE_DATA_DOCS_URL.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open them in a browser.")] = False,
+) -> None:
+    """Serves Data Docs, the pages about the business expectations, on this machine until interrupted."""
+    import webbrowser
+    from urllib.parse import urlsplit
+
+    from ecommerce_platform.quality.data_docs import serve
+
+    settings = _settings()
+    with serve(
+        settings.data_docs, settings.source_name, port or urlsplit(settings.data_docs_url).port or 3070
+    ) as server:
+        address = f"http://127.0.0.1:{server.server_port}/{settings.source_name}/"
+        _console().print(f"Data Docs of {settings.source_name}: {address}", highlight=False)
+        if open_:
+            webbrowser.open(address)
+        server.serve_forever()
+
+
+@app.command()
+def train(
+    model: Annotated[Literal["identity"], typer.Argument(help="The model: identity (which records are one person's).")],
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn at random.")] = 1,
+) -> None:
+    """Trains a model that is not trained by builds, on the warehouse as it is; the next build uses it."""
+    from ecommerce_platform.assets.resources import connection_config, open_warehouse
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.contracts.source import read_source
+    from ecommerce_platform.warehouse.identities import train_parameters
+
+    settings = _settings()
+    catalog = read_catalog()
+    shop = read_source(settings.source_folder, catalog.entities)
+    if not settings.warehouse.is_file():
+        raise InputError(
+            "there are no customers to learn from", where=settings.warehouse, fix="run `ecommerce build` first"
+        )
+    card = train_parameters(
+        open_warehouse(settings).connect, catalog.contract("ml.models"), settings.models, connection_config(settings), seed=seed
+    )  # fmt: skip
+    console = _console()
+    weights = [(c, level, w) for c, levels in card.metrics["weights"].items() for level, w in levels.items()]
+    _table(console, "Match weights (bits)", ["comparison", "level", "weight"], weights, right={2})
+    console.print(f"trained {model} {card.version} on {card.rows_trained:,} records")
+    if not shop.file.identity.link:
+        console.print(
+            f"[yellow]note:[/] {shop.name} does not link records; `identity: {{link: true}}` in source.yml does"
+        )
+
+
 @app.command()
 def predict(
     model: Annotated[str, typer.Argument(help="The model, e.g. segments.")],
@@ -388,12 +561,8 @@ def variables() -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
-def _replay(
-    settings: Settings, shop: Source, directory: Path, by: str, every: Literal["day", "month"], today: date
-) -> None:
+def _replay(zone: Zone, shop: Source, directory: Path, by: str, every: Literal["day", "month"], today: date) -> None:
     """`land --by`: many drops from one export, and what there is to say of them."""
-    from rich.markup import escape
-
     from ecommerce_platform.ingestion.replay import replay
 
     with _progress() as bar:
@@ -402,11 +571,11 @@ def _replay(
         def step(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        done = replay(directory, shop, settings.raw, by, every, today, progress=step)
+        done = replay(directory, shop, zone, by, every, today, progress=step)
     console = _console()
     columns = ["raw table", "rows in the export", "states in the drops"]
     _table(console, None, columns, [(t.name, t.rows, t.states) for t in done.tables], right={1, 2})
-    drops = f"{len(done.days):,} drops, {done.days[0]} to {done.days[-1]}, in {_short(settings.raw)}"
+    drops = f"{len(done.days):,} drops, {done.days[0]} to {done.days[-1]}, in {_short(zone.where)}"
     if done.already == len(done.days):
         console.print(f"already replayed as {drops}: nothing to do")
     else:
@@ -415,13 +584,35 @@ def _replay(
     if done.whole:
         console.print(f"whole in the first drop: {', '.join(done.whole)}")
     if done.replaced:
-        console.print(f"{len(done.replaced):,} drops that were there are kept in {_short(done.replaced[0].parent)}")
+        aside = str(done.replaced[0]).rpartition("/")[0]
+        console.print(f"{len(done.replaced):,} drops that were there are kept in {_short(aside)}")
     if done.others:
         console.print(f"[yellow]note:[/] {done.others:,} drops of other days stand there too")
     for note in done.notes:
-        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+        _note(console, note)
     for name in done.left:
         console.print(f"[dim]left: {name} (no table of {shop.name} names it)[/]")
+
+
+def _mirror(console: Console, settings: Settings, url: str) -> None:
+    """The copy of the current snapshot in an object store; a failure is told after what was published here."""
+    from ecommerce_platform.warehouse.mirror import mirror
+
+    with _progress() as bar:
+        task = bar.add_task("copying", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        copy = mirror(settings.published, url, keep=settings.keep_snapshots, progress=step)
+    if copy.unchanged:
+        console.print(f"the copy at {copy.url} is up to date")
+    else:
+        within = f", {len(copy.copied)} unchanged and copied there" if copy.copied else ""
+        tables = f"{len(copy.uploaded)} tables uploaded, {_size(copy.size)}{within}"
+        console.print(f"copied to {copy.url}/snapshots/{copy.snapshot}: {tables}")
+    if copy.removed:
+        console.print(f"[dim]removed {len(copy.removed)} old snapshots there[/]")
 
 
 @app.command("new-source")
@@ -610,6 +801,12 @@ def _table(
     console.print(table)
 
 
+def _note(console: Console, text: str) -> None:
+    from rich.markup import escape
+
+    console.print(f"[yellow]note:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
 def _summary(console: Console, settings: Settings) -> None:
     from ecommerce_platform.assets.resources import open_warehouse
 
@@ -654,9 +851,11 @@ def _days(text: str | None) -> tuple[date, date] | None:
     return days[0], days[1]
 
 
-def _short(path: Path) -> str:
+def _short(path: Path | str) -> str:
+    if protocol(str(path)):
+        return str(path)
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(Path(path).resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(path)
 

@@ -6,6 +6,7 @@ Programming errors stay ordinary exceptions: they should look like the bugs they
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,3 +61,36 @@ class PassingError(InputError):
 
 class CheckError(PlatformError):
     """A blocking check failed, so what was being written was rolled back."""
+
+
+def understood(error: BaseException) -> PlatformError | None:
+    """What an error of the machine or of the database file means to the user; None for any other.
+
+    Those that come from the depths of a statement have no place of their own where they could be explained.
+    """
+    if isinstance(error, PlatformError):
+        return error
+    text, place = str(error), error.filename if isinstance(error, OSError) else None
+    of_duckdb = type(error).__module__.endswith("duckdb")
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (
+        of_duckdb and "No space left on device" in text
+    ):
+        return PassingError(
+            "the disk is full; what was being written is taken back, everything before it stays",
+            where=place,
+            fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk; `ecommerce build` then goes on "
+            "(docs/runbook.md, The disk is full)",
+        )
+    if of_duckdb and type(error).__name__ == "OutOfMemoryException":
+        return PassingError(
+            f"the database needs more memory than it may use: {text.splitlines()[0]}",
+            where="ECOMMERCE_MEMORY_LIMIT",
+            fix="set it higher, or ECOMMERCE_THREADS lower; nothing was written",
+        )
+    if of_duckdb and "Corrupt database file" in text:
+        return SettingsError(
+            f"the warehouse file is damaged: {text.splitlines()[0]}",
+            fix="move it away and run `ecommerce build`: the drops under raw/ give every table back "
+            "(docs/runbook.md, The warehouse is damaged)",
+        )
+    return None

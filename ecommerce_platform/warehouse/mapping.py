@@ -7,7 +7,7 @@ the statements is `silver.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from ecommerce_platform.contracts.source import Mapping, Source
 from ecommerce_platform.errors import DefinitionError, raise_all
 from ecommerce_platform.quality.contract_checks import column_rules
 
-#: Conversion macro → what its result is, for the words "… is not …". `as_text` cannot fail.
+#: Conversion macro → what its result is, for the words "… is not …".
 CONVERSIONS = {
     "as_integer": "a whole number",
     "as_bigint": "a whole number",
@@ -30,6 +30,8 @@ CONVERSIONS = {
     "as_timestamp": "a date or time (YYYY-MM-DD HH:MM:SS, without offset)",
     "as_timestamp_format": "a time in the expected format",
 }
+#: Macros whose result is text: they cannot fail.
+TEXTS = ("as_text", "as_id")
 #: Functions that convert without reporting what they could not convert.
 FORBIDDEN = {
     "strptime", "try_strptime", "to_date", "to_timestamp", "date", "timestamp", "str_to_date", "make_date",
@@ -71,6 +73,8 @@ class CompiledMapping:
     contract: Contract
     bronze: str
     delivery: str
+    #: Share of a load's rows that may be rejected before the load is set aside.
+    max_rejected_share: float
     expressions: dict[str, str]
     late: frozenset[str]
     where: str | None
@@ -281,6 +285,14 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
     for name in unit or ():
         if name not in expressions:
             raise wrong(f"the unit's column {name!r} is not selected", tree)
+    extract = source.file.tables[mapping.raw_table].extract
+    if group and extract and extract.watermark:
+        raise wrong(
+            f"GROUP BY gathers rows, but extracts of {mapping.raw_table} bring only those whose "
+            f"{extract.watermark} has moved",
+            group,
+            "leave out the watermark in source.yml and say `delivery: full`",
+        )
     if group:
         outside = [expressions[k] for k in contract.key if k not in late and expressions[k] not in group_by]
         constant = [e for e in outside if not sqlglot.parse_one(e, dialect="duckdb").find(exp.Column)]
@@ -295,13 +307,14 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         contract=contract,
         bronze=f"bronze.{quote(bronze)}",
         delivery=source.file.tables[mapping.raw_table].delivery,
+        max_rejected_share=source.file.tables[mapping.raw_table].max_rejected_share,
         expressions=expressions,
         late=frozenset(late),
         where=where_part.this.sql(dialect="duckdb", normalize_functions=False) if where_part else None,
         qualify=qualify.this.sql(dialect="duckdb", normalize_functions=False) if qualify else None,
         group_by=group_by,
         windowed=bool(windows),
-        conversions=tuple(dict.fromkeys(conversions)),
+        conversions=_each_once(conversions, expressions),
         raw_columns=tuple(raw),
         required_raw=required_raw,
         version_key=unit or contract.key,
@@ -312,6 +325,16 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
 _OURS = frozenset({"_load_date", "_source_file", "_source_row", "_row_hash"})
 
 
+def _each_once(conversions: Sequence[Conversion], expressions: dict[str, str]) -> tuple[Conversion, ...]:
+    """One conversion per call: one that several columns make (a key made of the row's values, say) is at fault once.
+    It is named for the column that it fills, if there is one."""
+    found: dict[str, Conversion] = {}
+    for conversion in conversions:
+        if conversion.call not in found or expressions.get(conversion.column) == conversion.call:
+            found[conversion.call] = conversion
+    return tuple(found.values())
+
+
 def _conversions(
     body: Any, column: str, wrong: Callable[..., DefinitionError], problems: list[DefinitionError]
 ) -> list[Conversion]:
@@ -320,11 +343,11 @@ def _conversions(
     found = []
     for call in body.find_all(exp.Anonymous):
         macro = call.name.lower()
-        if not macro.startswith("as_") or macro == "as_text":
+        if not macro.startswith("as_") or macro in TEXTS:
             continue
         if macro not in CONVERSIONS:
-            known = ", ".join(sorted(CONVERSIONS))
-            problems.append(wrong(f"there is no macro {macro!r}", call, f"use one of as_text, {known}"))
+            known = ", ".join((*TEXTS, *sorted(CONVERSIONS)))
+            problems.append(wrong(f"there is no macro {macro!r}", call, f"use one of {known}"))
             continue
         if not call.expressions:
             problems.append(wrong(f"{macro} converts nothing", call, f"name the raw column: {macro}(x)"))
