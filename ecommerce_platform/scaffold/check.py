@@ -192,7 +192,7 @@ def _say_unfilled(
                 continue
             readers = [name for name, model in every.items() if f"silver.{entity}" in model.reads and name in kept]
             gone = [name for name in every if name not in kept and entity in every[name].contract.requires]
-            said = [f"what {', '.join(readers)} take from it stays empty"] if readers else []
+            said = [f"what comes of it in {', '.join(readers)} stays empty"] if readers else []
             said += [f"without it there is no {', '.join(gone)}"] if gone else []
             report.unfilled.append((entity, "; ".join(said)))
         elif mappings := compiled[entity]:

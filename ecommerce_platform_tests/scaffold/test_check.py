@@ -167,6 +167,17 @@ def test_lines_without_a_number_are_told_to_count_within_a_unit(bench: Bench) ->
     assert "units: {order_items.orders: [order_id]}" in fix
 
 
+def test_groups_that_lack_a_required_value_are_named_like_rows_that_do(bench: Bench) -> None:
+    mapping = MAPPING.replace("as_timestamp(placed)", "min(as_timestamp(placed))").replace(
+        "as_text(state) as status,\n    as_text(state) not in ('canceled')", "'created' as status,\n    true"
+    )
+    bench.write(source_yml=YML, orders__orders=mapping + "group by _load_date, as_text(id)\n")
+    bench.file("orders.csv", ORDERS + "2,,shipped\n3,,shipped\n3,,shipped\n")
+    finding = one(bench.check(), "data", "because ordered_at is required")
+    assert finding.what.startswith("2 rows are rejected")
+    assert finding.where.endswith("orders.orders.sql:3")
+
+
 def test_the_same_key_in_a_later_file_is_a_newer_version_and_no_fault(bench: Bench) -> None:
     bench.write(source_yml=YML, orders__orders=MAPPING)
     bench.file("orders_1.csv", ORDERS)

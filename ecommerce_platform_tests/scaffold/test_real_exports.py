@@ -39,6 +39,7 @@ def right(mine: Said, truth: Said) -> set[tuple[str, str]]:
     return {column for column, by_hand in truth.items() if by_hand & mine.get(column, set())}
 
 
+@pytest.mark.long
 def test_of_olist_all_but_what_no_file_says_is_guessed(tmp_path: Path, catalog: Catalog, test_data: Path) -> None:
     new = drafted(tmp_path, test_data / "olist", catalog)
     truth, mine = said(builtin_sources()["olist"]), said(new.folder)
