@@ -20,6 +20,8 @@ from ecommerce_platform.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from ecommerce_platform.automation.alerts import Finding
+
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[str, str, int, int], None]
@@ -264,12 +266,18 @@ def _read_events(events: Any, result: BuildResult) -> None:
             else:
                 blocked[name] = f"check {check.check_name}: {check.description}"
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            failure = event.step_failure_data.user_failure_data
-            text = (failure.description if failure else None) or (error.cause or error).message.strip()
-            result.failed[event.step_key.replace("__", ".", 1)] = text
+            result.failed[event.step_key.replace("__", ".", 1)] = failure_text(event.step_failure_data)
     for name, text in blocked.items():
         result.failed.setdefault(name, text)
+
+
+def failure_text(data: Any) -> str:
+    """Why a step failed, from the data of its failure event: what the platform said, else the exception."""
+    failure = data.user_failure_data
+    if failure is not None and failure.description:
+        return str(failure.description)
+    error = data.error
+    return str((error.cause or error).message).strip() if error is not None else "It failed."
 
 
 class _quiet_dagster:
@@ -404,6 +412,26 @@ def _last_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.
             return found
         cursor = records[-1].id
     return None
+
+
+def read_findings(settings: Settings) -> tuple[list[Finding], str]:
+    """What is wrong now, the worst and newest first, and the shop's time zone.
+
+    Raises:
+        SettingsError: DAGSTER_HOME belongs to another source.
+    """
+    import dagster as dg
+
+    from ecommerce_platform.automation.alerts import AlertState
+    from ecommerce_platform.automation.findings import look_at_all
+    from ecommerce_platform.automation.instance import open_instance
+    from ecommerce_platform.build import build_definitions, read_ground, watched_tables
+
+    assets = [a for a in build_definitions(settings).assets or () if isinstance(a, dg.AssetsDefinition)]
+    ground = read_ground(settings)
+    with open_instance(settings) as instance:
+        found = look_at_all(instance, settings, watched_tables(ground, assets), AlertState(), time.time()).found
+    return sorted(found, key=lambda f: (f.severity != "error", -f.at, f.key)), ground.source.file.time_zone
 
 
 def _local(timestamp: float) -> Any:
