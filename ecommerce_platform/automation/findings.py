@@ -496,7 +496,10 @@ def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run
     rows = evaluation.metadata.get("failing_rows")
     size = rows.value if rows is not None and isinstance(rows.value, int) else 0
     said, examples = _without_examples(evaluation.description or "")
-    what = f"check {key.name}: " + (said or seen.checks[table, key.name] or "failed")
+    meaning = seen.checks[table, key.name].removesuffix(" Blocks the write.")
+    # Of a check with one rule, named like it, the meaning says more than the name once more.
+    counted = said.removeprefix(f"{key.name}: ")
+    what = f"Check {key.name}: " + (f"{meaning} ({counted})" if counted != said else said or meaning or "failed")
     return Finding(
         key=_check_key(key),
         kind="check",
