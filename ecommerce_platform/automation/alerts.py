@@ -383,7 +383,7 @@ def render_html(message: Message) -> str:
     """The message's body as HTML; whatever stands in a value, it shows as text."""
     parts = []
     for section in message.sections:
-        facts = "<br>\n".join(f"<b>{escape(label)}:</b> {_html(label, value)}" for label, value in section.facts)
+        facts = "<br>".join(f"<b>{escape(label)}:</b> {_html(label, value)}" for label, value in section.facts)
         parts.append(f"<h3>{escape(section.title)}</h3>\n<p>{facts}</p>")
     return "\n".join([*parts, f"<p>{escape(message.footer)}</p>"])
 

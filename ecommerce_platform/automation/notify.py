@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from ecommerce_platform.automation.alerts import Message, Outgoing, Section, render_html, render_text
+from ecommerce_platform.errors import SettingsError
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ class Delivery:
 
 
 class Targets:
-    """Everybody who is told. A target's name holds nothing secret and goes into the cursor."""
+    """Everybody who is told. A target's name holds nothing secret and goes into the cursor.
+
+    Raises:
+        SettingsError: apprise is not installed.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._apprise = _quiet_apprise()
@@ -180,7 +185,14 @@ def queued(messages: Sequence[Message], targets: Targets, now: float) -> list[Ou
 
 def _quiet_apprise() -> Apprise:
     """An empty Apprise whose own log goes nowhere: it writes a URL it cannot read as it is. Results carry what matters."""
-    import apprise
+    try:
+        import apprise
+    except ImportError:
+        raise SettingsError(
+            "apprise, which sends alerts, is not installed",
+            where="ECOMMERCE_ALERT_URLS",
+            fix="pip install 'ecommerce_platform[notify]'",
+        ) from None
 
     log = logging.getLogger("apprise")
     log.addHandler(logging.NullHandler())

@@ -18,6 +18,7 @@ import dagster as dg
 
 from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING, range_tags
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import SettingsError
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -165,7 +166,11 @@ def alert_sensor(
         from ecommerce_platform.automation.findings import look, rules
         from ecommerce_platform.automation.notify import Targets, deliver, queued
 
-        targets = Targets(settings)
+        try:
+            targets = Targets(settings)
+        except SettingsError as error:
+            context.log.error(str(error))
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         for problem in targets.unusable:
             context.log.error(problem)
         state, at = _told(context), now()
@@ -183,7 +188,7 @@ def alert_sensor(
             said = targets.scrub(f"Could not look: {type(error).__name__}: {error}")
             context.log.error(targets.scrub(traceback.format_exc(), limit=4000))
         state.outbox = deliver(targets, state.outbox, at, clock=time.monotonic, log=context.log)
-        waiting = [f"{len(state.outbox)} messages wait to be delivered."] if state.outbox else []
+        waiting = [f"Waiting to be delivered: {len(state.outbox)}."] if state.outbox else []
         reason = "\n".join([said, *waiting, *targets.unusable])
         return dg.SensorResult(skip_reason=reason, cursor=state.model_dump_json(exclude_defaults=True))
 
@@ -204,7 +209,7 @@ def _told(context: dg.SensorEvaluationContext) -> "AlertState":
 
 def _looked(found: "Look", messages: int, state: "AlertState") -> str:
     wrong = sum(not entry.over for entry in state.firing.values())
-    return f"{found.runs} runs looked at; {wrong} things are wrong; {messages} new messages."
+    return f"Runs looked at: {found.runs}. Wrong: {wrong}. New messages: {messages}."
 
 
 def _zone(settings: Settings) -> "LandingZone":

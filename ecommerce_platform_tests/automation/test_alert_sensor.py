@@ -245,7 +245,7 @@ def test_warnings_are_not_told_when_only_errors_shall_be(started: World):
     world.shop.checks["gold.kpi_summary"] = (5, dg.AssetCheckSeverity.WARN, "")
     world.load("2024-03-02")
     assert world.tick() == []
-    assert "1 things are wrong" in world.said
+    assert "Wrong: 1." in world.said
 
 
 def test_values_of_a_table_with_personal_data_are_not_told(started: World):
@@ -328,7 +328,7 @@ def test_a_table_that_gets_old_because_its_load_fails_is_no_second_message(start
     world.load("2024-03-02")
     assert len(world.tick()) == 1
     assert world.tick(40 * 3600) == []
-    assert "3 things are wrong" in world.said
+    assert "Wrong: 3." in world.said
 
 
 DAILY = "select date '2024-03-01' as order_date, {revenue} as revenue, {orders} as orders"
@@ -403,7 +403,7 @@ def test_a_mail_server_that_is_down_stops_nothing_and_gets_the_message_later_onc
     run = world.load("2024-03-02")
     assert world.tick() == []
     assert world.instance.get_run_by_id(run).is_failure  # type: ignore[union-attr]
-    assert "1 messages wait to be delivered." in world.said
+    assert "Waiting to be delivered: 1." in world.said
     assert len(world.web.requests) == 1, "the other target has it"
     world.shop.failing.clear()
     assert world.instance.get_run_by_id(world.load("2024-03-03")).is_success  # type: ignore[union-attr]
@@ -476,6 +476,12 @@ def test_without_somebody_to_tell_it_is_stopped_and_does_nothing(world: World):
     assert alert_sensor(told, SOURCE, world.watched).default_status == dg.DefaultSensorStatus.RUNNING
 
 
+def test_without_apprise_it_says_what_to_install(world: World):
+    with patch.dict(sys.modules, apprise=None):
+        assert world.tick() == []
+    assert "pip install 'ecommerce_platform[notify]'" in world.said
+
+
 def test_the_cursor_holds_no_secrets(started: World):
     world = started
     world.mail.close()
@@ -534,7 +540,7 @@ def test_a_tick_with_ten_thousand_runs_in_the_log_is_cheap(stored: World):
     anew, quiet = seconds(), min(seconds() for _ in range(3))
     world.load("2024-03-03")
     busy = seconds()
-    assert "1 runs looked at" in world.said
+    assert "Runs looked at: 1." in world.said
     print(
         f"10,000 runs: first look {anew:.2f} s, nothing new {quiet * 1000:.0f} ms, one run ended {busy * 1000:.0f} ms"
     )
