@@ -190,7 +190,7 @@ def alert_sensor(
         state.outbox = deliver(targets, state.outbox, at, clock=time.monotonic, log=context.log)
         waiting = [f"Waiting to be delivered: {len(state.outbox)}."] if state.outbox else []
         reason = "\n".join([said, *waiting, *targets.unusable])
-        return dg.SensorResult(skip_reason=reason, cursor=state.model_dump_json(exclude_defaults=True))
+        return dg.SensorResult(skip_reason=reason, cursor=state.model_dump_json())
 
     return alerts
 
