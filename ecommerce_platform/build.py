@@ -121,14 +121,14 @@ def build_definitions(
             drop_sensor(settings, ground.source),
             reaper_sensor(),
             automation_sensor(),
-            alert_sensor(settings, ground.source, lambda: watched_tables(ground, assets)),
+            alert_sensor(settings, ground.source, lambda: watched_tables(ground, [*assets, *checks])),
         ],
         executor=dg.in_process_executor,
     )
 
 
 def watched_tables(ground: Ground, assets: Iterable[dg.AssetsDefinition]) -> Watched:
-    """What alerts look at."""
+    """What alerts look at: tables, and the checks declared with them or apart."""
     from ecommerce_platform.automation.findings import watched
 
     file = ground.source.file

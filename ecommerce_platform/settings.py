@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     #: Where the Dagster UI is reached, for links in alerts.
     ui_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://[^\s@]+$")
 
+    #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
+    data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
+
     @field_validator("alert_urls")
     @classmethod
     def _looks_like_urls(cls, value: SecretStr | None) -> SecretStr | None:
@@ -75,9 +78,6 @@ class Settings(BaseSettings):
         if not re.match(r"[A-Za-z][\w+.-]*://\S", value.get_secret_value().strip()):
             raise ValueError("is not a URL; docs/alerts.md has examples, such as mailto://… or slack://…")
         return value
-
-    #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
-    data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
 
     @field_validator("data_dir", "dagster_home", mode="before")
     @classmethod

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote as quote_url
 
 from ecommerce_platform.automation.alerts import AlertState, Days, Finding, Rules, mark_of, presentable
-from ecommerce_platform.automation.runs import failure_text
+from ecommerce_platform.automation.runs import evaluation_of, failure_text, last_evaluated
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.quality.kpi_alerts import ANOMALIES, ANOMALY_CHECK, anomalies, breaches
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ _PAUSE = 3600.0
 _FORGET = 30 * 86_400.0
 #: Days that how everything stands is read from failed runs.
 _RECENT = 7 * 86_400.0
-#: Evaluations of a check that are looked through for one that was not only planned.
-_HISTORY = 200
 #: Windows that are remembered of a series.
 _WINDOWS = 200
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
@@ -86,6 +85,8 @@ def watched(
             if asset.get_asset_spec(key).partitions_def is not None:
                 daily.add(table_of(key))
         for spec in asset.check_specs:
+            if (table_of(spec.asset_key), spec.name) == (ANOMALIES, ANOMALY_CHECK):
+                continue  # the same is told from the rows themselves, with what explains them
             checks[table_of(spec.asset_key), spec.name] = spec.description or ""
     upstream: dict[str, frozenset[str]] = {}
 
@@ -457,31 +458,16 @@ def _failing_checks(instance: dg.DagsterInstance, seen: Watched) -> list[Finding
 
     keys = [dg.AssetCheckKey(dg.AssetKey(table.split(".")), name) for table, name in seen.checks]
     found = []
-    for key, record in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
-        entry = record.event
-        evaluation = _evaluation(entry)
-        if evaluation is None:
-            # Planned by a run in which nothing was to be checked: what counts is the last that was evaluated.
-            history = instance.event_log_storage.get_asset_check_execution_history(key, limit=_HISTORY)
-            evaluated = (older.event for older in history if _evaluation(older.event) is not None)
-            entry = next(evaluated, None)
-            evaluation = _evaluation(entry)
-        if entry is None or evaluation is None:
+    for key, latest in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
+        record = last_evaluated(instance, key, latest)
+        evaluation = evaluation_of(record)
+        if evaluation is None or evaluation.passed:
             continue
-        run = instance.get_run_by_id(entry.run_id) if not evaluation.passed else None
-        finding = _of_check(seen, evaluation, entry.timestamp, entry.run_id, _name_of(run) if run else "")
+        run = instance.get_run_by_id(record.run_id)
+        finding = _of_check(seen, evaluation, record.event.timestamp, record.run_id, _name_of(run) if run else "")
         if finding is not None:
             found.append(finding)
     return found
-
-
-def _evaluation(entry: dg.EventLogEntry | None) -> dg.AssetCheckEvaluation | None:
-    import dagster as dg
-
-    event = entry.dagster_event if entry is not None else None
-    if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-        return None
-    return event.asset_check_evaluation_data
 
 
 def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run_id: str, run: str) -> Finding | None:
@@ -496,7 +482,7 @@ def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run
     rows = evaluation.metadata.get("failing_rows")
     size = rows.value if rows is not None and isinstance(rows.value, int) else 0
     said, examples = _without_examples(evaluation.description or "")
-    meaning = seen.checks[table, key.name].removesuffix(" Blocks the write.")
+    meaning = seen.checks[table, key.name].partition("\n")[0].removesuffix(" Blocks the write.")
     # Of a check with one rule, named like it, the meaning says more than the name once more.
     counted = said.removeprefix(f"{key.name}: ")
     what = f"Check {key.name}: " + (f"{meaning} ({counted})" if counted != said else said or meaning or "failed")
@@ -567,7 +553,6 @@ def _stale(seen: Watched, newest: Mapping[str, float], now: float) -> list[Findi
 
 def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: float, result: Look) -> None:
     """KPIs out of bounds and new anomalies, when there is a snapshot that was not looked at yet."""
-    from ecommerce_platform.quality import kpi_alerts
     from ecommerce_platform.warehouse.snapshots import current_snapshot, open_snapshot, read_manifest
 
     try:
@@ -580,11 +565,11 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
         return
     try:
         newest = max((load["newest"] for load in manifest.get("loads", {}).values()), default=None)
-        broken = kpi_alerts.breaches(
+        broken = breaches(
             con, seen.alerts, seen.contracts,
             newest_load=date.fromisoformat(newest) if newest else None, currency=seen.currency,
         )  # fmt: skip
-        unusual = kpi_alerts.anomalies(con)
+        unusual = anomalies(con)
     finally:
         con.close()
     cause = f"snapshot {folder.name}"

@@ -386,7 +386,7 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
                 built[".".join(entry.asset_key.path)] = f"{_local(when):%Y-%m-%d %H:%M}"
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
         for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
-            evaluation = _evaluation(found) or _last_evaluation(instance, key)
+            evaluation = evaluation_of(last_evaluated(instance, key, found))
             if evaluation is not None and not evaluation.passed:
                 checks.append(
                     (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")
@@ -394,21 +394,26 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
     return built, checks
 
 
-def _evaluation(record: Any) -> dg.AssetCheckEvaluation | None:
+def evaluation_of(record: Any) -> dg.AssetCheckEvaluation | None:
+    """The result that a record of a check holds; None where the check was only planned."""
     import dagster as dg
 
-    event = record.event.dagster_event if record.event else None
+    event = record.event.dagster_event if record is not None and record.event else None
     if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         return None
     evaluation: dg.AssetCheckEvaluation = event.asset_check_evaluation_data
     return evaluation
 
 
-def _last_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
-    """The result that still holds: runs since then planned the check, but no row that it is about had changed."""
+def last_evaluated(instance: dg.DagsterInstance, key: dg.AssetCheckKey, latest: Any) -> Any:
+    """The record with the result that still holds: runs since then planned the check, but no row that it is about had
+    changed. None where there is none.
+    """
+    if evaluation_of(latest) is not None:
+        return latest
     cursor = None
     while records := instance.event_log_storage.get_asset_check_execution_history(key, limit=50, cursor=cursor):
-        if found := next((e for e in map(_evaluation, records) if e is not None), None):
+        if found := next((record for record in records if evaluation_of(record) is not None), None):
             return found
         cursor = records[-1].id
     return None
@@ -427,7 +432,9 @@ def read_findings(settings: Settings) -> tuple[list[Finding], str]:
     from ecommerce_platform.automation.instance import open_instance
     from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 
-    assets = [a for a in build_definitions(settings).assets or () if isinstance(a, dg.AssetsDefinition)]
+    definitions = build_definitions(settings)
+    given = [*(definitions.assets or ()), *(definitions.asset_checks or ())]
+    assets = [asset for asset in given if isinstance(asset, dg.AssetsDefinition)]
     ground = read_ground(settings)
     with open_instance(settings) as instance:
         found = look_at_all(instance, settings, watched_tables(ground, assets), AlertState(), time.time()).found

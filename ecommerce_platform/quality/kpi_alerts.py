@@ -1,15 +1,14 @@
 """What published figures say that somebody should hear of: KPIs out of bounds, and anomalies.
 
 Takes a connection to a published snapshot, never to the warehouse: asking must not get in the way of a load. Bounds
-are configuration (`alerts:` in source.yml); anomalies are found elsewhere and read here from `gold.anomalies`, if
-that is published. Who is told, and how often, is `automation.alerts`'s business.
+are configuration (`alerts:` in source.yml); anomalies are found by `quality.anomalies` and read here from their table. Who is told, and how often, is `automation.alerts`'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 ANOMALIES = "gold.anomalies"
+#: The check that says the same as the table's newest rows.
+ANOMALY_CHECK = "no_strange_days_lately"
 #: Rows that a message shows.
 EXAMPLES = 5
 #: Anomalies that are looked at: the newest.
@@ -169,39 +170,21 @@ def _outside(alert: KpiAlert, low: bool | None) -> str:
 
 
 def anomalies(con: DuckDBPyConnection) -> list[Anomaly]:
-    """The newest anomalies, oldest first; none where the table is not published.
-
-    Only `series` and `window_start` have to be there; whatever else is known is told.
-    """
+    """The newest anomalies, oldest first, without those that the source knows of; none where the table is not published."""
     import duckdb
 
     try:
-        found = con.execute(f"select * from {ANOMALIES} order by window_start desc, series limit {_MOST}")
+        found = con.execute(
+            f"select series, window_start, window_end, severity, expected_low, expected_high, explanation "
+            f"from {ANOMALIES} where severity <> 'info' order by window_start desc, series limit {_MOST}"
+        )
     except duckdb.CatalogException:
         return []
-    names = [column[0] for column in found.description or ()]
-    return [_anomaly(dict(zip(names, row, strict=True))) for row in reversed(found.fetchall())]
-
-
-def _anomaly(row: dict[str, Any]) -> Anomaly:
-    start, end = _day(row["window_start"]), _day(row.get("window_end") or row["window_start"])
-    window = f"on {start}" if start == end else f"from {start} to {end}"
-    text = f"{row['series']} {window}"
-    if row.get("actual") is not None:
-        text += f" was {number(row['actual'])}"
-    low, high = row.get("expected_low"), row.get("expected_high")
-    if low is not None and high is not None:
-        text += f", expected {number(low)} to {number(high)}"
-    text += "."
-    if row.get("explanation"):
-        text += f" {row['explanation']}"
-    # Whatever scale the table has: what it calls a warning or small is one, everything else is worth more.
-    mild = str(row.get("severity") or "").lower() in ("warn", "warning", "low", "minor", "info")
-    return Anomaly(str(row["series"]), start, end, text, "warning" if mild else "error")
-
-
-def _day(value: Any) -> date:
-    return value.date() if isinstance(value, datetime) else value
+    return [
+        Anomaly(series, start, end, f"{said} Ordinary is {number(low)} to {number(high)}.",
+                "warning" if severity == "warning" else "error")
+        for series, start, end, severity, low, high, said in reversed(found.fetchall())
+    ]  # fmt: skip
 
 
 def number(value: Any) -> str:

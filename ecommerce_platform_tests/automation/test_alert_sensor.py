@@ -29,6 +29,7 @@ from ecommerce_platform.automation.sensors import alert_sensor
 from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
+from ecommerce_platform.quality.kpi_alerts import ANOMALIES, ANOMALY_CHECK
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.snapshots import snapshot_id
 from ecommerce_platform_tests.automation.harness import make_source, open_home
@@ -370,27 +371,30 @@ def test_a_first_look_at_an_old_shop_is_one_message(world: World):
     assert world.tick(30) == [], "told together, so over together"
 
 
-ANOMALIES = """select * from (values
-    ('revenue', date '2024-03-01', date '2024-03-02', 900.0, 1100.0, 12.5, 'high', 'Mostly payment method voucher.'),
+STRANGE = """select * from (values
+    ('revenue', date '2024-03-01', date '2024-03-02', 900.0, 1100.0, 'critical', 'revenue was 12.5.'),
     {more}
-    ('orders', date '2024-02-01', date '2024-02-01', 90.0, 110.0, 300.0, 'low', null)
-) as t(series, window_start, window_end, expected_low, expected_high, actual, severity, explanation)"""
-NEW = """('revenue', date '2024-03-02', date '2024-03-04', 900.0, 1100.0, 12.5, 'high', 'Has grown by two days.'),
-    ('orders', date '2024-03-09', date '2024-03-09', 90.0, 110.0, 1200.0, 'low', null),
-    ('revenue', date '2024-03-09', date '2024-03-09', 900.0, 1100.0, 4200.75, 'high', 'Mostly brand Acme.'),"""
+    ('orders', date '2024-02-01', date '2024-02-01', 90.0, 110.0, 'warning', 'orders was 300.')
+) as t(series, window_start, window_end, expected_low, expected_high, severity, explanation)"""
+NEW = """('revenue', date '2024-03-02', date '2024-03-04', 900.0, 1100.0, 'critical', 'revenue has grown by two days.'),
+    ('orders', date '2024-03-09', date '2024-03-09', 90.0, 110.0, 'warning', 'orders was 1,200 on 2024-03-09.'),
+    ('units', date '2024-03-09', date '2024-03-09', 90.0, 110.0, 'info', 'units; these days are known as Sale.'),
+    ('revenue', date '2024-03-09', date '2024-03-09', 900.0, 1100.5, 'critical',
+     'revenue was 4,201 on 2024-03-09; most of it in brand Acme (61% of the change).'),"""
 
 
 def test_new_anomalies_of_a_snapshot_are_one_message(started: World):
     world = started
-    world.publish("2024-03-05T06:00:00", anomalies=ANOMALIES.format(more=""))
+    world.publish("2024-03-05T06:00:00", anomalies=STRANGE.format(more=""))
     assert world.tick() == [], "what was there when alerts began is no news"
-    world.publish("2024-03-10T06:00:00", anomalies=ANOMALIES.format(more=NEW))
+    world.publish("2024-03-10T06:00:00", anomalies=STRANGE.format(more=NEW))
     assert world.tick(30) == ["[synthetic] revenue is not as expected and 1 more"]
     body = " ".join(world.mail.part("plain").split())
-    assert "revenue on 2024-03-09 was 4,200.75, expected 900 to 1,100. Mostly brand Acme." in body
-    assert "orders on 2024-03-09 was 1,200, expected 90 to 110." in body
-    assert "2024-03-02" not in body, "the window from the first of March has grown; it was told"
-    world.publish("2024-03-11T06:00:00", anomalies=ANOMALIES.format(more=NEW))
+    assert "most of it in brand Acme (61% of the change). Ordinary is 900 to 1,100.5." in body
+    assert "orders was 1,200 on 2024-03-09. Ordinary is 90 to 110." in body
+    assert "grown" not in body, "the window from the first of March was seen"
+    assert "units" not in body, "known days are no news"
+    world.publish("2024-03-11T06:00:00", anomalies=STRANGE.format(more=NEW))
     assert world.tick(30) == []
 
 
@@ -454,9 +458,13 @@ def test_all_that_is_defined_is_looked_at(tmp_path: Path):
     settings = read_settings(source="synthetic", data_dir=tmp_path)
     definitions, ground = build_definitions(settings), read_ground(settings)
     assert isinstance(definitions.resolve_sensor_def("alerts"), dg.SensorDefinition)
-    seen = watched_tables(ground, [a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition)])
+    given = [*(definitions.assets or ()), *(definitions.asset_checks or ())]
+    seen = watched_tables(ground, [asset for asset in given if isinstance(asset, dg.AssetsDefinition)])
     graph = definitions.resolve_asset_graph()
-    assert set(seen.checks) == {(".".join(k.asset_key.path), k.name) for k in graph.asset_check_keys}
+    checks = {(".".join(k.asset_key.path), k.name) for k in graph.asset_check_keys}
+    assert checks - set(seen.checks) == {(ANOMALIES, ANOMALY_CHECK)}, "told from the rows"
+    assert set(seen.checks) < checks
+    assert ("gold.kpi_daily", "expectations") in seen.checks
     assert set(seen.upstream) == {".".join(key.path) for key in graph.get_all_asset_keys()}
     assert seen.upstream["gold.kpi_summary"] >= {"bronze.synthetic__orders", "silver.orders", "gold.fct_orders"}
     assert not seen.upstream["bronze.synthetic__orders"]

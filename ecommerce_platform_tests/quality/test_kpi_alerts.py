@@ -15,7 +15,7 @@ from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.contracts.source import builtin_sources
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.kpi_alerts import Breach, anomalies, breaches
+from ecommerce_platform.quality.kpi_alerts import Anomaly, Breach, anomalies, breaches
 from ecommerce_platform.settings import read_settings
 
 CONTRACTS = {name: table.contract for name, table in read_catalog().tables.items()}
@@ -91,15 +91,21 @@ def test_rows_out_of_bounds_are_shown(con: duckdb.DuckDBPyConnection):
     assert found.examples == ("(brand=c, revenue=-7)", "(brand=b, revenue=-1)")
 
 
-def test_anomalies_need_no_more_than_series_and_start(con: duckdb.DuckDBPyConnection):
-    anomalous = "a Python variable of the same name is not the table"
-    assert anomalies(con) == [], anomalous
-    con.execute(
-        "create table gold.anomalies as select 'revenue' as series, timestamp '2024-03-01 00:00' as window_start"
-    )
-    [found] = anomalies(con)
-    assert (found.start, found.end, found.severity) == (date(2024, 3, 1), date(2024, 3, 1), "error")
-    assert found.what == "revenue on 2024-03-01."
+def test_without_the_table_there_are_no_anomalies(con: duckdb.DuckDBPyConnection):
+    assert anomalies(con) == []
+
+
+def test_a_published_anomaly_is_read_by_the_columns_of_its_contract(con: duckdb.DuckDBPyConnection):
+    columns = ", ".join(f"{name} {column.type}" for name, column in CONTRACTS["gold.anomalies"].columns.items())
+    con.execute(f"""create table gold.anomalies ({columns});
+        insert into gold.anomalies (series, window_start, window_end, severity, expected_low, expected_high, explanation)
+        values ('revenue', '2024-03-01', '2024-03-02', 'critical', 1, 2.5, 'Low.'),
+               ('orders', '2024-02-01', '2024-02-01', 'warning', 1, 2, 'High.'),
+               ('units', '2024-02-01', '2024-02-01', 'info', 1, 2, 'Known.')""")
+    assert anomalies(con) == [
+        Anomaly("orders", date(2024, 2, 1), date(2024, 2, 1), "High. Ordinary is 1 to 2.", "warning"),
+        Anomaly("revenue", date(2024, 3, 1), date(2024, 3, 2), "Low. Ordinary is 1 to 2.5.", "error"),
+    ]
 
 
 def source(folder: Path, *alerts: dict[str, object]) -> Path:
