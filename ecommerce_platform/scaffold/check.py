@@ -7,6 +7,7 @@ came of it. Nothing is written but to a temporary folder.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
@@ -19,22 +20,25 @@ from ecommerce_platform.contracts.source import Source, examine_source
 from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError, DefinitionErrors, InputError
 from ecommerce_platform.ingestion.bronze import FileLoad, load_bronze
-from ecommerce_platform.ingestion.landing import RawFile, choose, list_drops
+from ecommerce_platform.ingestion.landing import RawFile, choose, file_matcher
 from ecommerce_platform.ingestion.readers import text
 from ecommerce_platform.ingestion.sniff import RESERVED
 from ecommerce_platform.quality.contract_checks import BlockedError
 from ecommerce_platform.scaffold.profile import best_form, sql_name
 from ecommerce_platform.scaffold.render import OPEN
+from ecommerce_platform.scaffold.sample import files_of_drops
 from ecommerce_platform.scaffold.temporary import temporary_warehouse
 from ecommerce_platform.scaffold.words import vocabulary
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.lookup import column_types
 from ecommerce_platform.warehouse.mapping import CompiledMapping, Conversion, compile_mapping
-from ecommerce_platform.warehouse.silver import load_entity
+from ecommerce_platform.warehouse.silver import load_entity, loads_set_aside
 from ecommerce_platform.warehouse.sql_model import parse_models
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from ecommerce_platform.ingestion.zone import Zone
 
 #: Examples per finding.
 _SHOWN = 5
@@ -83,8 +87,8 @@ class Report:
     empty: list[tuple[str, str]] = field(default_factory=list)
     #: Files that no raw table names.
     left: tuple[str, ...] = ()
-    #: Where the files came from; None when only definitions were looked at.
-    looked_at: Path | None = None
+    #: Whether files were looked at, or definitions only.
+    looked_at: bool = False
 
     def of(self, level: Level) -> list[Finding]:
         """The findings of one level."""
@@ -94,7 +98,7 @@ class Report:
 def check_source(
     folder: Path,
     catalog: Catalog,
-    files: Path | None,
+    files: Path | Zone | None,
     today: date,
     *,
     memory_limit: str = "2GB",
@@ -105,7 +109,7 @@ def check_source(
     Args:
         folder: the source's folder.
         catalog: the tables there are.
-        files: a folder of exported files, or of drops; without it only definitions are looked at.
+        files: a folder of exported files or of drops, or a landing zone; without it only definitions are looked at.
         today: the day that files count as delivered on.
         memory_limit: what DuckDB may use.
         threads: threads DuckDB may use.
@@ -137,10 +141,14 @@ def check_source(
     _say_unfilled(report, catalog, source, compiled)
     if files is None:
         return report
-    report.looked_at = files
-    drops, report.left = _files(files, source, today)
+    report.looked_at = True
+    zone = None if isinstance(files, Path) else files
+    if isinstance(files, Path):
+        drops, report.left = _files(files, source, today)
+    else:
+        drops = files.drops(source).tables
     with temporary_warehouse(source.name, memory_limit, threads) as (con, scratch):
-        _Look(con, scratch, catalog, source, compiled, report).at(drops)
+        _Look(con, scratch, catalog, source, compiled, report, zone).at(drops)
     return report
 
 
@@ -205,16 +213,28 @@ def _say_unfilled(
 def _files(directory: Path, source: Source, today: date) -> tuple[dict[str, list[RawFile]], tuple[str, ...]]:
     """The files of each raw table in a folder of files or of drops, and the names of others."""
     if directory.is_dir() and not any(p.is_file() and not p.name.startswith(".") for p in directory.iterdir()):
-        drops = list_drops(directory, source)
-        if not any(drops.tables.values()):
-            raise InputError("holds no file of this source", where=directory, fix="give a folder with its files")
-        return drops.tables, tuple(f"{p.parent.name}/{p.name}" for p in drops.left)
+        return _drops(directory, source)
     given, left = choose(directory, source)
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
     for file in given:
         stat = file.path.stat()
         tables[file.table].append(RawFile(today, file.name, file.path, stat.st_size, stat.st_mtime_ns))
     return tables, left
+
+
+def _drops(directory: Path, source: Source) -> tuple[dict[str, list[RawFile]], tuple[str, ...]]:
+    """The same in a folder of drops, which is only read: `list_drops` would lock it."""
+    tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
+    match, left = file_matcher(source), []
+    for day, path in files_of_drops(directory):
+        stat, table = path.stat(), match(path.name, path.parent)
+        if table:
+            tables[table].append(RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns))
+        else:
+            left.append(f"{path.parent.name}/{path.name}")
+    if not any(tables.values()):
+        raise InputError("holds no file of this source", where=directory, fix="give a folder with its files")
+    return tables, tuple(left)
 
 
 class _Look:
@@ -228,17 +248,19 @@ class _Look:
         source: Source,
         compiled: dict[str, tuple[CompiledMapping, ...]],
         report: Report,
+        zone: Zone | None,
     ) -> None:
         self.con, self.scratch, self.catalog, self.source = con, scratch, catalog, source
-        self.compiled, self.report = compiled, report
+        self.compiled, self.report, self.zone = compiled, report, zone
 
     def at(self, drops: dict[str, list[RawFile]]) -> None:
         for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
         for raw_table, files in drops.items():
-            self._load(raw_table, files)
+            with self.zone.fetched(files, self.scratch) if self.zone else nullcontext(files) as here:
+                self._load(raw_table, here)
         self.con.execute(
-            "create temp table _aside (raw_table varchar, _load_date date, _source_file varchar, _source_row bigint)"
+            "create temp table _no_data (raw_table varchar, _load_date date, _source_file varchar, _source_row bigint)"
         )
         for raw_table in drops:
             self._set_aside(raw_table)
@@ -349,6 +371,9 @@ class _Look:
                 )  # fmt: skip
             for problem in loaded.problems:
                 self._say("data", str(self.source.file.path), problem)
+            for problem in loads_set_aside(self.con, entity):
+                fix = "correct what is said below; where so many rejects are usual, raise max_rejected_share"
+                self._say("data", str(self.source.file.path), f"{entity} from {problem}", fix)
             return bool(mappings)
         self.con.execute(create_table_sql(contract))
         return False
@@ -368,7 +393,7 @@ class _Look:
         }
         for what, condition in kinds.items():
             found = self.con.execute(
-                f"insert into _aside select {text(raw_table)}, {_ROW} from {bronze} where {condition} "
+                f"insert into _no_data select {text(raw_table)}, {_ROW} from {bronze} where {condition} "
                 "returning _load_date, _source_file, _source_row"
             ).fetchall()
             if found:
@@ -383,7 +408,7 @@ class _Look:
         """Rows that are no data and yet pass for one of the entity."""
         row = self.con.execute(
             f"select count(*), min(b._source_file), min(b._source_row) from {mapping.bronze} as b where {mapping.where or 'true'} "
-            f"and ({_ROW}) in (select ({_ROW}) from _aside where raw_table = {text(mapping.raw_table)}) "
+            f"and ({_ROW}) in (select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)}) "
             f"and ({_ROW}) not in (select ({_ROW}) from silver.rejects where entity = {text(mapping.contract.name)} "
             f"and _raw_table = {text(mapping.raw_table)})"
         ).fetchone()
@@ -398,7 +423,7 @@ class _Look:
         """Values that a macro does not convert, and which macro would."""
         rows = (
             f"from {mapping.bronze} where {mapping.where or 'true'} and ({_ROW}) not in "
-            f"(select ({_ROW}) from _aside where raw_table = {text(mapping.raw_table)})"
+            f"(select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)})"
         )
         found = self.con.execute(
             f"select value, count(*) as n, min((_load_date, _source_file, _source_row)) as first from "
@@ -441,7 +466,7 @@ class _Look:
                 "(select split_part(split_part('; ' || reason, $label || ', but is \"', 2), '\"', 1) as value, "
                 "_load_date, _source_file, _source_row from silver.rejects where entity = $entity and _raw_table = $raw "
                 "and contains('; ' || reason, $label) and (_load_date, _source_file, _source_row) not in "
-                "(select (_load_date, _source_file, _source_row) from _aside where raw_table = $raw)) group by value order by n desc, first",
+                "(select (_load_date, _source_file, _source_row) from _no_data where raw_table = $raw)) group by value order by n desc, first",
                 {"label": label, "entity": mapping.contract.name, "raw": mapping.raw_table},
             ).fetchall()
             if not found:
