@@ -252,10 +252,12 @@ class _Look:
     ) -> None:
         self.con, self.scratch, self.catalog, self.source = con, scratch, catalog, source
         self.compiled, self.report, self.zone = compiled, report, zone
+        self.several = False
 
     def at(self, drops: dict[str, list[RawFile]]) -> None:
         for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
+        self.several = len({file.day for files in drops.values() for file in files}) > 1
         for raw_table, files in drops.items():
             with self.zone.fetched(files, self.scratch) if self.zone else nullcontext(files) as here:
                 self._load(raw_table, here)
@@ -280,6 +282,14 @@ class _Look:
     def _say(self, level: Level, where: str, what: str, fix: str | None = None) -> None:
         self.report.findings.append(Finding(level, where, what, fix))
 
+    def _file(self, day: date, name: str) -> str:
+        """A file as messages name it: with its day, where there are several."""
+        return f"{day}/{name}" if self.several else name
+
+    def _short(self, name: str) -> str:
+        """`<day>/<name>` likewise."""
+        return name if self.several else name.partition("/")[2]
+
     def _mappings(self, raw_table: str) -> list[CompiledMapping]:
         return [m for found in self.compiled.values() for m in found if m.raw_table == raw_table]
 
@@ -298,9 +308,9 @@ class _Look:
             patterns = ", ".join(self.source.file.tables[raw_table].files)
             self._say("note", where, f"no file of the raw table {raw_table} is there ({patterns})")
         for name, problem in loaded.problems:
-            self._say("data", _file(name), problem)
+            self._say("data", self._short(name), problem)
         for name, problem in loaded.notes:
-            self._say("note", _file(name), problem.removeprefix("note: "))
+            self._say("note", self._short(name), problem.removeprefix("note: "))
         if loaded.rows_rejected:
             self._unparsable(raw_table, {name for name, _ in loaded.problems})
         for mapping in mappings:
@@ -315,7 +325,7 @@ class _Look:
         for day, name, count, line, reason in rows:
             if f"{day}/{name}" not in said:
                 self._say(
-                    "data", f"{name}:{line or 1}", f"{count:,} lines cannot be parsed; the first: {reason}",
+                    "data", f"{self._file(day, name)}:{line or 1}", f"{count:,} lines cannot be parsed; the first: {reason}",
                     "they would stand in bronze.rejects; correct them where the file is made",
                 )  # fmt: skip
 
@@ -341,7 +351,7 @@ class _Look:
             self._say(
                 "data" if required or len(lacking) == len(files) else "note",
                 f"{mapping.mapping.path}:{_line_of(mapping, column)}",
-                f"{some} the raw column {column!r}{serves} (e.g. {lacking[0].name})",
+                f"{some} the raw column {column!r}{serves} (e.g. {self._file(lacking[0].day, lacking[0].name)})",
                 f"did you mean {sql_name(meant)}?" if meant else f"the file has: {', '.join(map(sql_name, there))}",
             )
 
@@ -397,25 +407,26 @@ class _Look:
                 "returning _load_date, _source_file, _source_row"
             ).fetchall()
             if found:
-                _, name, row = min(found)
+                day, name, row = min(found)
                 self._say(
                     "note",
-                    f"{name} record {row}",
+                    f"{self._file(day, name)} record {row}",
                     f"{len(found):,} rows of {raw_table} {what} and will be rejected, which is right",
                 )
 
     def _taken_all_the_same(self, mapping: CompiledMapping) -> None:
         """Rows that are no data and yet pass for one of the entity."""
         row = self.con.execute(
-            f"select count(*), min(b._source_file), min(b._source_row) from {mapping.bronze} as b where {mapping.where or 'true'} "
+            f"select count(*), min((b._load_date, b._source_file, b._source_row)) from {mapping.bronze} as b where {mapping.where or 'true'} "
             f"and ({_ROW}) in (select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)}) "
             f"and ({_ROW}) not in (select ({_ROW}) from silver.rejects where entity = {text(mapping.contract.name)} "
             f"and _raw_table = {text(mapping.raw_table)})"
         ).fetchone()
         if row and row[0]:
+            day, name, record = row[1]
             self._say(
                 "data", str(mapping.mapping.path),
-                f"{row[0]:,} rows that are headers or totals would become {mapping.contract.name}, first {row[1]} record {row[2]}",
+                f"{row[0]:,} rows that are headers or totals would become {mapping.contract.name}, first {self._file(day, name)} record {record}",
                 "leave them out: where as_text(x) <> 'the word that stands there'; the other mappings reject them by name",
             )  # fmt: skip
 
@@ -433,12 +444,12 @@ class _Look:
         if not found:
             return
         count = sum(n for _, n, _ in found)
-        _, name, row = min(first for _, _, first in found)
+        day, name, row = min(first for _, _, first in found)
         values = ", ".join(f"{value!r} ({n:,} rows)" if n > 1 else repr(value) for value, n, _ in found[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
         self._say(
             "data", f"{mapping.mapping.path}:{mapping.lines.get(conversion.column, 1)}",
-            f"{conversion.call} does not convert {count:,} rows, first {name} record {row}: {values}{more}",
+            f"{conversion.call} does not convert {count:,} rows, first {self._file(day, name)} record {row}: {values}{more}",
             self._better(mapping, conversion, {value for value, _, _ in found}, rows),
         )  # fmt: skip
 
@@ -472,7 +483,7 @@ class _Look:
             if not found:
                 continue
             count = sum(n for _, n, _ in found)
-            _, file, row = min(first for _, _, first in found)
+            day, file, row = min(first for _, _, first in found)
             values = [value for value, _, _ in found if value]
             shown = "".join(
                 f"{', ' if place else ': '}{value!r} ({n:,} rows)"
@@ -481,7 +492,7 @@ class _Look:
             )
             self._say(
                 "data", f"{mapping.mapping.path}:{mapping.lines.get(name, 1)}",
-                f"{count:,} rows are rejected because {rule}, first {file} record {row}{shown}",
+                f"{count:,} rows are rejected because {rule}, first {self._file(day, file)} record {row}{shown}",
                 self._for_rule(mapping, name, code, values),
             )  # fmt: skip
 
@@ -527,11 +538,11 @@ class _Look:
             if not row or not row[0]:
                 continue
             example = self.con.execute(
-                f"select _source_file, first, last, {key} from _shared where {condition} order by n desc, first limit 1"
+                f"select _source_file, first, last, _load_date, {key} from _shared where {condition} order by n desc, first limit 1"
             ).fetchone()
             assert example is not None
-            values = ", ".join(f"{k}={v}" for k, v in zip(contract.key, example[3:], strict=True))
-            shared = f"{row[0]:,} keys ({', '.join(contract.key)}) stand in several rows of a file, e.g. {values} in records {example[1]} and {example[2]} of {example[0]}"
+            values = ", ".join(f"{k}={v}" for k, v in zip(contract.key, example[4:], strict=True))
+            shared = f"{row[0]:,} keys ({', '.join(contract.key)}) stand in several rows of a file, e.g. {values} in records {example[1]} and {example[2]} of {self._file(example[3], example[0])}"
             if versions == "same":
                 self._say("note", where, f"{shared}; these rows say the same, so one of each is kept")
             else:
@@ -638,8 +649,3 @@ def _line_of(mapping: CompiledMapping, column: str) -> int:
     lines = mapping.mapping.sql.splitlines()
     code = [line.split("--")[0] for line in lines]
     return next((n for n, line in enumerate(code, 1) if column.lower() in line.lower()), 1)
-
-
-def _file(name: str) -> str:
-    """`<day>/<name>` without the day."""
-    return name.partition("/")[2]
