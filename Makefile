@@ -39,7 +39,7 @@ run: setup  ## generate the sample shop (or land FROM=DIR), build everything, sh
 ifdef FROM
 	@$(BIN)/ecommerce land "$(FROM)" $(if $(DATE),--date $(DATE))
 else ifeq ($(SOURCE),synthetic)
-	@eval "$$($(BIN)/ecommerce variables)" && { [ -n "$$(ls "$$ECOMMERCE_DATA_DIR/raw" 2>/dev/null)" ] || $(BIN)/ecommerce generate --orders $(ORDERS) --days $(DAYS); }
+	@eval "$$($(BIN)/ecommerce variables)" && { [ -n "$$ECOMMERCE_RAW_URL" ] || [ -n "$$(ls "$$ECOMMERCE_DATA_DIR/raw" 2>/dev/null)" ] || $(BIN)/ecommerce generate --orders $(ORDERS) --days $(DAYS); }
 endif
 	@$(BIN)/ecommerce build
 

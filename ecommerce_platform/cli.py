@@ -75,6 +75,12 @@ def generate(
             where=f"ECOMMERCE_SOURCE={settings.source}",
             fix="unset ECOMMERCE_SOURCE; for a shop of your own use `ecommerce land`",
         )
+    if settings.raw_url and settings.raw_url != str(settings.data / "raw"):
+        raise InputError(
+            f"the generated shop is written to {_short(settings.data / 'raw')}, and the landing zone is elsewhere",
+            where=f"ECOMMERCE_RAW_URL={settings.raw_url}",
+            fix="unset ECOMMERCE_RAW_URL; the drops can then be copied there, or landed day by day",
+        )
     if settings.raw.is_dir() and any(p.is_dir() and not p.name.startswith(".") for p in settings.raw.iterdir()):
         raise InputError(
             "there are drops already", where=settings.raw, fix="move them away first, or set ECOMMERCE_DATA_DIR"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -46,6 +48,8 @@ _REPLACED = ".replaced"
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 #: With more files than this, one listing of the whole zone shows sooner than a request each that none has changed.
 _MANY = 500
+#: Folders for files on their way are named after the process that fetches or lands them.
+_ON_ITS_WAY = "on-its-way-"
 #: Files up to this size are uploaded from memory.
 _SMALL = 8 << 20
 
@@ -189,10 +193,9 @@ class StoreZone:
         self, files: Sequence[RawFile], scratch: Path, log: Callable[[str], Any] | None = None
     ) -> Iterator[list[RawFile]]:
         """Copies of the files, several fetched at a time and gone afterwards."""
-        scratch.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="fetched-", dir=scratch) as folder:
+        with _folder(scratch) as folder:
             started = datetime.now()
-            copies = each(lambda numbered: self._fetch(*numbered, Path(folder)), list(enumerate(files)), _size_of)
+            copies = each(lambda numbered: self._fetch(*numbered, folder), list(enumerate(files)), _size_of)
             self._check_unchanged(files)
             if log and files:
                 size, seconds = sum(file.size for file in files), (datetime.now() - started).total_seconds()
@@ -288,15 +291,16 @@ class StoreZone:
 
     def _upload(self, file: Given, name: str) -> str:
         digest = hashlib.sha256()
-        with reading(file.path, file.size), TemporaryDirectory(prefix="landing-", dir=self._scratch()) as folder:
-            if file.size <= _SMALL:
+        if file.size <= _SMALL:
+            with reading(file.path, file.size):
                 content = b"".join(file.read())
-                digest.update(content)
-                self.store.write(name, content)
-                return digest.hexdigest()
+            digest.update(content)
+            self.store.write(name, content)
+            return digest.hexdigest()
+        with _folder(self.scratch) as folder:
             # What is delivered need not be a file on disk as it is (a replay writes parts of one).
-            path = Path(folder) / "file"
-            with path.open("wb") as out:
+            path = folder / "file"
+            with reading(file.path, file.size), path.open("wb") as out:
                 for chunk in file.read():
                     digest.update(chunk)
                     out.write(chunk)
@@ -306,15 +310,25 @@ class StoreZone:
     def _sha256(self, name: str, found: Entry, told: dict[str, Any] | None) -> str:
         if told and (told.get("size"), told.get("version")) == (found.size, found.version):
             return str(told.get("sha256"))
-        with TemporaryDirectory(prefix="landing-", dir=self._scratch()) as folder:
-            path = Path(folder) / "file"
+        with _folder(self.scratch) as folder:
+            path = folder / "file"
             self.store.download(name, path, found.size)
             with path.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def _scratch(self) -> Path:
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        return self.scratch
+
+@contextmanager
+def _folder(scratch: Path) -> Iterator[Path]:
+    """A folder for files on their way, gone after the block; those that killed processes have left go, too."""
+    from psutil import pid_exists
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.glob(f"{_ON_ITS_WAY}*"):
+        pid = left.name.removeprefix(_ON_ITS_WAY).partition("-")[0]
+        if pid.isdigit() and not pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"{_ON_ITS_WAY}{os.getpid()}-", dir=scratch) as folder:
+        yield Path(folder)
 
 
 def _name(file: RawFile) -> str:

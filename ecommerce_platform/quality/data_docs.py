@@ -39,6 +39,7 @@ _POLICY = "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 's
 _REMOTE = (
     re.compile(r"<script\b[^>]*\bsrc\s*=\s*\"https?://[^>]*>\s*</script>", re.IGNORECASE),
     re.compile(r"<link\b[^>]*\bhref\s*=\s*\"https?://[^>]*>", re.IGNORECASE),
+    re.compile(r"<link\b[^>]*favicon[^>]*>", re.IGNORECASE),  # among the pictures of the pages, which are left out
     re.compile(r"<img\b[^>]*\bsrc\s*=\s*\"https?://[^>]*>", re.IGNORECASE),
     # A letter to subscribe to, and "Documentation by Great Expectations" with a picture.
     re.compile(r"<a\b[^>]*\bhref\s*=\s*\"https?://greatexpectations\.io[^>]*>.*?</a>", re.IGNORECASE | re.DOTALL),

@@ -276,8 +276,8 @@ def _write_links(
         return replace_table(
             con, contract, _typed(contract, select), code_version=linking.code_version, log=log, seen=work.now
         )
-    con.register("_again", work.touched.rename("customer_id").to_frame().to_arrow())
-    mine = "customer_id_1 in (select customer_id from _again) or customer_id_2 in (select customer_id from _again)"
+    con.register("_linked_again", work.touched.rename("customer_id").to_frame().to_arrow())
+    mine = "customer_id_1 in (select customer_id from _linked_again) or customer_id_2 in (select customer_id from _linked_again)"
     return _write_difference(con, contract, mine, select, linking.code_version, log, work.now, full_checks)
 
 

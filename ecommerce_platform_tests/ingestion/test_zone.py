@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -254,6 +255,19 @@ def test_a_store_that_stops_while_files_are_fetched_leaves_everything_as_it_was(
     bucket.gate.open()
     assert take_over(bench, zone) == {DAY}
     assert len(bench.rows("id")) == 30_001
+
+
+def test_what_killed_loads_have_fetched_goes_and_what_others_are_fetching_stays(
+    bucket: Bucket, zone: StoreZone, bench: Bench
+) -> None:
+    scratch = bench.folder / "scratch"
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        (scratch / f"on-its-way-{pid}-x").mkdir(parents=True)
+    bucket.put("raw/2024-05-01/t.csv", "id\n1\n")
+    assert take_over(bench, zone) == {DAY}
+    assert [p.name for p in scratch.iterdir()] == [f"on-its-way-{os.getpid()}-x"]
 
 
 # -- landing

@@ -71,7 +71,7 @@ def test_a_shop_in_an_object_store_gives_the_tables_of_one_in_a_folder(
 ) -> None:
     remote.build()
     assert differ() == []
-    assert [p.name for p in remote.settings.scratch.iterdir() if p.name.startswith("fetched-")] == []
+    assert [p.name for p in remote.settings.scratch.iterdir() if p.name.startswith("on-its-way-")] == []
 
 
 def test_redelivered_removed_and_late_drops_end_in_the_same_tables(
@@ -126,7 +126,7 @@ def test_the_commands_work_on_object_stores(shop: Shop, bucket: Bucket, generate
     assert f"{bucket.url}/raw: there are no drops yet" in refused.stderr
     refused = shop.run("generate", **urls)
     assert refused.returncode == 2
-    assert "works on a folder only" in refused.stderr
+    assert "the generated shop is written to" in refused.stderr
     days = sorted(p for p in generated.iterdir() if p.is_dir())
     for day in days[:2]:
         said = shop.ok("land", str(day), "--date", day.name, **urls)

@@ -123,7 +123,7 @@ FAULTS: dict[tuple[str, str], tuple[str, int | None]] = {
     ),
     ("silver.reviews", "opinions_differ"): ("update silver.reviews set score = 5 where review_id <> 'R1'", 1),
     ("gold.kpi_daily", "no_day_is_a_copy"): (
-        "update gold.kpi_daily set (orders, units, gross_amount, revenue) = (250, 300, 5000, 5000) "
+        "update gold.kpi_daily set (orders, units, gross_amount, revenue) = (250, 999, 5000, 5000) "
         "where order_date in ('2024-02-10', '2024-02-17')", 1
     ),
     ("gold.kpi_daily", "revenue_is_not_negative"): (
