@@ -720,16 +720,19 @@ def check_source(
     from rich.markup import escape
 
     from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.ingestion.zone import LocalZone, open_zone
     from ecommerce_platform.scaffold.check import check_source as look
     from ecommerce_platform.settings import DEFAULT_SOURCE
 
     settings = _settings(source=DEFAULT_SOURCE)
+    files: Path | Zone | None = sample
     if sample is None and (directory / "source.yml").is_file():
-        drops = _settings(source=str(directory)).raw
-        sample = drops if drops.is_dir() else None
+        zone = open_zone(_settings(source=str(directory)))
+        there = zone.raw_dir if isinstance(zone, LocalZone) else zone
+        files = there if zone.exists() else None
     with _spinner("looking at the files"):
         report = look(
-            directory, read_catalog(), sample, date.today(),
+            directory, read_catalog(), files, date.today(),
             memory_limit=settings.memory_limit, threads=settings.threads,
         )  # fmt: skip
     console = _console()
@@ -755,7 +758,7 @@ def check_source(
     for name in report.left:
         console.print(f"[dim]left: {escape(name)} (no table of {report.source} names it)[/]")
     wrong, data = len(report.of("definition")), len(report.of("data"))
-    if report.looked_at is None:
+    if not report.looked_at:
         console.print("only definitions were looked at: --sample DIR tries them on files")
     if wrong:
         console.print(f"to correct in the definitions: {wrong}")
@@ -763,7 +766,7 @@ def check_source(
     if data:
         console.print(f"part of the input would not be used as it is: {data} findings")
         raise typer.Exit(INCOMPLETE)
-    console.print("all is well" if report.looked_at is None else "all is well: every row of data would be used")
+    console.print("all is well: every row of data would be used" if report.looked_at else "all is well")
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------
