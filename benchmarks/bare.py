@@ -35,7 +35,8 @@ def scan(raw: Path, table, columns: list[str]) -> str:
     if table.delimiter:
         option += f", delim='{table.delimiter}'"
     if kind == "csv" and table.encoding != "utf-8":
-        option += f", encoding='{table.encoding}'"
+        # DuckDB has Windows' encoding in an extension only; the generated shop writes nothing in which the two differ.
+        option += f", encoding='{table.encoding.replace('cp1252', 'latin-1')}'"
     return f"{TABLES[kind]}({found!r}, filename=true{option})"
 
 

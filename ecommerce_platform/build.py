@@ -18,8 +18,10 @@ from ecommerce_platform.assets.tables import (
     accounting_asset,
     brand_rules_asset,
     bronze_asset,
+    clusters_asset,
     entity_asset,
     history_asset,
+    links_asset,
     model_asset,
     shop_asset,
 )
@@ -43,6 +45,8 @@ FILLED_HERE = {
     "silver.shop": shop_asset,
     "silver.brand_rules": brand_rules_asset,
     "silver.row_accounting": accounting_asset,
+    "silver.customer_links": links_asset,
+    "silver.customer_clusters": clusters_asset,
 }
 
 
@@ -71,6 +75,8 @@ def build_definitions(
     Raises:
         DefinitionError: with file and line.
     """
+    from ecommerce_platform.assets.expectations import expectation_checks
+    from ecommerce_platform.assets.insight import anomalies_asset
     from ecommerce_platform.assets.ml import segment_assets
     from ecommerce_platform.assets.published import snapshot_asset
     from ecommerce_platform.automation.instance import write_batches
@@ -88,17 +94,21 @@ def build_definitions(
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":
             assets.append(FILLED_HERE[name](ground))
+    if "gold.kpi_daily" in parsed and "gold.anomalies" in ground.catalog.tables:
+        assets.append(anomalies_asset(ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
     assets.append(snapshot_asset(ground, published))
     _no_cycles(assets)
-    found = [*jobs(assets), prune_job()]
+    checks = expectation_checks(ground, {key for asset in assets for key in asset.keys})
+    found = [*jobs(assets, checks), prune_job()]
     if ground.source.file.database:
         found.append(extract_job(settings, ground.source))
     names = {job.name for job in found}
     return dg.Definitions(
         assets=assets,
+        asset_checks=checks,
         resources={"warehouse": warehouse_resource(settings)},
         jobs=found,
         schedules=[s for s in schedules(ground.source) if s.job_name in names],

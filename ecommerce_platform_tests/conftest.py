@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ecommerce_platform_tests.objectstores import bucket, impatient, store_servers  # noqa: F401  fixtures
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -8,6 +8,7 @@ become runs. What runs at fixed times is in `schedules`.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
     from ecommerce_platform.ingestion.watch import Decision, Version, WatchState
+    from ecommerce_platform.ingestion.zone import Zone as LandingZone
 
 #: Tag of a load that the drop sensor asked for: the version of each of its days, in order.
 VERSIONS_TAG = "ecommerce/drop_versions"
@@ -43,11 +45,13 @@ def drop_sensor(
     Args:
         settings: where the drops are.
         source: the shop: its first day, its time zone, its files.
-        zone: another landing zone than `settings.raw`: file system and root, as `fsspec.core.url_to_fs` gives them.
+        zone: another landing zone than that of the settings: file system and root, as `fsspec.core.url_to_fs` gives them.
         today: the current day in the shop's time zone (tests).
     """
     time_zone = ZoneInfo(source.file.time_zone)
-    open_zone = zone or (lambda: _local_zone(settings))
+    # Kept between ticks: opening an object store anew each time would ask for a new connection and token.
+    own = cache(lambda: _zone(settings))
+    open_zone = zone or (lambda: own().file_system())
     current_day = today or (lambda: datetime.now(time_zone).date())
 
     @dg.sensor(
@@ -63,14 +67,19 @@ def drop_sensor(
     )
     def raw_drops(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from ecommerce_platform.ingestion.watch import Limits, decide, list_landing
+        from ecommerce_platform.ingestion.zone import MissingZone
 
         fs, root = open_zone()
         state = _remembered(context)
-        if not state.days and not fs.exists(root):
-            return dg.SensorResult(skip_reason=f"There are no drops yet: {root} does not exist.")
+        try:
+            listing = list_landing(fs, root, source)
+        except MissingZone:
+            if state.days:
+                raise
+            return dg.SensorResult(skip_reason=f"There are no drops yet: {root} does not exist, or nothing lies in it.")
         decision = decide(
             state,
-            list_landing(fs, root, source),
+            listing,
             current_day(),
             Limits(source.file.start_date, str(source.file.path)),
             _in_flight(context.instance),
@@ -115,14 +124,10 @@ def reaper_sensor() -> dg.SensorDefinition:
     return dead_runs
 
 
-def _local_zone(settings: Settings) -> "tuple[AbstractFileSystem, str]":
-    from fsspec.core import url_to_fs
+def _zone(settings: Settings) -> "LandingZone":
+    from ecommerce_platform.ingestion.zone import open_zone
 
-    from ecommerce_platform.ingestion.swap import settled
-
-    with settled(settings.raw):  # a drop that a kill left half in place would look as if it had gone
-        found: tuple[AbstractFileSystem, str] = url_to_fs(str(settings.raw))
-    return found
+    return open_zone(settings)
 
 
 def _remembered(context: dg.SensorEvaluationContext) -> "WatchState":

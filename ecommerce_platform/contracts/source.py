@@ -9,17 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Strict
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
-from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.errors import DefinitionError, SettingsError, raise_all
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]*$")
@@ -79,6 +79,28 @@ class Extract(Strict):
         return self
 
 
+Policy = Literal["accept", "reject", "fail"]
+#: Kinds of text that a column may be agreed to hold.
+KINDS = ("integer", "decimal", "decimal_comma", "date", "timestamp", "other_date", "boolean", "text")
+
+
+class OnDrift(Strict):
+    """What happens to a file whose columns are not those agreed on.
+
+    `accept` loads it, `reject` leaves the file out and notes it in bronze.rejects, `fail` fails the load. A renamed
+    column is one that is missing and one that is new.
+    """
+
+    new: Policy = "accept"
+    missing: Policy = "accept"
+    retyped: Policy = "accept"
+
+    @property
+    def decides(self) -> bool:
+        """Whether any difference keeps a file out."""
+        return {self.new, self.missing, self.retyped} != {"accept"}
+
+
 class RawTable(Strict):
     """One table of the export, as it is delivered.
 
@@ -94,8 +116,39 @@ class RawTable(Strict):
     encoding: str = "utf-8"
     #: Share of a file's lines that may be unparsable before the file counts as damaged.
     max_unparsable_share: float = Field(default=0.01, ge=0, le=1)
+    #: Share of a load's rows that may be rejected before an entity takes over none of them.
+    max_rejected_share: float = Field(default=0.5, gt=0, le=1)
     #: Where the table is read from by `ecommerce extract`; files can be delivered all the same.
     extract: Extract | None = None
+    #: The columns agreed on, with the kind of text in them where that matters; only `on_drift` looks at them.
+    columns: dict[str, str | None] = {}
+    on_drift: OnDrift = OnDrift()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return dict.fromkeys(value) if isinstance(value, list) else value
+
+    @field_validator("columns")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        for name, kind in value.items():
+            if kind is not None and kind not in KINDS:
+                raise ValueError(f"column {name!r}: unknown kind {kind!r}; use one of {', '.join(KINDS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _agreed(self) -> RawTable:
+        if self.on_drift.decides and not self.columns:
+            raise ValueError(
+                "`on_drift` needs `columns`, those agreed on: compared with the load before, which file is left out "
+                "would depend on the order of loads"
+            )
+        if self.on_drift.retyped != "accept" and not any(self.columns.values()):
+            raise ValueError(
+                f"`retyped` needs the kinds of columns, e.g. `columns: {{amount: decimal}}` ({', '.join(KINDS)})"
+            )
+        return self
 
     @field_validator("delimiter")
     @classmethod
@@ -112,6 +165,53 @@ class RawTable(Strict):
         except LookupError:
             raise ValueError(f"unknown encoding {value!r}; try utf-8, latin-1 or cp1252") from None
         return value
+
+
+class KnownDays(Strict):
+    """Days of every year on which the shop is known to be different: they are told, but alarm nobody."""
+
+    name: str = Field(min_length=3)
+    #: MM-DD; `last` may lie in the next year. A day that a year lacks counts as the one before.
+    first: str = Field(pattern=r"^\d{2}-\d{2}$")
+    last: str = Field(pattern=r"^\d{2}-\d{2}$")
+
+    @field_validator("first", "last")
+    @classmethod
+    def _a_day(cls, value: str) -> str:
+        try:
+            date.fromisoformat(f"2024-{value}")
+        except ValueError:
+            raise ValueError(f"{value!r} is not a day of the year; write MM-DD") from None
+        return value
+
+    def holds(self, day: date) -> bool:
+        """Whether a day is one of them."""
+        place = day.isoformat()[5:]
+        if self.first <= self.last:
+            return self.first <= place <= self.last
+        return place >= self.first or place <= self.last
+
+
+class AnomalyRules(Strict):
+    """Which series of `gold.kpi_daily` are watched for strange days, and how strictly."""
+
+    series: tuple[str, ...] = Field(default=("orders", "revenue"), min_length=1)
+    #: How many usual errors a day may be off before it is strange, and from how many on it is critical.
+    threshold: float = Field(default=3.75, ge=2, le=20)
+    critical: float = Field(default=8.0, ge=2, le=100)
+    known_days: tuple[KnownDays, ...] = ()
+
+    def known(self, first: date, last: date) -> str | None:
+        """What the days from `first` to `last` are known as, if all of them are known to be different."""
+        names: dict[str, None] = {}
+        day = first
+        while day <= last:
+            name = next((k.name for k in self.known_days if k.holds(day)), None)
+            if name is None:
+                return None
+            names[name] = None
+            day += timedelta(days=1)
+        return ", ".join(names)
 
 
 class ReplayTable(Strict):
@@ -203,6 +303,15 @@ class BrandRule(Strict):
         return self.words or (self.brand,)
 
 
+class IdentityRules(Strict):
+    """How records of one person are found in this source, beyond the shop's own keys (docs/persons.md)."""
+
+    #: Whether records are linked by what they say: names, birth dates, addresses, telephone numbers.
+    link: bool = False
+    #: Probability from which two records count as one person's; lower ones put strangers together.
+    threshold: float = Field(default=0.99, ge=0.5, lt=1)
+
+
 class SourceFile(Strict):
     """What `source.yml` says about a shop."""
 
@@ -213,6 +322,7 @@ class SourceFile(Strict):
     time_zone: str
     start_date: date
     churn_window_days: int = Field(default=90, ge=1, le=1000)
+    anomalies: AnomalyRules = AnomalyRules()
     tables: dict[str, RawTable] = Field(min_length=1)
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
@@ -222,6 +332,8 @@ class SourceFile(Strict):
     brand_rules: tuple[BrandRule, ...] = ()
     #: Raw tables that `ecommerce land --by` splits by date; the others are delivered whole, in the first drop.
     replay: dict[str, ReplayTable] = {}
+    #: How the persons behind customer records are found.
+    identity: IdentityRules = IdentityRules()
 
     @field_validator("time_zone")
     @classmethod
@@ -313,32 +425,58 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
     Raises:
         DefinitionError: with file and line, for `source.yml` and for misnamed mappings.
     """
+    source, problems = examine_source(folder, entities)
+    raise_all(problems)
+    assert source is not None
+    return source
+
+
+def examine_source(folder: Path, entities: Sequence[str]) -> tuple[Source | None, list[DefinitionError]]:
+    """The source in `folder` as far as it can be read, and everything that is wrong with it.
+
+    Without a readable `source.yml` there is no source. Misnamed mappings are left out.
+    """
     name = folder.resolve().name
     path = folder / "source.yml"
+    problems: list[DefinitionError] = []
     if not _NAME.match(name):
-        raise DefinitionError(
-            f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+        problems.append(
+            DefinitionError(
+                f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+            )
         )
-    file = read_model(path, SourceFile, name=name, path=path)
-    _check_replay(file)
-    _check_extracts(file)
+        return None, problems
+    try:
+        file = read_model(path, SourceFile, name=name, path=path)
+    except DefinitionError as error:
+        return None, [error]
+    for check in (_check_replay, _check_extracts):
+        try:
+            check(file)
+        except DefinitionError as error:
+            problems.append(error)
     mappings = []
     for sql in sorted(folder.glob("*.sql")):
         entity, _, raw_table = sql.stem.partition(".")
         if entity not in entities:
-            raise DefinitionError(
-                f"{entity!r} is not a canonical entity",
-                where=f"{sql}:1",
-                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+            problems.append(
+                DefinitionError(
+                    f"{entity!r} is not a canonical entity",
+                    where=f"{sql}:1",
+                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+                )
             )
-        if raw_table not in file.tables:
-            raise DefinitionError(
-                f"raw table {raw_table!r} is not in source.yml",
-                where=f"{sql}:1",
-                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+        elif raw_table not in file.tables:
+            problems.append(
+                DefinitionError(
+                    f"raw table {raw_table!r} is not in source.yml",
+                    where=f"{sql}:1",
+                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+                )
             )
-        mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
-    return Source(file, tuple(mappings))
+        else:
+            mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
+    return Source(file, tuple(mappings)), problems
 
 
 def extract_name(raw_table: str, at: datetime) -> str:

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from datetime import date
 from fnmatch import translate
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.disk import sync
@@ -39,13 +40,25 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, order=True)
 class RawFile:
-    """One delivered file of a raw table, as it stood in the folder of its day."""
+    """One delivered file of a raw table, as it stood in the folder of its day.
+
+    One that lies in an object store has a number made of its etag for `mtime_ns`, and `path` is the copy that was
+    fetched for a load, with that copy's own time in `copied_ns`; until then there is only its name.
+    """
 
     day: date
     name: str
     path: Path
     size: int
     mtime_ns: int
+    #: Where it was delivered, when that is not `path`.
+    url: str = ""
+    copied_ns: int | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it was delivered, for messages."""
+        return self.url or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,8 @@ class Drops:
 
     tables: dict[str, list[RawFile]]
     left: tuple[Path, ...]
+    #: Days that an upload has begun for and not ended: they are left as they were loaded.
+    unfinished: frozenset[date] = frozenset()
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -71,12 +86,11 @@ class Landed:
     """
 
     day: date
-    folder: Path
     landed: tuple[str, ...]
     left: tuple[str, ...]
     size: int
     already: bool = False
-    replaced: Path | None = None
+    replaced: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,22 +108,54 @@ class Given:
     read: Callable[[], Iterable[bytes]]
 
 
+class Place(Protocol):
+    """Where drops are put; `zone.py` has the one that is an object store."""
+
+    def days(self) -> Collection[date]:
+        """The days that have a drop, when more are to be put there."""
+
+    def holds(self, given: Sequence[Given], day: date) -> bool:
+        """Whether the drop of a day that has one consists of the very same files."""
+
+    def put(self, given: Sequence[Given], day: date, progress: Progress | None = None) -> Path | str | None:
+        """Makes `given` the drop of `day`; where the drop that was there before has been moved."""
+
+
+class Folder:
+    """The folder of drops on this machine."""
+
+    def __init__(self, raw_dir: Path) -> None:
+        self.raw_dir = raw_dir
+
+    def days(self) -> Collection[date]:
+        """The days that have a folder; see `open_raw`."""
+        return open_raw(self.raw_dir).keys()
+
+    def holds(self, given: Sequence[Given], day: date) -> bool:
+        """Whether the folder of a day consists of the very same files."""
+        return is_drop(given, self.raw_dir / day.isoformat())
+
+    def put(self, given: Sequence[Given], day: date, progress: Progress | None = None) -> Path | None:
+        """Makes `given` the drop of `day`, whole or not at all; see `put_drop`."""
+        return put_drop(given, day, self.raw_dir, progress)
+
+
 def land(
     directory: str | Path,
     source: Source,
-    raw_dir: Path,
+    place: Path | Place,
     day: date | None,
     today: date,
     progress: Progress | None = None,
 ) -> Landed:
-    """Puts the files of an export folder under `raw/` as the drop of one day.
+    """Puts the files of an export folder into the landing zone as the drop of one day.
 
     The folder itself is only read. Its subfolders are not looked at.
 
     Args:
         directory: the export folder.
         source: its raw tables' patterns say which files belong.
-        raw_dir: the folder of drops; created when missing.
+        place: where drops are put: the folder of drops, created when missing, or another place.
         day: the day of the drop. Without it, today, unless the very same files (name, size, content) are a drop
             already.
         today: the current day in the shop's time zone.
@@ -122,14 +168,15 @@ def land(
     given, left = choose(Path(directory), source)
     size = sum(file.size for file in given)
     names = tuple(file.name for file in given)
-    drops = open_raw(raw_dir)
-    candidates = [day] if day else sorted(drops, reverse=True)
+    place = Folder(place) if isinstance(place, Path) else place
+    days = place.days()
+    candidates = [day] if day else sorted(days, reverse=True)
     for known in candidates:
-        if known in drops and is_drop(given, drops[known]):
-            return Landed(known, drops[known], names, left, size, already=True)
+        if known in days and place.holds(given, known):
+            return Landed(known, names, left, size, already=True)
     day = day or today
-    replaced = put_drop(given, day, raw_dir, progress)
-    return Landed(day, raw_dir / day.isoformat(), names, left, size, replaced=replaced)
+    replaced = place.put(given, day, progress)
+    return Landed(day, names, left, size, replaced=replaced)
 
 
 def open_raw(raw_dir: Path) -> dict[date, Path]:

@@ -1,6 +1,7 @@
-"""Keeping a fitted model on disk and getting exactly it back: skops file, card, hash.
+"""Keeping a fitted model on disk and getting exactly it back: skops file (or plain JSON), card, hash.
 
-An artifact is the folder `<models_dir>/<model>/<version>/` with `model.skops` (all that scoring needs) and
+An artifact is the folder `<models_dir>/<model>/<version>/` with `model.skops`, or `model.json` for a model that is
+numbers and texts only (all that scoring needs), and
 `card.json` (what it is and how it came about, for people and for `ml.models`). Nothing here knows what a
 model predicts; each model's module turns its object into a storable state and back. Unpickling runs whatever
 code the file
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MODEL_FILE = "model.skops"
+JSON_FILE = "model.json"
 CARD_FILE = "card.json"
 #: Types outside skops' own trusted set (scikit-learn estimators, numpy arrays, containers) that an artifact
 #: may hold. Empty: adding one means having read what constructing it does.
@@ -71,9 +73,9 @@ class Card(BaseModel):
     sha256: str = ""
 
 
-def libraries() -> dict[str, str]:
-    """Versions of the installed libraries that decide what a fit gives, by name."""
-    return {name: installed(name) for name in ("numpy", "scipy", "scikit-learn", "skops")}
+def libraries(*names: str) -> dict[str, str]:
+    """Versions of the installed libraries that decide what a fit gives, by name; scikit-learn and below by default."""
+    return {name: installed(name) for name in names or ("numpy", "scipy", "scikit-learn", "skops")}
 
 
 def content_hash(parts: Iterable[bytes]) -> str:
@@ -119,6 +121,18 @@ def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
     _refuse_untrusted(data, folder / MODEL_FILE)
     if folder.exists():
         return load_artifact(models_dir, card.model, card.version)[1]
+    return _save(models_dir, folder, MODEL_FILE, data, card)
+
+
+def save_json_artifact(models_dir: Path, data: bytes, card: Card) -> Card:
+    """As `save_artifact`, for a model whose stored form is JSON text already."""
+    folder = _folder(models_dir, card.model, card.version)
+    if folder.exists():
+        return load_json_artifact(models_dir, card.model, card.version)[1]
+    return _save(models_dir, folder, JSON_FILE, data, card)
+
+
+def _save(models_dir: Path, folder: Path, file: str, data: bytes, card: Card) -> Card:
     filled = card.model_copy(
         update={
             "artifact_path": folder.relative_to(models_dir).as_posix(),
@@ -130,7 +144,7 @@ def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
     temporary = folder.parent / f".writing-{card.version}-{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
     try:
-        _write_synced(temporary / MODEL_FILE, data)
+        _write_synced(temporary / file, data)
         _write_synced(temporary / CARD_FILE, (filled.model_dump_json(indent=2) + "\n").encode())
         _sync_folder(temporary)
         temporary.rename(folder)
@@ -159,6 +173,32 @@ def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | N
 
     folder = _folder(models_dir, model, version)
     path = folder / MODEL_FILE
+    data, card = _read(folder, path, model, version, sha256)
+    _refuse_untrusted(data, path)
+    trained, here = card.libraries.get("scikit-learn", "?"), installed("scikit-learn")
+    if trained.split(".")[:2] != here.split(".")[:2]:
+        raise InputError(
+            f"trained with scikit-learn {trained}, but {here} is installed: it could score differently",
+            where=path,
+            fix=f"install scikit-learn {trained} or {TRAIN_AGAIN}",
+        )
+    with warnings.catch_warnings():
+        # Patch releases keep fitted attributes as they are; other differences were refused above.
+        warnings.filterwarnings("ignore", message="Trying to unpickle estimator")
+        return skops.io.loads(data, trusted=list(ALLOWED_TYPES)), card
+
+
+def load_json_artifact(models_dir: Path, model: str, version: str, *, sha256: str | None = None) -> tuple[bytes, Card]:
+    """The JSON text and card of one version, after checking that it is what was saved, as `load_artifact` does.
+
+    Raises:
+        InputError: no such version, a missing or unreadable file, or a hash that differs.
+    """
+    folder = _folder(models_dir, model, version)
+    return _read(folder, folder / JSON_FILE, model, version, sha256)
+
+
+def _read(folder: Path, path: Path, model: str, version: str, sha256: str | None) -> tuple[bytes, Card]:
     card = _read_card(folder, model, version)
     try:
         # Hashed and built from the same bytes: a file swapped in between would pass one and be used in the
@@ -175,18 +215,7 @@ def load_artifact(models_dir: Path, model: str, version: str, *, sha256: str | N
                 where=path,
                 fix=f"restore it from a backup or {TRAIN_AGAIN}",
             )
-    _refuse_untrusted(data, path)
-    trained, here = card.libraries.get("scikit-learn", "?"), installed("scikit-learn")
-    if trained.split(".")[:2] != here.split(".")[:2]:
-        raise InputError(
-            f"trained with scikit-learn {trained}, but {here} is installed: it could score differently",
-            where=path,
-            fix=f"install scikit-learn {trained} or {TRAIN_AGAIN}",
-        )
-    with warnings.catch_warnings():
-        # Patch releases keep fitted attributes as they are; other differences were refused above.
-        warnings.filterwarnings("ignore", message="Trying to unpickle estimator")
-        return skops.io.loads(data, trusted=list(ALLOWED_TYPES)), card
+    return data, card
 
 
 def versions(models_dir: Path, model: str) -> list[str]:

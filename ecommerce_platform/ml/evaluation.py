@@ -114,3 +114,47 @@ def _eta_squared(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> n
     # A constant outcome leaves rounding errors here, not zero.
     varies = around_mean > 1e-12 * count.sum(1)
     return np.divide(between, around_mean, out=np.zeros_like(between), where=varies)
+
+
+def pair_scores(found: np.ndarray, true: np.ndarray) -> tuple[float, float]:
+    """Precision and recall of a clustering over pairs of records: pairs put together rightly, pairs put together.
+
+    Args:
+        found: n cluster numbers from 0.
+        true: n true cluster numbers from 0.
+
+    Returns:
+        Precision and recall, 1 where there are no pairs to be found or to be right about.
+    """
+    both, one, other = (_pairs(c) for c in _overlap(found, true))
+    return both / one if one else 1.0, both / other if other else 1.0
+
+
+def b_cubed(found: np.ndarray, true: np.ndarray) -> tuple[float, float, float]:
+    """B³ precision, recall and F of a clustering (Bagga and Baldwin 1998): the mean over records.
+
+    For each record, precision is the share of its cluster that truly belongs to it, recall the share of its true
+    cluster that stands in its cluster; F is the harmonic mean of the two means.
+
+    Args:
+        found: n cluster numbers from 0, n at least 1.
+        true: n true cluster numbers from 0.
+    """
+    joint = _joint(found, true)
+    _, where, counts = np.unique(joint, return_inverse=True, return_counts=True)
+    shared = counts[where]
+    precision = float((shared / np.bincount(found)[found]).mean())
+    recall = float((shared / np.bincount(true)[true]).mean())
+    return precision, recall, 2 * precision * recall / (precision + recall)
+
+
+def _joint(found: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return found.astype(np.int64) * (int(true.max()) + 1) + true
+
+
+def _overlap(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.unique(_joint(found, true), return_counts=True)[1], np.bincount(found), np.bincount(true)
+
+
+def _pairs(counts: np.ndarray) -> int:
+    return int((counts.astype(np.int64) * (counts - 1) // 2).sum())

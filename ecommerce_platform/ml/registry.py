@@ -17,9 +17,16 @@ def current_version(con: DuckDBPyConnection, model: str) -> dict[str, Any]:
     Raises:
         InputError: the model has not been trained.
     """
+    if row := newest_version(con, model):
+        return row
+    raise InputError(f"the model {model!r} has not been trained", fix="run `ecommerce build` first")
+
+
+def newest_version(con: DuckDBPyConnection, model: str) -> dict[str, Any] | None:
+    """The registry's row of the newest version of a model; None if it has not been trained."""
     if table_exists(con, "ml", "models"):
         found = con.execute("select * from ml.models where model = ? order by version desc limit 1", [model])
         names = [column[0] for column in found.description or ()]
         for row in found.fetchall():
             return dict(zip(names, row, strict=True))
-    raise InputError(f"the model {model!r} has not been trained", fix="run `ecommerce build` first")
+    return None

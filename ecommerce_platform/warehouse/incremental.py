@@ -8,7 +8,7 @@ SELECT as it stands. What changed, and who has seen it, is `changes.py`'s busine
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -33,6 +33,10 @@ from ecommerce_platform.warehouse.write import (
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+#: Writes what belongs to a table's change: a connection inside the transaction, and the relation of the touched keys
+#: (None where the table was written whole).
+Beside = Callable[["DuckDBPyConnection", str | None], None]
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,7 @@ def refresh_table(
     *,
     log: Log | None = None,
     full_checks: bool = False,
+    beside: Beside | None = None,
 ) -> Written:
     """Brings a table that is a SELECT up to date with all tables it reads, in one transaction.
 
@@ -192,24 +197,32 @@ def refresh_table(
         incremental: how it is updated by keys, if it is; otherwise it is replaced.
         log: what is logged about its own changed rows.
         full_checks: checks the whole table rather than the touched rows.
+        beside: writes more whenever the table is written, in the same transaction.
 
     Raises:
         DefinitionError: the SELECT does not fit the contract.
         BlockedError: a blocking check failed; the previous version stays.
     """
     if incremental is not None:
-        return _update(con, incremental, log=log, full_checks=full_checks)
+        return _update(con, incremental, log=log, full_checks=full_checks, beside=beside)
     assert model.table.sql is not None
     contract = model.contract
     _, behind = unseen(con, contract.table, model.reads, model.code_version)
     if behind is None or behind:
-        return _replace(con, model, log)
+        return _replace(con, model, log, beside=beside)
     with transaction(con):
         checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
         return Written(count_rows(con, contract), 0, 0, 0, checks, changed=False)
 
 
-def _replace(con: DuckDBPyConnection, model: SqlModel, log: Log | None, *, compare: bool = True) -> Written:
+def _replace(
+    con: DuckDBPyConnection,
+    model: SqlModel,
+    log: Log | None,
+    *,
+    compare: bool = True,
+    beside: Beside | None = None,
+) -> Written:
     assert model.table.sql is not None
     return replace_table(
         con,
@@ -219,11 +232,17 @@ def _replace(con: DuckDBPyConnection, model: SqlModel, log: Log | None, *, compa
         log=log,
         reads=model.reads,
         compare=compare,
+        beside=(lambda: beside(con, None)) if beside else None,
     )
 
 
 def _update(
-    con: DuckDBPyConnection, table: Incremental, *, log: Log | None = None, full_checks: bool = False
+    con: DuckDBPyConnection,
+    table: Incremental,
+    *,
+    log: Log | None = None,
+    full_checks: bool = False,
+    beside: Beside | None = None,
 ) -> Written:
     model, contract = table.model, table.contract
     assert model.table.sql is not None
@@ -235,7 +254,7 @@ def _update(
             if touched > max(1000, WHOLE_ABOVE * rows):
                 behind = None
             elif touched:
-                written = _recompute(con, table, log, full_checks=full_checks)
+                written = _recompute(con, table, log, full_checks=full_checks, beside=beside)
                 record_seen(con, contract.table, now)
                 return written
         if behind is not None:
@@ -243,7 +262,7 @@ def _update(
             record_seen(con, contract.table, now)
             checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
             return Written(rows, 0, 0, 0, checks, changed=False)
-    return _replace(con, model, log, compare=False)
+    return _replace(con, model, log, compare=False, beside=beside)
 
 
 def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int]) -> int:
@@ -260,7 +279,9 @@ def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int
     return int(row[0]) if row else 0
 
 
-def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool) -> Written:
+def _recompute(
+    con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool, beside: Beside | None
+) -> Written:
     model, contract = table.model, table.contract
     assert model.table.sql is not None
     for name, select in table.kept.values():
@@ -277,6 +298,8 @@ def _recompute(con: DuckDBPyConnection, table: Incremental, log: Log | None, *, 
     difference = find_difference(con, contract, "_old", "_new")
     if difference.rows:
         apply_difference(con, contract, difference, model.code_version, log)
+        if beside:
+            beside(con, "touched")
     # Of the touched keys, the table now holds exactly the rows of _new.
     narrowed = {**kept, contract.table: "_new"}
     asked = in_step(con, contract, model.reads)

@@ -8,7 +8,7 @@ of a key silver keeps is `silver.py`'s; both write through `apply_difference` he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from ecommerce_platform.warehouse.changes import (
     unseen,
     upstream_in_step,
 )
-from ecommerce_platform.warehouse.lookup import table_exists
+from ecommerce_platform.warehouse.lookup import column_types, table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
@@ -53,6 +53,27 @@ class Written:
     changed: bool = True
 
 
+def ensure_table(con: DuckDBPyConnection, contract: Contract) -> None:
+    """Sees to it that a table that is kept over many runs exists and has every column of its contract.
+
+    A column that a newer version of the platform has added is null in the rows from before.
+
+    Raises:
+        DefinitionError: a column of the table is of another type than in the contract.
+    """
+    con.execute(create_table_sql(contract))
+    there = column_types(con, _name(contract))
+    for name, column in contract.all_columns.items():
+        if name not in there:
+            con.execute(f"alter table {_name(contract)} add column {quote(name)} {column.type}")
+        elif there[name].replace(" ", "") != column.type:
+            raise DefinitionError(
+                f"column {name} of {contract.table} is {there[name]}, but {column.type} in its contract",
+                where=contract.path,
+                fix="a ledger's columns can be added, not changed: give the new one another name",
+            )
+
+
 def replace_table(
     con: DuckDBPyConnection,
     contract: Contract,
@@ -63,6 +84,8 @@ def replace_table(
     log: Log | None = None,
     reads: Iterable[str] = (),
     compare: bool = True,
+    seen: Mapping[str, int] | None = None,
+    beside: Callable[[], None] | None = None,
 ) -> Written:
     """Makes the table hold exactly the result of `select`.
 
@@ -78,13 +101,15 @@ def replace_table(
         log: what is logged about its changed rows.
         reads: tables that the SELECT reads, for the ledger.
         compare: false writes it whole without looking at what was there.
+        seen: versions of the tables that the rows were made from, where they were read earlier than now.
+        beside: writes more in the same transaction.
 
     Raises:
         DefinitionError: the SELECT's columns or types are not the contract's.
         BlockedError: a blocking check failed; the previous version stays.
     """
     with transaction(con):
-        now, _ = unseen(con, contract.table, reads, code_version)
+        now = seen if seen is not None else unseen(con, contract.table, reads, code_version)[0]
         before = count_rows(con, contract) if table_exists(con, contract.layer, contract.name) else None
         same = compare and before is not None and wrong_columns(con, contract)[0] == 0 and (log or before <= _COMPARED)
         if same:
@@ -95,6 +120,8 @@ def replace_table(
             record_change(con, contract.table, code_version, log=log)
             difference = None
         record_seen(con, contract.table, now)
+        if beside:
+            beside()
         results = tuple(check(con, contract) if check else check_table(con, contract, in_step(con, contract, reads)))
         rows = count_rows(con, contract)
         if difference is None:

@@ -8,7 +8,7 @@ import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.source import Source, builtin_sources, find_source, read_source
-from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.errors import DefinitionError, DefinitionErrors, SettingsError
 from ecommerce_platform.warehouse.mapping import compile_source
 from ecommerce_platform.warehouse.sql_model import parse_models
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, write_source
@@ -250,6 +250,26 @@ def test_a_replay_of_what_is_no_csv_is_refused(tmp_path: Path) -> None:
     yml = SOURCE_YML.replace("Lines without numbers., ", "Lines., format: parquet, ") + REPLAY
     with pytest.raises(DefinitionError, match="only CSV can be split, not parquet"):
         source(tmp_path, yml)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionErrors) as error:
+        source(tmp_path, SOURCE_YML.replace("EUR", "Euro").replace("Europe/Berlin", "Berlin"))
+    assert [e.where for e in error.value.errors] == [
+        f"{tmp_path / 'tiny' / 'source.yml'}:{line}" for line in (3, 4)
+    ]  # fmt: skip
+    wrong = (
+        MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "as_moment(placed)").replace("as order_id", "as x")
+    )
+    with pytest.raises(DefinitionErrors) as error:
+        TinyShop(tmp_path, {**MAPPINGS, "orders.orders": wrong, "customers.web": "selec 1"})
+    for part in (
+        "no macro 'as_moment'",
+        "'x' is not a column",
+        "column 'order_id'",
+        "customers.web.sql:1: not valid SQL",
+    ):
+        assert part in str(error.value)
 
 
 BRAND_RULES = """brand_rules:

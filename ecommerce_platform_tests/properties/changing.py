@@ -30,7 +30,8 @@ from ecommerce_platform.warehouse.write import Written, apply_difference, find_d
 
 CATALOG = read_catalog()
 CONTRACTS = {name: table.contract for name, table in CATALOG.tables.items()}
-ENTITIES = tuple(sorted(CATALOG.entities))
+#: What SELECTs are made of and Python fills: the entities, and the persons that linked records make.
+ENTITIES = (*sorted(CATALOG.entities), "customer_clusters")
 #: Every table that is a SELECT over silver and gold.
 MODELS: dict[str, SqlModel] = {
     name: model
@@ -42,6 +43,9 @@ MODELS: dict[str, SqlModel] = {
 DOMAINS: dict[str, Sequence[Any]] = {
     "customer_id": [f"c{n}" for n in range(6)],
     "person_key": ["k1", "k2", "k3"],
+    "person_id": [f"c{n}" for n in range(6)],
+    "rule": ["linked", "person_key"],
+    "match_probability": [0.99, 1.0],
     "order_id": [f"o{n}" for n in range(9)],
     "product_id": [f"p{n}" for n in range(5)],
     "seller_id": ["s0", "s1", "s2"],
@@ -113,7 +117,7 @@ def key_of(entity: str, found: Row) -> tuple[Any, ...]:
 
 
 #: Of these more rows, so that most orders count, or fewer: customers that only orders name are persons of their own.
-_BASE = {"orders": 25, "order_items": 25, "customers": 6}
+_BASE = {"orders": 25, "order_items": 25, "customers": 6, "customer_clusters": 2}
 
 
 def base_rows(seed: int) -> dict[str, Rows]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import BlockedError
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.connection import MACROS
-from ecommerce_platform.warehouse.silver import EntityLoad, load_entity
+from ecommerce_platform.warehouse.silver import EntityLoad, load_entity, loads_set_aside
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, TinyShop, day, deliver
 
 
@@ -301,6 +302,8 @@ def macros() -> duckdb.DuckDBPyConnection:
 @pytest.mark.parametrize(
     ("call", "value"),
     [
+        ("as_id(' 17850.0 ')", "17850"), ("as_id('017850')", "017850"), ("as_id('v2.0')", "v2.0"),
+        ("as_id('1.5')", "1.5"), ("as_id('1.')", "1."), ("as_id('')", None),
         ("as_integer('12')", 12), ("as_integer(' -3 ')", -3), ("as_integer('17850.0')", 17850),
         ("as_integer('12.5')", None), ("as_integer('1e3')", None), ("as_integer('1_000')", None),
         ("as_integer('99999999999')", None), ("as_integer('12 pcs')", None), ("as_integer('')", None),
@@ -347,3 +350,81 @@ def test_text_that_is_no_number_never_becomes_one(macros, text: str) -> None:
     (number,) = macros.execute("select as_bigint(?)", [text]).fetchone()
     if number is not None:
         assert Decimal(text.strip().replace("\x00", "")) == number
+
+
+def _orders(good: int, bad: int, first: int = 0) -> list[tuple[str, str, str]]:
+    return [(f"{first + n}", "2024-01-01 10:00", "created") for n in range(good)] + [
+        (f"bad-{first + n}", "10:00 Uhr", "created") for n in range(bad)
+    ]
+
+
+def test_a_load_of_which_too_much_is_rejected_is_set_aside_whole_and_the_versions_before_stay(shop, con) -> None:
+    deliver(con, "orders", day(0), [("0", "2023-12-31", "created"), ("1", "2023-12-31", "created")])
+    load(shop, con, "orders")
+    deliver(con, "orders", day(1), _orders(good=19, bad=20))
+    loaded = load(shop, con, "orders")
+    assert con.execute("select order_id, cast(ordered_at as date) from silver.orders order by 1").fetchall() == [
+        ("0", date(2023, 12, 31)),
+        ("1", date(2023, 12, 31)),
+    ]
+    assert loaded.loads[("orders", day(1))].rejected == 39
+    codes = con.execute("select reason_code, count(*) from silver.rejects group by all order by all").fetchall()
+    assert codes == [("load_set_aside", 19), ("not_convertible", 20)]
+    assert loads_set_aside(con, "orders") == [
+        "orders of 2024-01-02: the load is set aside: 20 of its 39 rows were rejected, more than the 50% that are tolerated"
+    ]
+
+
+@pytest.mark.parametrize(("good", "bad"), [(20, 20), (0, 19)], ids=["at the limit", "few rows"])
+def test_a_load_at_the_limit_or_with_few_rejects_is_taken_over(shop, con, good: int, bad: int) -> None:
+    deliver(con, "orders", day(0), _orders(good, bad))
+    assert load(shop, con, "orders").rows == good
+    assert loads_set_aside(con, "orders") == []
+
+
+def test_a_load_that_was_set_aside_moves_over_once_its_file_is_put_right(shop, con) -> None:
+    deliver(con, "orders", day(0), _orders(good=5, bad=30))
+    load(shop, con, "orders")
+    deliver(con, "orders", day(0), _orders(good=35, bad=0))
+    assert load(shop, con, "orders").rows == 35
+    assert rejects(con) == []
+
+
+def test_setting_aside_does_not_depend_on_what_is_loaded_together(shop) -> None:
+    loads = [(day(0), _orders(30, 0)), (day(1), _orders(10, 30)), (day(2), _orders(5, 2, first=100))]
+    seen = []
+    for batches in ([loads], [[one] for one in loads], [[one] for one in reversed(loads)]):
+        con = shop.connect()
+        for batch in batches:
+            for on, rows in batch:
+                deliver(con, "orders", on, rows)
+            load(shop, con, "orders")
+        seen.append(
+            [
+                con.execute("select order_id, _load_date from silver.orders order by all").fetchall(),
+                con.execute(
+                    "select _load_date, _source_row, reason_code, reason from silver.rejects order by all"
+                ).fetchall(),
+            ]
+        )
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][0]) == 35
+
+
+def test_grouped_and_windowed_mappings_set_loads_aside_too(shop, con) -> None:
+    deliver(
+        con,
+        "lines",
+        day(0),
+        [(f"{n}", "p", "1", "2.00") for n in range(5)] + [(f"{n}", "p", "one", "2.00") for n in range(25)],
+    )
+    deliver(con, "places", day(0), [("10115", "52.5", "Berlin")] * 5 + [("10115", "north", "Berlin")] * 25)
+    assert load(shop, con, "order_items").rows == 0
+    assert load(shop, con, "postal_codes").rows == 0
+    found = con.execute("select entity, reason_code, count(*) from silver.rejects group by all order by all").fetchall()
+    assert found == [
+        ("order_items", "load_set_aside", 5),
+        ("order_items", "not_convertible", 25),
+        ("postal_codes", "load_set_aside", 5),
+        ("postal_codes", "not_convertible", 25),
+    ]

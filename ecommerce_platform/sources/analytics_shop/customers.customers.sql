@@ -1,5 +1,5 @@
 select
-    as_text(customer_id) as customer_id,
+    as_id(customer_id) as customer_id,
     as_timestamp(acquisition_date) as registered_at,
     as_timestamp(last_purchase_date) as last_purchase_date,
     as_text(age_group) as age_group,

@@ -1,7 +1,7 @@
 -- A transaction is an order. Of one that was delivered only the days that it took are known.
 select
-    as_text(transaction_id) as order_id,
-    as_text(customer_id) as customer_id,
+    as_id(transaction_id) as order_id,
+    as_id(customer_id) as customer_id,
     as_timestamp(date) as ordered_at,
     as_timestamp(date) + as_integer(delivery_days) * interval 1 day as delivered_at,
     case

@@ -1,5 +1,5 @@
 select
-    as_text(transaction_id) as order_id,
+    as_id(transaction_id) as order_id,
     1 as payment_number,
     as_text(payment_method) as method,
     as_decimal(revenue) as amount,

@@ -1,7 +1,7 @@
 -- Money paid back is a transaction of its own; which one it takes back, the shop does not say.
 select
-    as_text(transaction_id) as return_id,
-    as_text(transaction_id) as order_id,
+    as_id(transaction_id) as return_id,
+    as_id(transaction_id) as order_id,
     1 as line_number,
     1 as quantity,
     -as_decimal(revenue) as refund_amount,

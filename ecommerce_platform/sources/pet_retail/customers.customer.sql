@@ -1,6 +1,6 @@
 -- A postal code that lost its leading zeros gets them back; of ZIP+4 the first five digits are the postal code.
 select
-    regexp_replace(as_text(customer_id), '[.]0+$', '', 'g') as customer_id,
+    as_id(customer_id) as customer_id,
     case
         when regexp_matches(as_text(order_postal), '^[0-9]{3,5}(-[0-9]{4})?$')
             then lpad(split_part(as_text(order_postal), '-', 1), 5, '0')

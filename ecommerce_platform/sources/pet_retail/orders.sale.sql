@@ -2,17 +2,17 @@
 -- wherever the row stands. One that sold nothing (goods taken back, entries without goods) does not count as an order.
 select
     coalesce(
-        regexp_replace(as_text(invoice_no), '[.]0+$', '', 'g'),
+        as_id(invoice_no),
         'row-' || md5(
             concat_ws(
                 '/', as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M'),
-                coalesce(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g'), ''),
+                coalesce(as_id(customer_id), ''),
                 as_text(stock_code), as_integer(quantity), as_decimal(unit_price), as_decimal(sale),
                 coalesce(as_text(description), '')
             )
         )
     ) as order_id,
-    max(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g')) as customer_id,
+    max(as_id(customer_id)) as customer_id,
     min(as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M')) as ordered_at,
     case
         when max(as_integer(quantity)) < 0 then 'returned'
@@ -24,11 +24,11 @@ from bronze.pet_retail__sale
 group by
     _load_date,
     coalesce(
-        regexp_replace(as_text(invoice_no), '[.]0+$', '', 'g'),
+        as_id(invoice_no),
         'row-' || md5(
             concat_ws(
                 '/', as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M'),
-                coalesce(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g'), ''),
+                coalesce(as_id(customer_id), ''),
                 as_text(stock_code), as_integer(quantity), as_decimal(unit_price), as_decimal(sale),
                 coalesce(as_text(description), '')
             )

@@ -1,11 +1,11 @@
 -- Goods taken back, with the number of the line that says so: numbered among all lines of the invoice.
 select
     coalesce(
-        regexp_replace(as_text(invoice_no), '[.]0+$', '', 'g'),
+        as_id(invoice_no),
         'row-' || md5(
             concat_ws(
                 '/', as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M'),
-                coalesce(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g'), ''),
+                coalesce(as_id(customer_id), ''),
                 as_text(stock_code), as_integer(quantity), as_decimal(unit_price), as_decimal(sale),
                 coalesce(as_text(description), '')
             )
@@ -16,11 +16,11 @@ select
         partition by
             _load_date,
             coalesce(
-                regexp_replace(as_text(invoice_no), '[.]0+$', '', 'g'),
+                as_id(invoice_no),
                 'row-' || md5(
                     concat_ws(
                         '/', as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M'),
-                        coalesce(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g'), ''),
+                        coalesce(as_id(customer_id), ''),
                         as_text(stock_code), as_integer(quantity), as_decimal(unit_price), as_decimal(sale),
                         coalesce(as_text(description), '')
                     )
@@ -31,11 +31,11 @@ select
             as_decimal(unit_price), as_decimal(sale), as_text(description), as_text(customer_id)
     ) as return_id,
     coalesce(
-        regexp_replace(as_text(invoice_no), '[.]0+$', '', 'g'),
+        as_id(invoice_no),
         'row-' || md5(
             concat_ws(
                 '/', as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M'),
-                coalesce(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g'), ''),
+                coalesce(as_id(customer_id), ''),
                 as_text(stock_code), as_integer(quantity), as_decimal(unit_price), as_decimal(sale),
                 coalesce(as_text(description), '')
             )
@@ -45,11 +45,11 @@ select
         partition by
             _load_date,
             coalesce(
-                regexp_replace(as_text(invoice_no), '[.]0+$', '', 'g'),
+                as_id(invoice_no),
                 'row-' || md5(
                     concat_ws(
                         '/', as_timestamp_format(transaction_date, '%m/%d/%Y %H:%M'),
-                        coalesce(regexp_replace(as_text(customer_id), '[.]0+$', '', 'g'), ''),
+                        coalesce(as_id(customer_id), ''),
                         as_text(stock_code), as_integer(quantity), as_decimal(unit_price), as_decimal(sale),
                         coalesce(as_text(description), '')
                     )
