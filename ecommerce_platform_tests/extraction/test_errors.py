@@ -119,12 +119,14 @@ def test_an_unknown_table_names_those_that_come_near(place: Place):
 
 def test_a_watermark_that_is_not_there_or_no_time(place: Place):
     place.run("create table orders (id integer, n integer, updated_at date)")
-    place.declare("orders", watermark="changed")
+    place.declare("orders", watermark="updated_at")
+    assert "has a watermark but no primary key" in refused(place)
+    place.declare("orders", watermark="changed", id="id")
     assert "has no column 'changed'" in refused(place)
     place.declare("orders", watermark="updated_at", id="number")
     assert "has no column 'number'" in refused(place)
     if place.kind != "sqlite":  # there, anything may be in any column
-        place.declare("orders", watermark="n")
+        place.declare("orders", watermark="n", id="id")
         assert "which is no time" in refused(place)
 
 

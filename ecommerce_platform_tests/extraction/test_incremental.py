@@ -140,7 +140,7 @@ def test_another_watermark_or_table_is_read_from_the_beginning(lite: Place, chan
     put_all = "insert into orders values (1, 'a', '2024-04-01', '2024-03-01')"
     lite.run(put_all, "create table copies as select * from orders")
     lite.one()
-    lite.declare("orders", **{"watermark": "updated_at", **change})
+    lite.declare("orders", **{"watermark": "updated_at", "id": "id", **change})
     found = lite.one(NEXT)
     assert found.rows == 1
     assert "read from the beginning" in found.notes[0]

@@ -255,7 +255,7 @@ class _Part:
                 self.database.address,
                 "name a column with the time of the last change, or leave the watermark out and say `delivery: full`",
             )
-        ids = (self._column(self.declared.id, "id").name,) if self.declared.id else self.table.key
+        ids = self._ids()
         known = self._chain()
         utc = self.database.utc_now()
         now = utc if column.clock == "instant" else self.database.local(utc)
@@ -292,6 +292,19 @@ class _Part:
         except BaseException:
             staged.discard()
             raise
+
+    def _ids(self) -> tuple[str, ...]:
+        """The columns that tell rows apart: without, one of two equal rows would be taken for delivered."""
+        if self.declared.id:
+            return (self._column(self.declared.id, "id").name,)
+        if self.table.key and set(self.table.key) <= set(self.names):
+            return self.table.key
+        raise refused(
+            f"{self.declared.table} has a watermark but no primary key",
+            self.database.address,
+            f"name a column that tells its rows apart as `extract.id` of {self.raw} in source.yml, or leave out the "
+            "watermark and say `delivery: full`",
+        )
 
     def _chain(self) -> Known | None:
         """What to go on from; None to begin anew."""
@@ -336,7 +349,7 @@ class _Part:
         else:
             recent = f"try_cast({name} as timestamp) >= timestamp '{since.isoformat(sep=' ')}'"
         # Of a row that was delivered more than once the last version counts: only that is what drops hold of it now.
-        unique = ", ".join(quote(i) for i in ids if i in self.names)
+        unique = ", ".join(quote(name) for name in ids)
         last = f"qualify row_number() over (partition by {unique} order by file_index desc, file_row_number desc) = 1"
         files = window(known, self.files, since)
         columns = [c for c in known.columns if c in self.names]
@@ -345,7 +358,7 @@ class _Part:
         self.rows.con.execute(
             f"create or replace table seen as select {Rows.fingerprint([quote(n) for n in self.rows.names])} as h "
             f"from read_parquet($paths, union_by_name = true, hive_partitioning = false, file_row_number = true) "
-            f"where coalesce({recent}, true) {last if unique else ''}",
+            f"where coalesce({recent}, true) {last}",
             {"paths": [as_glob(path) for path in files]},
         )
         return True

@@ -260,6 +260,10 @@ def _explained(database: MySQL) -> Iterator[None]:
             raise lost(_said(error), address) from None
         fix = _FIXES.get(code, "correct `extract` in source.yml, or the rights of the user")
         raise refused(_said(error), address, fix) from None
+    except RuntimeError as error:  # how PyMySQL says that a package is missing that encrypts the password
+        if "cryptography" not in str(error):
+            raise
+        raise refused(str(error), address, "pip install cryptography, or connect with TLS (ssl_ca)") from None
     except (OSError, AssertionError, struct.error, IndexError) as error:
         raise lost(f"the connection broke off ({type(error).__name__}: {error})", address) from None
 

@@ -93,12 +93,13 @@ class PostgreSQL(Database):
             self.connection = dbapi.connect(
                 urlunsplit((parts.scheme, parts.netloc, parts.path, query, "")), autocommit=True
             )
+        self._ask("begin isolation level repeatable read, read only")
+        # For the transaction alone: behind a pooler the next one may have another session.
         for setting, value in {
             "TimeZone": str(self.zone), "DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "1",
             "bytea_output": "hex", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0",
         }.items():  # fmt: skip
-            self._ask(f"set {setting} = '{value}'")
-        self._ask("begin isolation level repeatable read, read only")
+            self._ask(f"set local {setting} = '{value}'")
         ((encoding,),) = self._ask("select current_setting('server_encoding')")
         if encoding == "SQL_ASCII":
             raise refused(
