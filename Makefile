@@ -6,12 +6,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The tests' Azure Blob server: one that is there already, else one beside the virtual environment.
+AZURITE := $(or $(ECOMMERCE_TEST_AZURITE),$(shell command -v azurite-blob),$(VENV)/azurite/node_modules/.bin/azurite-blob)
 
 export ECOMMERCE_SOURCE := $(SOURCE)
 # `SOURCE` may be a folder outside the package: relative paths are meant from here.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long lint ui bench docs clean
+.PHONY: help setup azurite run test test-long lint ui bench docs clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,19 +29,25 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)  ## install everything into .venv and initialise DAGSTER_HOME
 	@$(BIN)/ecommerce setup
 
+azurite: $(AZURITE)  ## install Azurite, which the tests of object stores start (needs npm)
+
+$(VENV)/azurite/node_modules/.bin/azurite-blob: | $(STAMP)
+	@command -v npm >/dev/null || { echo "error: npm not found, and the tests of object stores need Azurite → install Node.js 20 or newer, or set ECOMMERCE_TEST_AZURITE to an azurite-blob"; exit 2; }
+	npm install --prefix $(VENV)/azurite --no-audit --no-fund --loglevel=error azurite@3.37.0
+
 run: setup  ## generate the sample shop (or land FROM=DIR), build everything, show the KPIs
 ifdef FROM
 	@$(BIN)/ecommerce land "$(FROM)" $(if $(DATE),--date $(DATE))
 else ifeq ($(SOURCE),synthetic)
-	@eval "$$($(BIN)/ecommerce variables)" && { [ -n "$$(ls "$$ECOMMERCE_DATA_DIR/raw" 2>/dev/null)" ] || $(BIN)/ecommerce generate --orders $(ORDERS) --days $(DAYS); }
+	@eval "$$($(BIN)/ecommerce variables)" && { [ -n "$$ECOMMERCE_RAW_URL" ] || [ -n "$$(ls "$$ECOMMERCE_DATA_DIR/raw" 2>/dev/null)" ] || $(BIN)/ecommerce generate --orders $(ORDERS) --days $(DAYS); }
 endif
 	@$(BIN)/ecommerce build
 
-test: setup  ## lint, types and tests (needs the real exports in ECOMMERCE_TEST_DATA for the Olist tests)
+test: setup azurite  ## lint, types and tests (needs the real exports in ECOMMERCE_TEST_DATA, and npm)
 	@$(MAKE) --no-print-directory lint
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto --dist loadfile -m "not long"
 
-test-long: setup  ## the property and load runs that take minutes
+test-long: setup azurite  ## the property and load runs that take minutes
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto -m "long and not servers"
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m "long and servers"
 
@@ -48,8 +56,9 @@ lint: $(STAMP)
 	@$(BIN)/mypy
 	@$(BIN)/sqlfluff lint --processes 0 --disable-progress-bar ecommerce_platform/models ecommerce_platform/sources >/tmp/sqlfluff.$$$$ 2>&1 || { cat /tmp/sqlfluff.$$$$; rm -f /tmp/sqlfluff.$$$$; exit 1; }; rm -f /tmp/sqlfluff.$$$$
 
-ui: setup  ## Dagster UI on http://127.0.0.1:3000
-	@eval "$$($(BIN)/ecommerce variables)" && export PYTHONWARNINGS="ignore:Function \`dev_command\` is superseded" && exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
+ui: setup  ## Dagster UI on http://127.0.0.1:3000; beside it the Data Docs that its checks link to
+	@eval "$$($(BIN)/ecommerce variables)" && export PYTHONWARNINGS="ignore:Function \`dev_command\` is superseded" && \
+	  { $(BIN)/ecommerce data-docs & exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1; }
 
 bench: setup  ## our way beside the bare engine and pandas, as ratios
 	@env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks && env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks.incremental

@@ -72,27 +72,31 @@ def thinned(drop: Path, target: Path, share: int) -> None:
     import duckdb
 
     def chosen(text: str) -> bool:
-        number = re.search(r"[WK](\d+)", text)
+        # The order's number where there is one, else the first that is long enough to be one.
+        number = re.search(r"W(\d+)", text) or re.search(r"(\d{6,})", text)
         return number is not None and int(number.group(1)) % share == 0
 
+    kept = ("campaigns", "products", "labels", "postal_codes", "economy", "ad_reports", "stock_counts")
     target.mkdir(parents=True)
     for file in sorted(drop.iterdir()):
         out = target / file.name
-        if file.suffix == ".parquet":
-            where = f"cast(regexp_extract(order_no, '\\d+') as bigint) % {share} = 0"
+        if file.name.startswith(kept):
+            shutil.copy(file, out)
+        elif file.suffix == ".parquet":
+            column = "session" if file.name.startswith("web_events") else "order_no"
+            where = f"cast(regexp_extract({column}, '\\d+') as bigint) % {share} = 0"
             duckdb.sql(f"copy (select * from '{file}' where {where}) to '{out}' (format parquet)")
         elif file.suffix == ".jsonl":
-            out.write_text("".join(line for line in file.open(encoding="utf-8") if chosen(line[:40])), encoding="utf-8")
-        elif ".csv" in file.name:
+            out.write_text("".join(line for line in file.open(encoding="utf-8") if chosen(line[:60])), encoding="utf-8")
+        else:
             reader = gzip.open if file.suffix == ".gz" else open
-            delimiter = ";" if file.name.startswith("payments") else ","
-            with reader(file, "rt", encoding="utf-8", newline="") as source, reader(out, "wt", encoding="utf-8", newline="") as to:  # fmt: skip
+            encoding = "cp1252" if file.name.startswith(("returns", "crm")) else "utf-8"
+            delimiter = ";" if file.name.startswith(("payments", "returns", "crm")) else ","
+            with reader(file, "rt", encoding=encoding, newline="") as source, reader(out, "wt", encoding=encoding, newline="") as to:  # fmt: skip
                 rows = csv.reader(source, delimiter=delimiter)
                 write = csv.writer(to, delimiter=delimiter)
                 write.writerow(next(rows))
                 write.writerows(row for row in rows if chosen(" ".join(row[:2])))
-        else:
-            shutil.copy(file, out)
 
 
 def median(runs: list[dict]) -> dict:

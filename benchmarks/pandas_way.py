@@ -21,17 +21,20 @@ def main() -> None:
     orders = orders.drop_duplicates("order_no", keep="last")
     orders["placed"] = pd.to_datetime(orders["placed"], format="ISO8601")
     items = pd.concat([pd.read_parquet(p) for p in sorted(raw.glob("*/order_items.parquet"))], ignore_index=True)
-    customers = pd.concat([pd.read_json(p, lines=True, dtype=False) for p in sorted(raw.glob("*/customers.jsonl"))])
-    customers = customers.drop_duplicates("customer_no", keep="last")
+    customers = pd.concat([pd.read_json(p, lines=True, dtype=False) for p in sorted(raw.glob("*/web_customers.jsonl"))])
+    customers = customers.drop_duplicates("customer_no", keep="last").assign(customer_system="SHOP")
     reviews = pd.concat([pd.read_csv(p, dtype=str) for p in sorted(raw.glob("*/reviews.csv"))], ignore_index=True)
     payments = pd.concat(
         [pd.read_csv(p, dtype=str, sep=";", decimal=",") for p in sorted(raw.glob("*/payments.csv"))], ignore_index=True
     )
     read = time.perf_counter()
-    customers["person_id"] = customers["person"].fillna(customers["customer_no"])
+    # Accounts of the web shop join records; numbers of the CRM are persons of their own. Linking is left out.
+    customers["person_id"] = customers["account"].fillna("web-" + customers["customer_no"].astype(str))
     valid = orders[~orders["state"].isin(["cancelled", "not_available"])]
-    lines = items.merge(valid[["order_no", "customer_no", "placed"]], on="order_no", how="inner")
-    lines = lines.merge(customers[["customer_no", "person_id"]], on="customer_no", how="left")
+    lines = items.merge(valid[["order_no", "customer_system", "customer_no", "placed"]], on="order_no", how="inner")
+    by = ["customer_system", "customer_no"]
+    lines = lines.merge(customers[[*by, "person_id"]], on=by, how="left")
+    lines["person_id"] = lines["person_id"].fillna("crm-" + lines["customer_no"])
     lines["revenue"] = lines["qty"].astype(float) * lines["unit_price"].astype(float) - lines["rebate"].astype(float)
     lines["month"] = lines["placed"].dt.to_period("M")
     monthly = lines.groupby("month").agg(

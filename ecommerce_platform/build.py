@@ -16,6 +16,7 @@ from ecommerce_platform.assets.tables import (
     LEDGERS,
     Ground,
     accounting_asset,
+    brand_rules_asset,
     bronze_asset,
     clusters_asset,
     entity_asset,
@@ -25,22 +26,28 @@ from ecommerce_platform.assets.tables import (
     shop_asset,
 )
 from ecommerce_platform.automation.conditions import automation_sensor
+from ecommerce_platform.automation.extraction import extract_job
 from ecommerce_platform.automation.jobs import jobs
-from ecommerce_platform.automation.retention import PRUNE_JOB, prune_job
+from ecommerce_platform.automation.retention import prune_job
 from ecommerce_platform.automation.schedules import schedules
-from ecommerce_platform.automation.sensors import drop_sensor, reaper_sensor
+from ecommerce_platform.automation.sensors import alert_sensor, drop_sensor, reaper_sensor
 from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.contracts.kpi_alert import check_kpi_alerts
 from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.mapping import compile_source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from ecommerce_platform.automation.findings import Watched
 
-_FILLED = {
+#: Silver tables that are neither an entity nor a SELECT → what declares their asset.
+FILLED_HERE = {
     "silver.shop": shop_asset,
+    "silver.brand_rules": brand_rules_asset,
     "silver.row_accounting": accounting_asset,
     "silver.customer_links": links_asset,
     "silver.customer_clusters": clusters_asset,
@@ -55,6 +62,7 @@ def read_ground(settings: Settings, models: Path | None = None, listener: StepLi
     """
     catalog = read_catalog(models) if models else read_catalog()
     source = read_source(settings.source_folder, catalog.entities)
+    check_kpi_alerts(source.file.path, source.file.alerts, {name: t.contract for name, t in catalog.tables.items()})
     contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
     return Ground(settings, catalog, source, compile_source(source, contracts), listener)
 
@@ -72,6 +80,8 @@ def build_definitions(
     Raises:
         DefinitionError: with file and line.
     """
+    from ecommerce_platform.assets.expectations import expectation_checks
+    from ecommerce_platform.assets.insight import anomalies_asset
     from ecommerce_platform.assets.ml import segment_assets
     from ecommerce_platform.assets.published import snapshot_asset
     from ecommerce_platform.automation.instance import write_batches
@@ -88,22 +98,41 @@ def build_definitions(
         elif name in parsed:
             assets.append(model_asset(ground, parsed[name]))
         elif table.contract.filled_by and name not in LEDGERS and table.contract.layer == "silver":
-            assets.append(_FILLED[name](ground))
+            assets.append(FILLED_HERE[name](ground))
+    if "gold.kpi_daily" in parsed and "gold.anomalies" in ground.catalog.tables:
+        assets.append(anomalies_asset(ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
     assets.append(snapshot_asset(ground, published))
     _no_cycles(assets)
-    found = jobs(assets)
-    names = {job.name for job in found} | {PRUNE_JOB}
+    checks = expectation_checks(ground, {key for asset in assets for key in asset.keys})
+    found = [*jobs(assets, checks), prune_job()]
+    if ground.source.file.database:
+        found.append(extract_job(settings, ground.source))
+    names = {job.name for job in found}
     return dg.Definitions(
         assets=assets,
+        asset_checks=checks,
         resources={"warehouse": warehouse_resource(settings)},
-        jobs=[*found, prune_job()],
+        jobs=found,
         schedules=[s for s in schedules(ground.source) if s.job_name in names],
-        sensors=[drop_sensor(settings, ground.source), reaper_sensor(), automation_sensor()],
+        sensors=[
+            drop_sensor(settings, ground.source),
+            reaper_sensor(),
+            automation_sensor(),
+            alert_sensor(settings, ground.source, lambda: watched_tables(ground, [*assets, *checks])),
+        ],
         executor=dg.in_process_executor,
     )
+
+
+def watched_tables(ground: Ground, assets: Iterable[dg.AssetsDefinition]) -> Watched:
+    """What alerts look at: tables, and the checks declared with them or apart."""
+    from ecommerce_platform.automation.findings import watched
+
+    file = ground.source.file
+    return watched(assets, ground.contracts, file.alerts, file.currency)
 
 
 def _no_cycles(assets: list[dg.AssetsDefinition]) -> None:

@@ -6,6 +6,8 @@ Programming errors stay ordinary exceptions: they should look like the bugs they
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -30,6 +32,21 @@ class DefinitionError(PlatformError):
     """A table's `.sql` or `.yml`, or a `source.yml`, is wrong; `where` is `file:line`."""
 
 
+class DefinitionErrors(DefinitionError):
+    """Several definitions are wrong; `errors` are all of them, so that they can be put right in one go."""
+
+    def __init__(self, errors: Sequence[DefinitionError]) -> None:
+        super().__init__(errors[0].what, where=errors[0].where, fix=errors[0].fix)
+        self.errors = tuple(errors)
+        self.args = ("\n".join(map(str, errors)),)
+
+
+def raise_all(errors: Sequence[DefinitionError]) -> None:
+    """Raises the errors there are: one as it is, several together."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else DefinitionErrors(errors)
+
+
 class SettingsError(PlatformError):
     """An environment variable, path or recorded source does not fit."""
 
@@ -44,3 +61,36 @@ class PassingError(InputError):
 
 class CheckError(PlatformError):
     """A blocking check failed, so what was being written was rolled back."""
+
+
+def understood(error: BaseException) -> PlatformError | None:
+    """What an error of the machine or of the database file means to the user; None for any other.
+
+    Those that come from the depths of a statement have no place of their own where they could be explained.
+    """
+    if isinstance(error, PlatformError):
+        return error
+    text, place = str(error), error.filename if isinstance(error, OSError) else None
+    of_duckdb = type(error).__module__.endswith("duckdb")
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (
+        of_duckdb and "No space left on device" in text
+    ):
+        return PassingError(
+            "the disk is full; what was being written is taken back, everything before it stays",
+            where=place,
+            fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk; `ecommerce build` then goes on "
+            "(docs/runbook.md, The disk is full)",
+        )
+    if of_duckdb and type(error).__name__ == "OutOfMemoryException":
+        return PassingError(
+            f"the database needs more memory than it may use: {text.splitlines()[0]}",
+            where="ECOMMERCE_MEMORY_LIMIT",
+            fix="set it higher, or ECOMMERCE_THREADS lower; nothing was written",
+        )
+    if of_duckdb and "Corrupt database file" in text:
+        return SettingsError(
+            f"the warehouse file is damaged: {text.splitlines()[0]}",
+            fix="move it away and run `ecommerce build`: the drops under raw/ give every table back "
+            "(docs/runbook.md, The warehouse is damaged)",
+        )
+    return None

@@ -7,6 +7,7 @@ like (currency, time zone, files) is not a setting: that is its `source.yml`.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ecommerce_platform.contracts.source import find_source
 from ecommerce_platform.errors import SettingsError
+from ecommerce_platform.object_store import check_url, protocol
 
 DEFAULT_SOURCE = "synthetic"
+#: Settings whose values no message may show.
+_SECRET = ("HASH_KEY", "ALERT_URLS")
 
 
 def project_root() -> Path:
@@ -38,6 +42,10 @@ class Settings(BaseSettings):
     source: str = DEFAULT_SOURCE
     #: Drops, warehouse, published snapshots and models of this source; default `data/<source>`.
     data_dir: Path | None = None
+    #: The landing zone: az://container/prefix, s3://bucket/prefix or a folder; default `<data dir>/raw`.
+    raw_url: str | None = None
+    #: An object store that published snapshots are copied to as well.
+    publish_url: str | None = None
     #: Dagster's state; default `dagster_home` for the generated shop, `<data dir>/dagster_home` for others.
     dagster_home: Path | None = Field(default=None, validation_alias="DAGSTER_HOME")
     #: What DuckDB may use before it spills to disk, e.g. 4GB.
@@ -50,11 +58,40 @@ class Settings(BaseSettings):
     hash_key: SecretStr | None = None
     #: How many published snapshots stay; besides, nothing goes within an hour of having been current.
     keep_snapshots: int = Field(default=10, ge=1)
+    #: Where alerts go: apprise URLs, separated by spaces or commas. They hold passwords, so nothing ever prints them.
+    alert_urls: SecretStr | None = None
+    #: Alerts less severe than this are not sent.
+    alert_severity: Literal["warning", "error"] = "warning"
+    #: Minutes for which something that was told is not told again when it ends, begins anew or changes.
+    alert_quiet_minutes: int = Field(default=60, ge=0)
+    #: Where the Dagster UI is reached, for links in alerts.
+    ui_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://[^\s@]+$")
+
+    #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
+    data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _looks_like_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        if not re.match(r"[A-Za-z][\w+.-]*://\S", value.get_secret_value().strip()):
+            raise ValueError("is not a URL; docs/alerts.md has examples, such as mailto://… or slack://…")
+        return value
 
     @field_validator("data_dir", "dagster_home", mode="before")
     @classmethod
     def _absolute(cls, value: Any) -> Any:
         return Path(value).expanduser().resolve() if value not in (None, "") else None
+
+    @field_validator("raw_url", "publish_url", mode="after")
+    @classmethod
+    def _url(cls, value: str | None) -> str | None:
+        value = (value or "").strip()
+        if protocol(value) in (None, "file"):
+            path = re.sub(r"^file://", "", value, flags=re.IGNORECASE)
+            return str(Path(path).expanduser().resolve()) if path else None
+        return value if value.endswith("://") else value.rstrip("/")
 
     @property
     def source_folder(self) -> Path:
@@ -82,8 +119,18 @@ class Settings(BaseSettings):
 
     @property
     def raw(self) -> Path:
-        """The drops: one folder per day."""
-        return self.data / "raw"
+        """The drops: one folder per day. An object store as landing zone has none: `ingestion/zone.py` reads either.
+
+        Raises:
+            SettingsError: the landing zone is an object store.
+        """
+        if self.raw_url and protocol(self.raw_url):
+            raise SettingsError(
+                "this works on a folder only, and the landing zone is an object store",
+                where=f"ECOMMERCE_RAW_URL={self.raw_url}",
+                fix="unset ECOMMERCE_RAW_URL, or set it to a folder",
+            )
+        return Path(self.raw_url) if self.raw_url else self.data / "raw"
 
     @property
     def warehouse(self) -> Path:
@@ -101,19 +148,27 @@ class Settings(BaseSettings):
         return self.data / "models"
 
     @property
+    def data_docs(self) -> Path:
+        """Data Docs: pages about the business expectations and what came of them."""
+        return self.data / "data_docs"
+
+    @property
     def scratch(self) -> Path:
         """Room for spilled memory and repaired files; emptied freely."""
         return self.data / "tmp"
 
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these settings."""
+        urls = {"ECOMMERCE_RAW_URL": self.raw_url, "ECOMMERCE_PUBLISH_URL": self.publish_url}
         return {
+            **{name: url for name, url in urls.items() if url},
             "ECOMMERCE_SOURCE": str(self.source),
             "ECOMMERCE_DATA_DIR": str(self.data),
             "ECOMMERCE_MEMORY_LIMIT": self.memory_limit,
             "ECOMMERCE_THREADS": str(self.threads),
             "ECOMMERCE_ENGINE": self.engine,
             "ECOMMERCE_KEEP_SNAPSHOTS": str(self.keep_snapshots),
+            "ECOMMERCE_DATA_DOCS_URL": self.data_docs_url,
             "DAGSTER_HOME": str(self.home),
         }
 
@@ -130,10 +185,16 @@ def read_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         variable = name if name == "DAGSTER_HOME" else f"ECOMMERCE_{name}"
+        shown = "its value" if name in _SECRET else repr(first.get("input"))
         raise SettingsError(
-            f"{first.get('input')!r}: {first['msg']}",
+            f"{shown}: {first['msg']}",
             where=variable,
             fix="unset it or correct it; README.md lists all settings",
         ) from None
+    # Not in a validator: its message would repeat the value, and what is refused may hold a secret.
+    if settings.raw_url and protocol(settings.raw_url):
+        check_url(settings.raw_url, "ECOMMERCE_RAW_URL")
+    if settings.publish_url:
+        check_url(settings.publish_url, "ECOMMERCE_PUBLISH_URL")
     _ = settings.source_folder  # an unknown source is refused here, with the list of those there are
     return settings

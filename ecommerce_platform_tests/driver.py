@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.assets.resources import open_warehouse
 from ecommerce_platform.assets.tables import Ground
 from ecommerce_platform.build import build_definitions, read_ground
-from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
-from ecommerce_platform.ingestion.landing import Drops, list_drops
+from ecommerce_platform.ingestion.bronze import load_pending
+from ecommerce_platform.ingestion.landing import Drops
+from ecommerce_platform.ingestion.zone import Zone, open_zone
+from ecommerce_platform.quality.anomalies import refresh_anomalies
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.history import load_history
@@ -33,7 +35,7 @@ from ecommerce_platform.warehouse.identities import (
     refresh_links,
 )
 from ecommerce_platform.warehouse.incremental import Beside, refresh_table
-from ecommerce_platform.warehouse.silver import fill_shop, load_entity
+from ecommerce_platform.warehouse.silver import fill_brand_rules, fill_shop, load_entity
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -46,6 +48,7 @@ class Asked:
     """What one build works on: an open warehouse, the drops there are, and days to take over again."""
 
     con: DuckDBPyConnection
+    zone: Zone
     drops: Drops
     again: Collection[date]
     scratch: Path
@@ -70,9 +73,9 @@ class Driver:
         ground = read_ground(settings)
         return cls(settings, ground, _steps(settings, ground))
 
-    def at(self, folder: Path) -> Driver:
+    def at(self, folder: Path, **settings: Any) -> Driver:
         """The same for another data folder; costs nothing."""
-        return replace(self, settings=self.settings.model_copy(update={"data_dir": folder}))
+        return replace(self, settings=self.settings.model_copy(update={"data_dir": folder, **settings}))
 
     def connect(self) -> AbstractContextManager[DuckDBPyConnection]:
         """The warehouse."""
@@ -85,9 +88,10 @@ class Driver:
             again: days to take over though nothing about them has changed.
             only_first: stops after so many tables, as a run does that is killed between two.
         """
-        drops = list_drops(self.settings.raw, self.ground.source)
+        zone = open_zone(self.settings)
+        drops = zone.drops(self.ground.source)
         with self.connect() as con:
-            asked = Asked(con, drops, again, self.settings.scratch, self.settings.models)
+            asked = Asked(con, zone, drops, again, self.settings.scratch, self.settings.models)
             for make in list(self.steps.values())[:only_first]:
                 make(asked)
 
@@ -110,6 +114,8 @@ def _make(ground: Ground, name: str) -> Make:
     contract = catalog.contract(name)
     if name == "silver.shop":
         return lambda on: fill_shop(on.con, contract, source)
+    if name == "silver.brand_rules":
+        return lambda on: fill_brand_rules(on.con, contract, source)
     if name == "silver.row_accounting":
         return lambda on: account_rows(on.con, contract, source, ground.compiled)
     if contract.entity:
@@ -118,6 +124,8 @@ def _make(ground: Ground, name: str) -> Make:
     if contract.history_of:
         followed = ground.compiled[contract.history_of]
         return lambda on: load_history(on.con, catalog, contract, followed, again=on.again)
+    if name == "gold.anomalies":
+        return lambda on: refresh_anomalies(on.con, contract, source.file.anomalies)
     if name == LINKS:
         return lambda on: refresh_links(
             lambda: nullcontext(on.con), contract, _linking(ground, on), {"memory_limit": "1GB"}, log=logs.get(name)
@@ -146,10 +154,9 @@ def _bronze(ground: Ground, raw_table: str) -> Make:
     required = {c: target for m in mappings for c, target in m.required_raw.items()}
 
     def make(on: Asked) -> None:
-        files = on.drops.tables[raw_table]
-        days = pending_days(on.con, ground.source, raw_table, files) | set(on.again)
-        load_bronze(
-            on.con, ground.source, raw_table, files, days, expected=expected, required=required, scratch=on.scratch
-        )
+        load_pending(
+            lambda: nullcontext(on.con), on.zone, on.drops, ground.source, raw_table, None, on.again,
+            expected=expected, required=required, scratch=on.scratch,
+        )  # fmt: skip
 
     return make

@@ -6,6 +6,7 @@ the first column is most of a key.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -128,11 +129,9 @@ def _read(name: str, data: bytes) -> Records:
 
 
 def _read_csv(data: bytes) -> Records:
-    try:
-        text, encoding = data.decode(), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = data.decode("latin-1"), "latin-1"
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","
+    text, encoding = _decoded(data)
+    first = text.partition("\n")[0]
+    delimiter = next((d for d in ";\t" if d in first), ",")
     csv.field_size_limit(1 << 30)
     header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
 
@@ -144,6 +143,16 @@ def _read_csv(data: bytes) -> Records:
         return out.getvalue().encode(encoding)
 
     return Records(header, [row for row in rows if row], encode)
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    """A text and its encoding; UTF-16 has its mark, and what is not UTF-8 is Windows' encoding."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16"), "utf-16"
+    try:
+        return data.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return data.decode("cp1252"), "cp1252"
 
 
 def _object(line: str) -> dict[str, Any] | str:

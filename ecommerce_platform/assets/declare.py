@@ -20,7 +20,7 @@ from ecommerce_platform.assets.resources import WarehouseResource
 from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING
 from ecommerce_platform.contracts.contract import Column, Contract
 from ecommerce_platform.contracts.ddl import quote
-from ecommerce_platform.errors import PassingError, PlatformError
+from ecommerce_platform.errors import PassingError, understood
 from ecommerce_platform.quality.contract_checks import BlockedError, CheckResult, check_names
 from ecommerce_platform.warehouse.write import Written
 
@@ -117,8 +117,11 @@ def as_failure() -> Iterator[None]:
     """
     try:
         yield
-    except PlatformError as error:
-        raise dg.Failure(description=str(error), allow_retries=isinstance(error, PassingError)) from None
+    except Exception as error:
+        known = understood(error)
+        if known is None:
+            raise
+        raise dg.Failure(description=str(known), allow_retries=isinstance(known, PassingError)) from None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """The asset of the published snapshots; how they are written is `warehouse/publish.py`'s business."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
 from ecommerce_platform.assets.declare import Outcome, Step, table_asset
+from ecommerce_platform.assets.expectations import court
 from ecommerce_platform.assets.tables import RETRY, Ground
 from ecommerce_platform.automation.conditions import publish_condition
 from ecommerce_platform.automation.jobs import SNAPSHOT
@@ -30,8 +32,16 @@ def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey]) -> dg.AssetsDe
             run_id=step.context.run.run_id,
             keep=settings.keep_snapshots,
             wait_seconds=_WAIT,
+            court=court(ground, step.warehouse),
             log=step.log,
         )
+        copied: dict[str, Any] = {}
+        if settings.publish_url:
+            from ecommerce_platform.warehouse.mirror import mirror
+
+            # Also when nothing was published now: an earlier copy may have failed.
+            copy = mirror(settings.published, settings.publish_url, keep=settings.keep_snapshots, log=step.log)
+            copied = {"url": dg.MetadataValue.url(copy.url), "tables_uploaded": len(copy.uploaded)}
         rows = sum(snapshot.tables.values())
         return Outcome(
             Written(rows, 0, 0, 0, (), changed=not snapshot.unchanged),
@@ -40,6 +50,7 @@ def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey]) -> dg.AssetsDe
                 "folder": dg.MetadataValue.path(str(snapshot.folder)),
                 "tables": len(snapshot.tables),
                 "tables_written": len(snapshot.tables) - len(snapshot.linked),
+                **copied,
             },
         )
 

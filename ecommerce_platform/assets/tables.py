@@ -31,6 +31,7 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.ingestion.landing import Drops
+from ecommerce_platform.quality.suites import Suite, read_suites
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.changes import Log
@@ -48,17 +49,28 @@ from ecommerce_platform.warehouse.identities import (
 )
 from ecommerce_platform.warehouse.incremental import Beside, Incremental, compile_incremental, logs, refresh_table
 from ecommerce_platform.warehouse.mapping import CompiledMapping
-from ecommerce_platform.warehouse.silver import EntityLoad, code_version, fill_shop, load_entity
+from ecommerce_platform.warehouse.silver import (
+    EntityLoad,
+    code_version,
+    fill_brand_rules,
+    fill_shop,
+    load_entity,
+    loads_set_aside,
+)
 from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage, parse_models
 from ecommerce_platform.warehouse.write import Written
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from ecommerce_platform.ingestion.zone import Zone
+
 #: How `bronze.files.problem` begins where something is worth knowing but no fault.
 NOTE = "note:"
 #: Bronze tables written beside others: read by SELECTs, but no assets of their own.
-LEDGERS = ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects", "silver.identity_changes")
+LEDGERS = (
+    "bronze.files", "bronze.columns", "bronze.rejects", "silver.loads", "silver.rejects", "silver.identity_changes",
+)  # fmt: skip
 #: Steps that read files try again: a file may be in the middle of being copied, a share away for a moment.
 RETRY = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
@@ -100,6 +112,13 @@ class Ground:
         return add_logs(logs(self.incrementals.values()))
 
     @cached_property
+    def suites(self) -> dict[str, Suite]:
+        """The business rules that can be asked of this source, by table."""
+        tables = {name for name, table in self.catalog.tables.items() if table.sql is None or name in self.models}
+        filled = [entity for entity, mappings in self.compiled.items() if mappings]
+        return read_suites(self.catalog, tables, filled, self.settings.source_folder)
+
+    @cached_property
     def partitions(self) -> dg.DailyPartitionsDefinition:
         """A partition is a day's load."""
         return daily_partitions(self.source)
@@ -112,13 +131,18 @@ class Ground:
         by_load = filled or contract.write == "incremental" or contract.per_load
         return self.partitions if by_load else None
 
+    @cached_property
+    def zone(self) -> "Zone":
+        """The landing zone."""
+        from ecommerce_platform.ingestion.zone import open_zone
+
+        return open_zone(self.settings)
+
     def drops(self, listing: str) -> Drops:
         """The drops there are, listed once per run (and try): with years of days that takes a tenth of a second."""
-        from ecommerce_platform.ingestion.landing import list_drops
-
         if listing not in self.listing:
             self.listing.clear()
-            self.listing[listing] = list_drops(self.settings.raw, self.source)
+            self.listing[listing] = self.zone.drops(self.source)
         return self.listing[listing]
 
 
@@ -138,21 +162,26 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
         "be read is loaded either way; what could not stands in bronze.rejects.",
     )
 
+    schema = dg.AssetCheckSpec(
+        "schema",
+        asset=key,
+        description="The loads bring the same columns, with the same kind of text in them, as the load before each. What "
+        "becomes of a file with others, source.yml says: `on_drift` accepts it, leaves it out, or fails the load.",
+    )
+
     def work(step: Step) -> Outcome:
-        from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+        from ecommerce_platform.ingestion.bronze import load_pending
+        from ecommerce_platform.ingestion.schema import drift
 
         # Tried again, it looks again: the listing may be what went out of date.
         listing = f"{step.context.run.run_id}/{step.context.retry_number}"
-        files = ground.drops(listing).tables[raw_table]
+        days, loaded = load_pending(
+            step.connect, ground.zone, ground.drops(listing), source, raw_table, step.days, step.again,
+            expected=expected, required=required, scratch=ground.settings.scratch, log=step.log.info,
+        )  # fmt: skip
         with step.connect() as con:
-            pending = pending_days(con, source, raw_table, files)
-            # Days that nobody asked for wait for the run that does.
-            days = (pending & set(step.days)) | set(step.again)
-            loaded = load_bronze(
-                con, source, raw_table, files, days,
-                expected=expected, required=required, scratch=ground.settings.scratch,
-            )  # fmt: skip
             row = con.execute(f'select count(*) from bronze."{name}"').fetchone()
+            drifted = drift(con, raw_table, days, optional=any(f.format in ("json", "jsonl") for f in loaded.files))
             problems = con.execute(
                 "select _load_date, _source_file, problem from bronze.files "
                 "where raw_table = ? and problem is not null order by all",
@@ -172,13 +201,13 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
                 day: {"rows_landed": rows + rejected, "rows_loaded": rows, "rows_rejected": rejected}
                 for day, (rows, rejected) in loaded.rows_per_day.items()
             },
-            [_readable(key, problems)] if days else [],
+            [_readable(key, problems), _same_schema(key, drifted)] if days else [],
         )
 
     return table_asset(
         key,
         work,
-        checks=[readable],
+        checks=[readable, schema],
         partitions=ground.partitions,
         listener=ground.listener,
         retry=RETRY,
@@ -210,6 +239,21 @@ def _readable(key: dg.AssetKey, problems: Sequence[tuple[date, str, str]]) -> dg
     )
 
 
+def _same_schema(key: dg.AssetKey, drifted: Mapping[date, Sequence[Any]]) -> dg.AssetCheckResult:
+    rows = [(str(day), d.what, str(d)) for day, found in sorted(drifted.items(), reverse=True) for d in found]
+    return dg.AssetCheckResult(
+        passed=not rows,
+        check_name="schema",
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{day}: {text}" for day, _, text in rows[:5]) or None,
+        metadata={
+            "loads_that_differ": len(drifted),
+            "differences": dg.MetadataValue.md(markdown_table(["load", "kind", "difference"], rows[:50])),
+        },
+    )
+
+
 def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     """The asset that fills a canonical entity from the bronze tables mapped to it."""
     mappings = ground.compiled[contract.name]
@@ -221,6 +265,12 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
         description="Every full delivery had at least one usable row; one that had none leaves the previous in force.",
     )
     full = any(m.delivery == "full" for m in mappings)
+    within_limits = dg.AssetCheckSpec(
+        "rejects_within_limits",
+        asset=key,
+        description="No load had more of its rows rejected than its raw table's max_rejected_share. One that had is set "
+        "aside: none of its rows is used, all stand in silver.rejects, and the versions before stay in force.",
+    )
 
     def work(step: Step) -> Outcome:
         with step.connect() as con:
@@ -229,7 +279,8 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
                 again=step.again, log=ground.logs.get(contract.table), full_checks=step.full_checks,
             )  # fmt: skip
             shown = preview(con, contract)
-        for problem in loaded.problems:
+            aside = loads_set_aside(con, contract.name)
+        for problem in (*loaded.problems, *aside):
             step.log.error(problem)
         lineage = {
             name: [dg.TableColumnDep(asset_key=_bronze_key(ground, raw), column_name=c) for raw, c in sources]
@@ -244,13 +295,16 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
                 "dagster/column_lineage": dg.TableColumnLineage(lineage),
             },
             _per_day(loaded),
-            [_usable(key, loaded.problems)] if full and loaded.loads else [],
+            [
+                *([_no_problems(key, usable.name, loaded.problems)] if full and loaded.loads else []),
+                *([_no_problems(key, within_limits.name, aside)] if loaded.loads else []),
+            ],
         )
 
     return table_asset(
         key,
         work,
-        checks=[*check_specs(contract, key), *([usable] if full else [])],
+        checks=[*check_specs(contract, key), *([usable] if full else []), *([within_limits] if mappings else [])],
         partitions=ground.partitions_of(contract),
         listener=ground.listener,
         deps=[_bronze_key(ground, m.raw_table) for m in mappings],
@@ -323,10 +377,10 @@ def history_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     )
 
 
-def _usable(key: dg.AssetKey, problems: Sequence[str]) -> dg.AssetCheckResult:
+def _no_problems(key: dg.AssetKey, check: str, problems: Sequence[str]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not problems,
-        check_name="deliveries_usable",
+        check_name=check,
         asset_key=key,
         severity=dg.AssetCheckSeverity.ERROR,
         description="; ".join(problems[:3]) or None,
@@ -386,6 +440,14 @@ def shop_asset(ground: Ground) -> dg.AssetsDefinition:
     contract = ground.catalog.contract("silver.shop")
     return _python_table(
         ground, contract, [], lambda con: fill_shop(con, contract, ground.source), ground.source.file.path
+    )
+
+
+def brand_rules_asset(ground: Ground) -> dg.AssetsDefinition:
+    """`silver.brand_rules`: how the source recognises brands, as a table."""
+    contract = ground.catalog.contract("silver.brand_rules")
+    return _python_table(
+        ground, contract, [], lambda con: fill_brand_rules(con, contract, ground.source), ground.source.file.path
     )
 
 

@@ -14,11 +14,15 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING, range_tags
-from ecommerce_platform.errors import InputError
+from ecommerce_platform.errors import InputError, PlatformError
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
+
+    from ecommerce_platform.automation.alerts import Finding
+
+_log = logging.getLogger(__name__)
 
 Listener = Callable[[str, str, int, int], None]
 #: Days between two loads above which they are taken over by runs of their own, up to so many runs.
@@ -66,49 +70,75 @@ def run_build(
         DefinitionError: a definition is wrong.
         InputError: the selection is empty or not understood; there is no drop; a day has no partition.
     """
+    from ecommerce_platform.assets.expectations import EXPECTATIONS
     from ecommerce_platform.automation.instance import open_instance
-    from ecommerce_platform.automation.jobs import BUILD_JOB
+    from ecommerce_platform.automation.jobs import BUILD_JOB, EXPECTATIONS_JOB
     from ecommerce_platform.build import build_definitions, read_ground
+    from ecommerce_platform.ingestion.zone import open_zone
 
-    if not settings.raw.is_dir():
+    zone = open_zone(settings)
+    if not zone.exists():
         raise InputError(
             "there are no drops yet",
-            where=settings.raw,
-            fix="run `ecommerce generate` or `ecommerce land DIR --source NAME`",
+            where=zone.where,
+            fix="run `ecommerce generate`, `ecommerce land DIR --source NAME` or `ecommerce extract`",
         )
     result = BuildResult()
     with open_instance(settings) as instance:
         progress = _Progress(listener)
         definitions = build_definitions(settings, listener=progress.step)
         keys = _selected(definitions, select)
-        partitions = read_ground(settings).partitions
+        ground = read_ground(settings)
+        partitions = ground.partitions
         ranges = [days] if days else pending_ranges(settings)
         for first, last in ranges:
             _have_partitions(partitions, first, last)
-        progress.total = len(keys) * len(ranges)
+        # Last and once: their step costs seconds, and rules look across tables.
+        asked = {table for suite in ground.suites.values() for table in suite.reads}
+        ask = not asked.isdisjoint(".".join(key.path) for key in keys)
+        progress.total = len(keys) * len(ranges) + ask
         started = time.monotonic()
+
+        def execute(job: dg.JobDefinition, tags: dict[str, str]) -> str:
+            with _quiet_dagster():
+                executed = job.execute_in_process(
+                    instance=instance,
+                    raise_on_error=False,
+                    tags=tags | ({FULL_CHECKS: "true"} if full_checks else {}),
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                )
+            _read_events(executed.all_events, result)
+            return executed.run_id
+
+        # Not by `asset_selection`, which would take every check on the selected tables along.
+        every = definitions.resolve_asset_graph().asset_check_keys
+        checks = {check for check in every if check.asset_key in keys and check.name != EXPECTATIONS}
+        build = definitions.resolve_job_def(BUILD_JOB).get_subset(asset_selection=keys, asset_check_selection=checks)
         for first, last in ranges:
             tags = range_tags(first, last)
             if days is None:
                 tags[ONLY_PENDING] = "true"
-            if full_checks:
-                tags[FULL_CHECKS] = "true"
-            with _quiet_dagster():
-                executed = definitions.resolve_job_def(BUILD_JOB).execute_in_process(
-                    instance=instance,
-                    raise_on_error=False,
-                    asset_selection=sorted(keys, key=lambda key: key.to_user_string()),
-                    tags=tags,
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                )
-            result.run_id = executed.run_id
-            _read_events(executed.all_events, result)
+            result.run_id = execute(build, tags)
             if result.failed:
                 break
+        if ask and not result.failed and _all_there(settings, asked):
+            progress.tell("business expectations", "start")
+            execute(definitions.resolve_job_def(EXPECTATIONS_JOB), {})
+            progress.tell("business expectations", "done")
         result.seconds = time.monotonic() - started
         result.unparsable = _unparsable(settings)
-        result.skipped = len(keys) - len(result.built) - len(result.failed)
+        tables = {".".join(key.path) for key in keys}
+        result.skipped = len(tables - set(result.built) - set(result.failed))
     return result
+
+
+def _all_there(settings: Settings, tables: set[str]) -> bool:
+    """Whether all these tables exist: rules that look across tables cannot be asked while a part was never built."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.warehouse.lookup import table_exists
+
+    with open_warehouse(settings).connect() as con:
+        return all(table_exists(con, *table.split(".", 1)) for table in tables)
 
 
 def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
@@ -122,15 +152,16 @@ def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
-    from ecommerce_platform.ingestion.landing import list_drops
+    from ecommerce_platform.ingestion.zone import UPLOADING, unfinished
     from ecommerce_platform.warehouse.silver import lagging_days
 
     ground = read_ground(settings)
-    drops = list_drops(settings.raw, ground.source)
+    drops = ground.zone.drops(ground.source)
     with open_warehouse(settings).connect() as con:
-        pending = {
-            day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)
-        } | lagging_days(con)
+        pending = {day for raw, files in drops.tables.items() for day in pending_days(con, ground.source, raw, files)}
+        pending = (pending - drops.unfinished) | lagging_days(con)
+    for day in sorted(drops.unfinished):
+        _log.warning(unfinished(f"{ground.zone.where}/{day}/{UPLOADING}"))
     if not pending:
         today = datetime.now(ZoneInfo(ground.source.file.time_zone)).date()
         newest = max(drops.days, default=today)
@@ -187,9 +218,12 @@ class _Progress:
         self.listener, self.done, self.total = listener, 0, 0
 
     def step(self, key: dg.AssetKey, what: str) -> None:
+        self.tell(".".join(key.path), what)
+
+    def tell(self, name: str, what: str) -> None:
         self.done += what != "start"
         if self.listener:
-            self.listener(".".join(key.path), what, self.done, self.total)
+            self.listener(name, what, self.done, self.total)
 
 
 def _selected(definitions: dg.Definitions, select: str) -> set[dg.AssetKey]:
@@ -236,17 +270,23 @@ def _read_events(events: Any, result: BuildResult) -> None:
                 continue
             if check.severity == dg.AssetCheckSeverity.WARN:
                 result.warnings.append((name, check.check_name, check.description or ""))
-            elif check.check_name in ("readable", "deliveries_usable"):
+            elif check.check_name in ("readable", "deliveries_usable", "rejects_within_limits"):
                 result.findings.append((name, check.description or ""))
             else:
                 blocked[name] = f"check {check.check_name}: {check.description}"
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            failure = event.step_failure_data.user_failure_data
-            text = (failure.description if failure else None) or (error.cause or error).message.strip()
-            result.failed[event.step_key.replace("__", ".", 1)] = text
+            result.failed[event.step_key.replace("__", ".", 1)] = failure_text(event.step_failure_data)
     for name, text in blocked.items():
         result.failed.setdefault(name, text)
+
+
+def failure_text(data: Any) -> str:
+    """Why a step failed, from the data of its failure event: what the platform said, else the exception."""
+    failure = data.user_failure_data
+    if failure is not None and failure.description:
+        return str(failure.description)
+    error = data.error
+    return str((error.cause or error).message).strip() if error is not None else "It failed."
 
 
 class _quiet_dagster:
@@ -269,6 +309,8 @@ class Status:
     tables: list[tuple[Any, ...]] = field(default_factory=list)
     loads: list[tuple[Any, ...]] = field(default_factory=list)
     waiting: list[tuple[str, int]] = field(default_factory=list)
+    #: Why it is not known what is waiting.
+    unlisted: str = ""
     rejects: list[tuple[Any, ...]] = field(default_factory=list)
     checks: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -282,13 +324,17 @@ def read_status(settings: Settings) -> Status:
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
-    from ecommerce_platform.ingestion.landing import list_drops
     from ecommerce_platform.warehouse.lookup import table_exists
 
     ground = read_ground(settings)
     status = Status(settings.source_name)
     if not settings.warehouse.is_file():
         return status
+    drops = None
+    try:
+        drops = ground.zone.drops(ground.source) if ground.zone.exists() else None
+    except PlatformError as error:  # the state of the tables is worth knowing all the same
+        status.unlisted = str(error)
     with open_warehouse(settings).connect() as con:
         names = con.execute(
             "select table_schema, table_name from information_schema.tables "
@@ -305,9 +351,11 @@ def read_status(settings: Settings) -> Status:
             status.rejects = con.execute(
                 "select entity, reason_code, count(*), min(left(reason, 100)) from silver.rejects group by all order by 3 desc"
             ).fetchall()
-        if settings.raw.is_dir():
-            drops = list_drops(settings.raw, ground.source).tables
-            waiting = {raw: len(pending_days(con, ground.source, raw, files)) for raw, files in drops.items()}
+        if drops is not None:
+            waiting = {
+                raw: len(pending_days(con, ground.source, raw, files) - drops.unfinished)
+                for raw, files in drops.tables.items()
+            }
             status.waiting = [(raw, n) for raw, n in waiting.items() if n]
     built, status.checks = _history(settings)
     status.tables = [(name, count, built.get(name, "")) for name, count in rows.items()]
@@ -332,7 +380,6 @@ def _loads(con: Any, accounted: bool) -> list[tuple[Any, ...]]:
 
 def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     """Last materialization of each asset, and the checks whose last evaluation failed."""
-    import dagster as dg
 
     from ecommerce_platform.automation.instance import open_instance
     from ecommerce_platform.build import build_definitions
@@ -348,13 +395,59 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
                 built[".".join(entry.asset_key.path)] = f"{_local(when):%Y-%m-%d %H:%M}"
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
         for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
-            event = found.event.dagster_event if found.event else None
-            evaluation = event.asset_check_evaluation_data if event else None
-            if evaluation is not None and isinstance(evaluation, dg.AssetCheckEvaluation) and not evaluation.passed:
+            evaluation = evaluation_of(last_evaluated(instance, key, found))
+            if evaluation is not None and not evaluation.passed:
                 checks.append(
                     (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")
                 )
     return built, checks
+
+
+def evaluation_of(record: Any) -> dg.AssetCheckEvaluation | None:
+    """The result that a record of a check holds; None where the check was only planned."""
+    import dagster as dg
+
+    event = record.event.dagster_event if record is not None and record.event else None
+    if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+        return None
+    evaluation: dg.AssetCheckEvaluation = event.asset_check_evaluation_data
+    return evaluation
+
+
+def last_evaluated(instance: dg.DagsterInstance, key: dg.AssetCheckKey, latest: Any) -> Any:
+    """The record with the result that still holds: runs since then planned the check, but no row that it is about had
+    changed. None where there is none.
+    """
+    if evaluation_of(latest) is not None:
+        return latest
+    cursor = None
+    while records := instance.event_log_storage.get_asset_check_execution_history(key, limit=50, cursor=cursor):
+        if found := next((record for record in records if evaluation_of(record) is not None), None):
+            return found
+        cursor = records[-1].id
+    return None
+
+
+def read_findings(settings: Settings) -> tuple[list[Finding], str]:
+    """What is wrong now, the worst and newest first, and the shop's time zone.
+
+    Raises:
+        SettingsError: DAGSTER_HOME belongs to another source.
+    """
+    import dagster as dg
+
+    from ecommerce_platform.automation.alerts import AlertState
+    from ecommerce_platform.automation.findings import look_at_all
+    from ecommerce_platform.automation.instance import open_instance
+    from ecommerce_platform.build import build_definitions, read_ground, watched_tables
+
+    definitions = build_definitions(settings)
+    given = [*(definitions.assets or ()), *(definitions.asset_checks or ())]
+    assets = [asset for asset in given if isinstance(asset, dg.AssetsDefinition)]
+    ground = read_ground(settings)
+    with open_instance(settings) as instance:
+        found = look_at_all(instance, settings, watched_tables(ground, assets), AlertState(), time.time()).found
+    return sorted(found, key=lambda f: (f.severity != "error", -f.at, f.key)), ground.source.file.time_zone
 
 
 def _local(timestamp: float) -> Any:

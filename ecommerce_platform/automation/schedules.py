@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from ecommerce_platform.automation.extraction import EXTRACT_JOB
 from ecommerce_platform.automation.jobs import CUSTOMER_MARTS_JOB, FULL_CHECKS_JOB, PUBLISH_JOB
 from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING
 from ecommerce_platform.automation.retention import PRUNE_JOB
@@ -65,6 +66,19 @@ def schedules(source: Source) -> list[dg.ScheduleDefinition]:
             "30 3 * * *",
             "At 3:30: deletes old runs that no table's newest state depends on.",
             running=True,
+        ),
+        *(
+            [
+                plain(
+                    "extract_schedule",
+                    EXTRACT_JOB,
+                    "30 1 * * *",
+                    "At 1:30: reads what is new out of the shop's database and lands it as a drop, which the sensor "
+                    "`raw_drops` loads.",
+                )
+            ]
+            if source.file.database
+            else []
         ),
     ]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from ecommerce_platform.contracts.contract import Contract, complete_history, read_contract
+from ecommerce_platform.contracts.contract import Contract, complete_history, complete_traces, read_contract
 from ecommerce_platform.errors import DefinitionError
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -90,4 +90,7 @@ def read_catalog(root: Path = MODELS) -> Catalog:
             tables[name] = replace(
                 table, contract=complete_history(table.contract, parent.contract if parent else None)
             )
-    return Catalog(tables)
+    keys = {t.contract.name: t.contract.key for t in tables.values() if t.contract.entity}
+    return Catalog(
+        {name: replace(table, contract=complete_traces(table.contract, keys)) for name, table in tables.items()}
+    )

@@ -144,6 +144,9 @@ class Contract(Strict):
     filled_by: str | None = None
     #: The entity whose successive versions the table holds; its columns follow from the entity's.
     history_of: str | None = None
+    #: Where a row of this table comes from: entity → its key, all of whose columns this table has too, the most telling
+    #: first. Follows from the entities' contracts.
+    traces: dict[str, tuple[str, ...]] = Field(default={}, exclude=True)
 
     @field_validator("description", "grain")
     @classmethod
@@ -162,6 +165,8 @@ class Contract(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
+        if "traces" in self.model_fields_set:
+            raise ValueError("`traces` follows from the entities; leave it out")
         if self.history_of is None and not self.columns:
             raise ValueError("columns are missing")
         if self.history_of is not None and "columns" in self.model_fields_set:
@@ -195,6 +200,18 @@ class Contract(Strict):
     def required_columns(self) -> tuple[str, ...]:
         """Key columns and the columns marked required, in table order."""
         return tuple(n for n, c in self.columns.items() if c.required or n in self.key)
+
+
+def complete_traces(contract: Contract, entities: dict[str, tuple[str, ...]]) -> Contract:
+    """The contract with what leads from its rows back to delivered records.
+
+    Args:
+        contract: of any table.
+        entities: every entity and its key.
+    """
+    found = {name: key for name, key in entities.items() if contract.columns.keys() >= set(key)}
+    ordered = sorted(found, key=lambda name: (-len(found[name]), not set(contract.key) >= set(found[name]), name))
+    return contract.model_copy(update={"traces": {name: found[name] for name in ordered}})
 
 
 #: Carried by every silver entity: which delivery a row is from.

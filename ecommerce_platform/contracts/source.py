@@ -9,18 +9,97 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Strict
+from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
-from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.errors import DefinitionError, SettingsError, raise_all
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+_VARIABLE = re.compile(r"^[A-Z][A-Z0-9_]*$")
+
+
+class Database(Strict):
+    """Where the tables come from that say `extract`.
+
+    `url` names the environment variable that holds the connection URL: a source.yml is shared, a password is not. An
+    SQLite file is named by its `path` (from the source's folder), or its path is in such a variable.
+    """
+
+    kind: Literal["postgresql", "mysql", "sqlite"]
+    url: str | None = None
+    path: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _names_a_variable(cls, value: str | None) -> str | None:
+        if value is not None and not _VARIABLE.match(value):
+            raise ValueError(
+                "name the environment variable that holds the connection URL (SHOP_DATABASE, say), never the URL itself"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Database:
+        if self.kind != "sqlite" and (self.path or not self.url):
+            raise ValueError(f"{self.kind} needs `url`, the name of the environment variable with the connection URL")
+        if self.kind == "sqlite" and bool(self.path) == bool(self.url):
+            raise ValueError(
+                "sqlite needs `path`, the file, or `url`, the name of an environment variable with its path"
+            )
+        return self
+
+
+class Extract(Strict):
+    """How a raw table is read out of the source's database by `ecommerce extract`.
+
+    Without `watermark` each extract is the whole table, delivered when it has changed. With it, an extract delivers the
+    rows whose watermark has moved since, and never sees a row that was deleted.
+    """
+
+    #: The table or view, with its schema where it needs one: `orders`, `public.orders`.
+    table: str = Field(pattern=r"^[^.]+(\.[^.]+)?$")
+    #: Column with the time at which a row was written last.
+    watermark: str | None = None
+    #: Column that tells rows apart; the primary key when not given.
+    id: str | None = None
+    #: How long a transaction may take: so far back each extract looks again, for rows that came late.
+    lag_minutes: float | None = Field(default=None, ge=0, le=60 * 24 * 31)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Extract:
+        if not self.watermark and (self.id or self.lag_minutes is not None):
+            raise ValueError("`id` and `lag_minutes` belong to a `watermark`; without it the whole table is read")
+        return self
+
+
+Policy = Literal["accept", "reject", "fail"]
+#: Kinds of text that a column may be agreed to hold.
+KINDS = ("integer", "decimal", "decimal_comma", "date", "timestamp", "other_date", "boolean", "text")
+
+
+class OnDrift(Strict):
+    """What happens to a file whose columns are not those agreed on.
+
+    `accept` loads it, `reject` leaves the file out and notes it in bronze.rejects, `fail` fails the load. A renamed
+    column is one that is missing and one that is new.
+    """
+
+    new: Policy = "accept"
+    missing: Policy = "accept"
+    retyped: Policy = "accept"
+
+    @property
+    def decides(self) -> bool:
+        """Whether any difference keeps a file out."""
+        return {self.new, self.missing, self.retyped} != {"accept"}
 
 
 class RawTable(Strict):
@@ -38,6 +117,39 @@ class RawTable(Strict):
     encoding: str = "utf-8"
     #: Share of a file's lines that may be unparsable before the file counts as damaged.
     max_unparsable_share: float = Field(default=0.01, ge=0, le=1)
+    #: Share of a load's rows that may be rejected before an entity takes over none of them.
+    max_rejected_share: float = Field(default=0.5, gt=0, le=1)
+    #: Where the table is read from by `ecommerce extract`; files can be delivered all the same.
+    extract: Extract | None = None
+    #: The columns agreed on, with the kind of text in them where that matters; only `on_drift` looks at them.
+    columns: dict[str, str | None] = {}
+    on_drift: OnDrift = OnDrift()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return dict.fromkeys(value) if isinstance(value, list) else value
+
+    @field_validator("columns")
+    @classmethod
+    def _known_kinds(cls, value: dict[str, str | None]) -> dict[str, str | None]:
+        for name, kind in value.items():
+            if kind is not None and kind not in KINDS:
+                raise ValueError(f"column {name!r}: unknown kind {kind!r}; use one of {', '.join(KINDS)}")
+        return value
+
+    @model_validator(mode="after")
+    def _agreed(self) -> RawTable:
+        if self.on_drift.decides and not self.columns:
+            raise ValueError(
+                "`on_drift` needs `columns`, those agreed on: compared with the load before, which file is left out "
+                "would depend on the order of loads"
+            )
+        if self.on_drift.retyped != "accept" and not any(self.columns.values()):
+            raise ValueError(
+                f"`retyped` needs the kinds of columns, e.g. `columns: {{amount: decimal}}` ({', '.join(KINDS)})"
+            )
+        return self
 
     @field_validator("delimiter")
     @classmethod
@@ -54,6 +166,53 @@ class RawTable(Strict):
         except LookupError:
             raise ValueError(f"unknown encoding {value!r}; try utf-8, latin-1 or cp1252") from None
         return value
+
+
+class KnownDays(Strict):
+    """Days of every year on which the shop is known to be different: they are told, but alarm nobody."""
+
+    name: str = Field(min_length=3)
+    #: MM-DD; `last` may lie in the next year. A day that a year lacks counts as the one before.
+    first: str = Field(pattern=r"^\d{2}-\d{2}$")
+    last: str = Field(pattern=r"^\d{2}-\d{2}$")
+
+    @field_validator("first", "last")
+    @classmethod
+    def _a_day(cls, value: str) -> str:
+        try:
+            date.fromisoformat(f"2024-{value}")
+        except ValueError:
+            raise ValueError(f"{value!r} is not a day of the year; write MM-DD") from None
+        return value
+
+    def holds(self, day: date) -> bool:
+        """Whether a day is one of them."""
+        place = day.isoformat()[5:]
+        if self.first <= self.last:
+            return self.first <= place <= self.last
+        return place >= self.first or place <= self.last
+
+
+class AnomalyRules(Strict):
+    """Which series of `gold.kpi_daily` are watched for strange days, and how strictly."""
+
+    series: tuple[str, ...] = Field(default=("orders", "revenue"), min_length=1)
+    #: How many usual errors a day may be off before it is strange, and from how many on it is critical.
+    threshold: float = Field(default=3.75, ge=2, le=20)
+    critical: float = Field(default=8.0, ge=2, le=100)
+    known_days: tuple[KnownDays, ...] = ()
+
+    def known(self, first: date, last: date) -> str | None:
+        """What the days from `first` to `last` are known as, if all of them are known to be different."""
+        names: dict[str, None] = {}
+        day = first
+        while day <= last:
+            name = next((k.name for k in self.known_days if k.holds(day)), None)
+            if name is None:
+                return None
+            names[name] = None
+            day += timedelta(days=1)
+        return ", ".join(names)
 
 
 class ReplayTable(Strict):
@@ -118,6 +277,33 @@ class ReplayTable(Strict):
         return table, column
 
 
+class BrandRule(Strict):
+    """How a brand is recognised in the names of products that state none.
+
+    A name shows the brand if one of the `words` (a word or several in a row; without any, the brand itself) stands in
+    it on its own, in whatever case and with whatever signs around it; a word that ends in `*` may also begin a longer
+    one, so that `iPhone*` stands in `iPhone7Plus`. Of several brands that a name shows, the rule that stands first
+    decides.
+    """
+
+    brand: str = Field(min_length=1)
+    words: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _readable(self) -> BrandRule:
+        for word in self.names:
+            if not any(character.isalnum() for character in word):
+                raise ValueError(f"{word!r} has neither a letter nor a digit that could stand in a name")
+            if "*" in word[:-1]:
+                raise ValueError(f"{word!r}: * stands at the end of a word, for whatever it goes on with")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is looked for in the names."""
+        return self.words or (self.brand,)
+
+
 class IdentityRules(Strict):
     """How records of one person are found in this source, beyond the shop's own keys (docs/persons.md)."""
 
@@ -137,14 +323,20 @@ class SourceFile(Strict):
     time_zone: str
     start_date: date
     churn_window_days: int = Field(default=90, ge=1, le=1000)
+    anomalies: AnomalyRules = AnomalyRules()
     tables: dict[str, RawTable] = Field(min_length=1)
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
     units: dict[str, tuple[str, ...]] = {}
+    database: Database | None = None
+    #: For catalogues without brands: how they are recognised in the products' names, the first that fits first.
+    brand_rules: tuple[BrandRule, ...] = ()
     #: Raw tables that `ecommerce land --by` splits by date; the others are delivered whole, in the first drop.
     replay: dict[str, ReplayTable] = {}
     #: How the persons behind customer records are found.
     identity: IdentityRules = IdentityRules()
+    #: Bounds of KPIs that are worth a message when they are broken.
+    alerts: tuple[KpiAlert, ...] = ()
 
     @field_validator("time_zone")
     @classmethod
@@ -162,6 +354,16 @@ class SourceFile(Strict):
             if not _NAME.match(name):
                 raise ValueError(f"raw table {name!r} is not lower snake_case")
         return value
+
+    @property
+    def extracts(self) -> dict[str, Extract]:
+        """The raw tables that are read from the database."""
+        return {name: table.extract for name, table in self.tables.items() if table.extract}
+
+    @property
+    def database_file(self) -> Path | None:
+        """The SQLite file that `database` names by its path."""
+        return self.path.parent / self.database.path if self.database and self.database.path else None
 
 
 @dataclass(frozen=True)
@@ -226,31 +428,122 @@ def read_source(folder: Path, entities: Sequence[str]) -> Source:
     Raises:
         DefinitionError: with file and line, for `source.yml` and for misnamed mappings.
     """
+    source, problems = examine_source(folder, entities)
+    raise_all(problems)
+    assert source is not None
+    return source
+
+
+def examine_source(folder: Path, entities: Sequence[str]) -> tuple[Source | None, list[DefinitionError]]:
+    """The source in `folder` as far as it can be read, and everything that is wrong with it.
+
+    Without a readable `source.yml` there is no source. Misnamed mappings are left out.
+    """
     name = folder.resolve().name
     path = folder / "source.yml"
+    problems: list[DefinitionError] = []
     if not _NAME.match(name):
-        raise DefinitionError(
-            f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+        problems.append(
+            DefinitionError(
+                f"the folder's name {name!r} becomes part of table names", where=path, fix="use lower snake_case"
+            )
         )
-    file = read_model(path, SourceFile, name=name, path=path)
-    _check_replay(file)
+        return None, problems
+    try:
+        file = read_model(path, SourceFile, name=name, path=path)
+    except DefinitionError as error:
+        return None, [error]
+    for check in (_check_replay, _check_extracts):
+        try:
+            check(file)
+        except DefinitionError as error:
+            problems.append(error)
     mappings = []
     for sql in sorted(folder.glob("*.sql")):
         entity, _, raw_table = sql.stem.partition(".")
         if entity not in entities:
-            raise DefinitionError(
-                f"{entity!r} is not a canonical entity",
-                where=f"{sql}:1",
-                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+            problems.append(
+                DefinitionError(
+                    f"{entity!r} is not a canonical entity",
+                    where=f"{sql}:1",
+                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
+                )
             )
-        if raw_table not in file.tables:
-            raise DefinitionError(
-                f"raw table {raw_table!r} is not in source.yml",
-                where=f"{sql}:1",
-                fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+        elif raw_table not in file.tables:
+            problems.append(
+                DefinitionError(
+                    f"raw table {raw_table!r} is not in source.yml",
+                    where=f"{sql}:1",
+                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
+                )
             )
-        mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
-    return Source(file, tuple(mappings))
+        else:
+            mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
+    return Source(file, tuple(mappings)), problems
+
+
+def extract_name(raw_table: str, at: datetime) -> str:
+    """Name of the file that an extract of a raw table at `at` (UTC) writes; a later one comes after it in order."""
+    return f"{raw_table}_{at:%Y%m%dT%H%M%S%f}Z.parquet"
+
+
+def _check_extracts(file: SourceFile) -> None:
+    """That `database` and `extract` fit together and with the raw tables."""
+
+    def refuse(what: str, fix: str, *location: str) -> DefinitionError:
+        line = line_of(file.path, location)
+        return DefinitionError(f"{'.'.join(location)}: {what}", where=f"{file.path}:{line}", fix=fix)
+
+    if file.database and not file.extracts:
+        raise refuse("no table is read from it", "add `extract: {table: …}` to a table, or leave it out", "database")
+    for name, extract in file.extracts.items():
+        raw, here = file.tables[name], ("tables", name, "extract")
+        if not file.database:
+            raise refuse(
+                "the source has no database",
+                "add `database: {kind: …, url: …}` to the source, or leave `extract` out",
+                *here,
+            )
+        if extract.watermark and raw.delivery == "full":
+            raise refuse(
+                "an extract with a watermark is a part of the table, but the table is delivered in full",
+                "say `delivery: delta`, or leave out the watermark",
+                *here,
+                "watermark",
+            )
+        if not extract.watermark and raw.delivery == "delta":
+            raise refuse(
+                "an extract without a watermark is the whole table, but the table is delivered as a delta",
+                "say `delivery: full`, or add a `watermark`",
+                *here,
+            )
+        if raw.format not in (None, "parquet"):
+            raise refuse(
+                f"an extract is a Parquet file, but the table's format is {raw.format}",
+                "leave `format` out: it is found from each file",
+                "tables",
+                name,
+                "format",
+            )
+        written = extract_name(name, datetime(2024, 1, 31))
+        named = [t for t, other in file.tables.items() if any(fnmatchcase(written, f) for f in other.files)]
+        if named != [name]:
+            raise refuse(
+                f"extracts are named like {written}, which is in the files of "
+                f"{' and '.join(named) if named else 'no table'}",
+                f"add {name}_*.parquet to the files of {name} and make the patterns of others tell it apart",
+                "tables",
+                name,
+                "files",
+            )
+        unit = next((u for u in file.units if u.partition(".")[2] == name), None)
+        if extract.watermark and unit:
+            raise refuse(
+                f"{unit} is a unit that has to be delivered whole, but a watermark brings only the rows that changed",
+                "leave out the watermark and say `delivery: full`",
+                *here,
+                "watermark",
+            )
 
 
 def _check_replay(file: SourceFile) -> None:

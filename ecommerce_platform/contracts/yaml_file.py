@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.errors import DefinitionError, DefinitionErrors
 
 Model = TypeVar("Model", bound=BaseModel)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -44,12 +44,15 @@ def read_model(path: Path, model: type[Model], /, **extra: Any) -> Model:
     try:
         return model.model_validate({**content, **extra})
     except ValidationError as error:
-        problems = [(line_of(path, e["loc"]), _say(e["loc"], e["msg"])) for e in error.errors()]
-        first = problems[0][0]
-        text = "; ".join(f"line {line}: {said}" for line, said in problems)
-        raise DefinitionError(
-            text, where=f"{path}:{first}", fix="correct the file; the fields are in CONTRIBUTING.md"
-        ) from None
+        problems = [
+            DefinitionError(
+                _say(e["loc"], e["msg"]),
+                where=f"{path}:{line_of(path, e['loc'])}",
+                fix="correct the file; the fields are in CONTRIBUTING.md",
+            )
+            for e in error.errors()
+        ]
+    raise problems[0] if len(problems) == 1 else DefinitionErrors(problems)
 
 
 def line_of(path: Path, location: tuple[Any, ...]) -> int:

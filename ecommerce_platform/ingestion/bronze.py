@@ -8,35 +8,40 @@ how they are read is `loader`'s; what their values mean begins in silver.
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import MODELS
-from ecommerce_platform.contracts.contract import read_contract
-from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.contracts.contract import Contract, read_contract
+from ecommerce_platform.contracts.source import RawTable, Source
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
-from ecommerce_platform.ingestion.landing import RawFile
+from ecommerce_platform.ingestion.landing import Drops, RawFile
 from ecommerce_platform.ingestion.loader import Loader, ScanFailed
 from ecommerce_platform.ingestion.readers import as_glob
-from ecommerce_platform.ingestion.rejects import RejectFile
+from ecommerce_platform.ingestion.rejects import Reject, RejectFile
+from ecommerce_platform.ingestion.schema import note_columns, objection
 from ecommerce_platform.ingestion.sniff import Unusable, read_head, sniff
 from ecommerce_platform.ingestion.target import Target
 from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
+from ecommerce_platform.warehouse.write import ensure_table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["BronzeLoad", "FileLoad", "load_bronze", "pending_days"]
+    from ecommerce_platform.ingestion.zone import Zone
+
+__all__ = ["BronzeLoad", "FileLoad", "load_bronze", "load_pending", "pending_days"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class BronzeLoad:
 
 
 def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files: Sequence[RawFile]) -> set[date]:
-    """Days whose files are not those that were loaded: new, changed or removed.
+    """Days whose files are not those that were loaded: new, changed, removed, or to be read in another way now.
 
     Args:
         con: the warehouse; its tables may be missing.
@@ -86,18 +91,89 @@ def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files:
         raw_table: the raw table.
         files: its files in all drops.
     """
-    there: dict[date, set[tuple[str, int, int]]] = {}
+    version = _read_as(source.file.tables[raw_table])
+    there: dict[date, set[tuple[str, int, int, str]]] = {}
     for file in files:
-        there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns))
-    loaded: dict[date, set[tuple[str, int, int]]] = {}
-    if table_exists(con, "bronze", "files") and table_exists(con, "bronze", source.bronze_table(raw_table)):
-        rows = con.execute(
-            "select _load_date, _source_file, size_bytes, modified_ns from bronze.files where raw_table = $raw",
-            {"raw": raw_table},
-        ).fetchall()
-        for day, name, size, modified in rows:
-            loaded.setdefault(day, set()).add((name, size, modified))
+        there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns, version))
+    loaded = _loaded_files(con, source, raw_table)
     return {day for day in there.keys() | loaded.keys() if there.get(day) != loaded.get(day)}
+
+
+def _loaded_files(
+    con: DuckDBPyConnection, source: Source, raw_table: str
+) -> dict[date, set[tuple[str, int, int, str]]]:
+    """Name, size, time and way of reading of the files that bronze holds, by day."""
+    version = _read_as(source.file.tables[raw_table])
+    loaded: dict[date, set[tuple[str, int, int, str]]] = {}
+    if table_exists(con, "bronze", "files") and table_exists(con, "bronze", source.bronze_table(raw_table)):
+        ensure_table(con, _book("files"))
+        rows = con.execute(
+            "select _load_date, _source_file, size_bytes, modified_ns, coalesce(read_as, $version) from bronze.files "
+            "where raw_table = $raw",
+            {"raw": raw_table, "version": version},
+        ).fetchall()
+        for day, name, size, modified, read_as in rows:
+            loaded.setdefault(day, set()).add((name, size, modified, read_as))
+    return loaded
+
+
+def load_pending(
+    connect: Callable[[], AbstractContextManager[DuckDBPyConnection]],
+    zone: Zone,
+    drops: Drops,
+    source: Source,
+    raw_table: str,
+    asked: Collection[date] | None,
+    again: Collection[date],
+    *,
+    expected: Sequence[str],
+    required: Mapping[str, str],
+    scratch: Path,
+    log: Callable[[str], Any] | None = None,
+) -> tuple[set[date], BronzeLoad]:
+    """Loads what is pending of one raw table; files that lie elsewhere are fetched while the warehouse is free.
+
+    Args:
+        connect: opens the warehouse.
+        zone: hands over the files.
+        drops: what it has listed; days in the middle of an upload stay as they were loaded.
+        source: the source that `raw_table` belongs to.
+        raw_table: the raw table to load.
+        asked: days that may be loaded; others wait for the run that asks for them. None for all.
+        again: days to load whether or not they are pending.
+        expected, required, scratch: as `load_bronze` takes them.
+        log: told what was fetched.
+
+    Returns:
+        The days that were loaded, and what that did.
+
+    Raises:
+        PassingError: another run loaded these days while their files were being fetched; also as `load_bronze`.
+    """
+    files = drops.tables[raw_table]
+
+    def load(con: DuckDBPyConnection, files: Sequence[RawFile]) -> BronzeLoad:
+        return load_bronze(
+            con, source, raw_table, files, days, expected=expected, required=required, scratch=scratch
+        )  # fmt: skip
+
+    with connect() as con:
+        pending = pending_days(con, source, raw_table, files)
+        days = ((pending if asked is None else pending & set(asked)) | set(again)) - drops.unfinished
+        needed = [file for file in files if file.day in days]
+        if not any(file.url for file in needed):
+            return days, load(con, needed)
+        before = _loaded_files(con, source, raw_table)
+    with zone.fetched(needed, scratch, log) as fetched, connect() as con:
+        now = _loaded_files(con, source, raw_table)
+        if any(before.get(day) != now.get(day) for day in days):
+            # What was loaded may be newer than what was fetched, and an older version must not replace a newer one.
+            raise PassingError(
+                f"another run has loaded these days of {raw_table} meanwhile",
+                where=zone.where,
+                fix="list the drops again and load what is still pending",
+            )
+        return days, load(con, fetched)
 
 
 def load_bronze(
@@ -181,9 +257,14 @@ def _load(
     loader.load(deliveries)
     for delivery in deliveries:
         _check_unchanged(delivery.file)
+    raw = source.file.tables[raw_table]
+    for delivery in deliveries:
+        _hold_to_agreement(con, raw, target, delivery)
+    columns = {(d.file.day, d.file.name): d.columns for d in deliveries if d.columns and not d.unusable}
+    note_columns(con, raw_table, target.table, days, columns)
     loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)
-    _keep_books(con, raw_table, days, deliveries, loads)
-    for table in (target.name, "files", "rejects") if days else ():
+    _keep_books(con, raw_table, raw, days, deliveries, loads)
+    for table in (target.name, "files", "columns", "rejects") if days else ():
         record_change(con, f"bronze.{table}")
     return BronzeLoad(
         table=f"bronze.{target.name}",
@@ -194,16 +275,43 @@ def _load(
     )
 
 
+def _hold_to_agreement(con: DuckDBPyConnection, raw: RawTable, target: Target, delivery: Delivery) -> None:
+    """Leaves out a file whose columns are not those agreed on, where source.yml asks for that.
+
+    Raises:
+        InputError: source.yml asks for the load to fail.
+    """
+    file = delivery.file
+    against = objection(con, target.table, raw, file.day, file.name, () if delivery.unusable else delivery.columns)
+    if against is None:
+        return
+    policy, reason = against
+    fix = "have it delivered as agreed, or change `columns` or `on_drift` of this table in source.yml"
+    if policy == "fail":
+        raise InputError(f"{reason}; source.yml says that such a load fails", where=file.path, fix=fix)
+    target.remove(delivery)
+    delivery.unusable = Unusable("drifted", f"the file is left out: {reason}; {fix}")
+    delivery.rejects.add(Reject(None, "schema_drift", delivery.unusable.text))
+    delivery.rejects.close()
+
+
+def _read_as(raw: RawTable) -> str:
+    """Hash of all that source.yml says about how a file is read; another one has it loaded again."""
+    said = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _keep_books(
     con: DuckDBPyConnection,
     raw_table: str,
+    raw: RawTable,
     days: set[date],
     deliveries: Sequence[Delivery],
     loads: Sequence[FileLoad],
 ) -> None:
     """Replaces what `bronze.rejects` and `bronze.files` say about these days."""
     for book in ("rejects", "files"):
-        con.execute(_empty_book(book))
+        ensure_table(con, _book(book))
         con.execute(
             f"delete from bronze.{book} where raw_table = $raw and _load_date in (select unnest($days))",
             {"raw": raw_table, "days": sorted(days)},
@@ -248,6 +356,7 @@ def _keep_books(
               unnest($rows::bigint[]) as rows_loaded,
               unnest($rejected::bigint[]) as rows_rejected,
               unnest($problems::varchar[]) as problem,
+              $read_as as read_as,
               $now::timestamp as loaded_at
             """,
             {
@@ -260,26 +369,28 @@ def _keep_books(
                 "rows": [load.rows for load in loads],
                 "rejected": [load.rejected for load in loads],
                 "problems": [load.problem for load in loads],
+                "read_as": _read_as(raw),
                 "now": datetime.now(),
             },
         )
 
 
 @cache
-def _empty_book(name: str) -> str:
-    # Only these two contracts are read: all of them take longer than a small load.
-    return create_table_sql(read_contract(MODELS / "bronze" / f"{name}.yml", "bronze"))
+def _book(name: str) -> Contract:
+    # Only these contracts are read: all of them take longer than a small load.
+    return read_contract(MODELS / "bronze" / f"{name}.yml", "bronze")
 
 
 def _check_unchanged(file: RawFile) -> None:
     try:
         stat = file.path.stat()
     except FileNotFoundError:
-        raise PassingError("the file is gone", where=file.path, fix="list the drops again and load again") from None
-    if (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise PassingError("the file is gone", where=file.where, fix="list the drops again and load again") from None
+    modified = file.mtime_ns if file.copied_ns is None else file.copied_ns
+    if (stat.st_size, stat.st_mtime_ns) != (file.size, modified):
         raise PassingError(
             "the file changes while it is loaded",
-            where=file.path,
+            where=file.where,
             fix="wait until it is complete and load again; `ecommerce land` only ever puts whole drops there",
         )
 

@@ -31,6 +31,8 @@ class FileLoad:
     rejected: int
     problem: str | None
     note: bool = False
+    #: As the file names them; none where it could not be read.
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(eq=False)
@@ -92,6 +94,7 @@ class Delivery:
             rejected=self.rejects.count,
             problem="; ".join(problems) or None,
             note=note,
+            columns=self.columns,
         )
 
     def _missing(self, required: Mapping[str, str]) -> list[str]:

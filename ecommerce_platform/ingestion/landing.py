@@ -1,8 +1,8 @@
 """Drops: the folders `raw/<YYYY-MM-DD>/` that hold one day's delivery each, how they come to be and what is in them.
 
-A drop is never changed in place. It appears whole, by a rename, and one that is delivered again moves to
-`.replaced/` first. What the files hold is the readers' business, and how one export becomes many drops that of
-`replay`; hidden folders are nobody's.
+A drop is never changed in place. It appears whole, and one that is delivered again moves to `.replaced/` (how is
+`swap`'s business). What the files hold is the readers', and how one export becomes many drops that of `replay`;
+hidden folders are nobody's.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from fnmatch import translate
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.disk import sync
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.swap import place, settled
 
 _CHUNK = 1 << 20
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INCOMING = ".incoming-"
-_REPLACED = ".replaced"
 #: What a killed `land` left behind is removed after this many seconds; a running one is younger.
 _STALE = 24 * 3600
 
@@ -39,13 +40,25 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, order=True)
 class RawFile:
-    """One delivered file of a raw table, as it stood in the folder of its day."""
+    """One delivered file of a raw table, as it stood in the folder of its day.
+
+    One that lies in an object store has a number made of its etag for `mtime_ns`, and `path` is the copy that was
+    fetched for a load, with that copy's own time in `copied_ns`; until then there is only its name.
+    """
 
     day: date
     name: str
     path: Path
     size: int
     mtime_ns: int
+    #: Where it was delivered, when that is not `path`.
+    url: str = ""
+    copied_ns: int | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it was delivered, for messages."""
+        return self.url or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,8 @@ class Drops:
 
     tables: dict[str, list[RawFile]]
     left: tuple[Path, ...]
+    #: Days that an upload has begun for and not ended: they are left as they were loaded.
+    unfinished: frozenset[date] = frozenset()
 
     @property
     def days(self) -> tuple[date, ...]:
@@ -71,12 +86,11 @@ class Landed:
     """
 
     day: date
-    folder: Path
     landed: tuple[str, ...]
     left: tuple[str, ...]
     size: int
     already: bool = False
-    replaced: Path | None = None
+    replaced: Path | str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,22 +108,54 @@ class Given:
     read: Callable[[], Iterable[bytes]]
 
 
+class Place(Protocol):
+    """Where drops are put; `zone.py` has the one that is an object store."""
+
+    def days(self) -> Collection[date]:
+        """The days that have a drop, when more are to be put there."""
+
+    def holds(self, given: Sequence[Given], day: date) -> bool:
+        """Whether the drop of a day that has one consists of the very same files."""
+
+    def put(self, given: Sequence[Given], day: date, progress: Progress | None = None) -> Path | str | None:
+        """Makes `given` the drop of `day`; where the drop that was there before has been moved."""
+
+
+class Folder:
+    """The folder of drops on this machine."""
+
+    def __init__(self, raw_dir: Path) -> None:
+        self.raw_dir = raw_dir
+
+    def days(self) -> Collection[date]:
+        """The days that have a folder; see `open_raw`."""
+        return open_raw(self.raw_dir).keys()
+
+    def holds(self, given: Sequence[Given], day: date) -> bool:
+        """Whether the folder of a day consists of the very same files."""
+        return is_drop(given, self.raw_dir / day.isoformat())
+
+    def put(self, given: Sequence[Given], day: date, progress: Progress | None = None) -> Path | None:
+        """Makes `given` the drop of `day`, whole or not at all; see `put_drop`."""
+        return put_drop(given, day, self.raw_dir, progress)
+
+
 def land(
     directory: str | Path,
     source: Source,
-    raw_dir: Path,
+    place: Path | Place,
     day: date | None,
     today: date,
     progress: Progress | None = None,
 ) -> Landed:
-    """Puts the files of an export folder under `raw/` as the drop of one day.
+    """Puts the files of an export folder into the landing zone as the drop of one day.
 
     The folder itself is only read. Its subfolders are not looked at.
 
     Args:
         directory: the export folder.
         source: its raw tables' patterns say which files belong.
-        raw_dir: the folder of drops; created when missing.
+        place: where drops are put: the folder of drops, created when missing, or another place.
         day: the day of the drop. Without it, today, unless the very same files (name, size, content) are a drop
             already.
         today: the current day in the shop's time zone.
@@ -122,14 +168,15 @@ def land(
     given, left = choose(Path(directory), source)
     size = sum(file.size for file in given)
     names = tuple(file.name for file in given)
-    drops = open_raw(raw_dir)
-    candidates = [day] if day else sorted(drops, reverse=True)
+    place = Folder(place) if isinstance(place, Path) else place
+    days = place.days()
+    candidates = [day] if day else sorted(days, reverse=True)
     for known in candidates:
-        if known in drops and is_drop(given, drops[known]):
-            return Landed(known, drops[known], names, left, size, already=True)
+        if known in days and place.holds(given, known):
+            return Landed(known, names, left, size, already=True)
     day = day or today
-    replaced = put_drop(given, day, raw_dir, progress)
-    return Landed(day, raw_dir / day.isoformat(), names, left, size, replaced=replaced)
+    replaced = place.put(given, day, progress)
+    return Landed(day, names, left, size, replaced=replaced)
 
 
 def open_raw(raw_dir: Path) -> dict[date, Path]:
@@ -140,7 +187,8 @@ def open_raw(raw_dir: Path) -> dict[date, Path]:
     """
     raw_dir.mkdir(parents=True, exist_ok=True)
     _sweep(raw_dir)
-    return _days(raw_dir)
+    with settled(raw_dir) as ready:
+        return _days(raw_dir) | ready
 
 
 def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progress | None = None) -> Path | None:
@@ -163,7 +211,7 @@ def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progres
     try:
         with explained(raw_dir, size):
             _copy(given, incoming, progress, size)
-        return _swap(incoming, raw_dir / day.isoformat(), raw_dir)
+            return place(incoming, day, raw_dir)
     except BaseException:
         shutil.rmtree(incoming, ignore_errors=True)
         raise
@@ -177,6 +225,11 @@ def list_drops(raw_dir: Path, source: Source) -> Drops:
     Raises:
         InputError: a folder below `raw_dir` is not named like a day; a file that two raw tables name.
     """
+    with settled(raw_dir) as ready:
+        return _list(raw_dir, source, ready)
+
+
+def _list(raw_dir: Path, source: Source, ready: dict[date, Path]) -> Drops:
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
     match = file_matcher(source)
     left: list[Path] = []
@@ -184,7 +237,7 @@ def list_drops(raw_dir: Path, source: Source) -> Drops:
         left += [
             Path(entry.path) for entry in os.scandir(raw_dir) if not entry.name.startswith(".") and not entry.is_dir()
         ]
-    for day, folder in sorted(_days(raw_dir).items()):
+    for day, folder in sorted((_days(raw_dir) | ready).items()):
         for entry in os.scandir(folder):
             if entry.name.startswith("."):
                 continue
@@ -328,36 +381,10 @@ def _copy(given: Sequence[Given], target: Path, progress: Progress | None, size:
     sync(target)
 
 
-def _swap(incoming: Path, folder: Path, raw_dir: Path) -> Path | None:
-    """Puts the new drop in its place; the one that is there moves aside first."""
-    incoming.chmod(0o777 & ~_umask())
-    replaced = None
-    if folder.exists():
-        stamp = datetime.now().strftime("%Y%m%dT%H%M%S%f")
-        replaced = raw_dir / _REPLACED / f"{folder.name}-{stamp}"
-        replaced.parent.mkdir(exist_ok=True)
-        folder.rename(replaced)
-    try:
-        incoming.rename(folder)
-    except BaseException:
-        if replaced:
-            replaced.rename(folder)
-        raise
-    sync(raw_dir)
-    return replaced
-
-
-def _umask() -> int:
-    # Python can only read the mask by setting it; `mkdtemp` gives its folder to the owner alone.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def _sweep(raw_dir: Path) -> None:
-    """Removes what a killed `land` left behind."""
+    """Removes what a killed `land` left behind; a killed extract's is left to the next extract."""
     for entry in os.scandir(raw_dir):
-        if entry.name.startswith(_INCOMING) and time.time() - entry.stat().st_mtime > _STALE:
+        if re.match(rf"{_INCOMING}\d", entry.name) and time.time() - entry.stat().st_mtime > _STALE:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
@@ -375,7 +402,7 @@ def explained(where: Path, size: int) -> Iterator[None]:
         place = error.filename or where
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
-                f"the disk is full: the delivery takes {size:,} bytes",
+                "the disk is full" + (f": the delivery takes {size:,} bytes" if size else ""),
                 where=where,
                 fix="free some space, or set ECOMMERCE_DATA_DIR to a larger disk, and land it again",
             ) from error

@@ -180,7 +180,7 @@ class Loader:
             if delivery.rows != records:
                 # They have been counted in another way, so this is a bug, here or in DuckDB.
                 raise RuntimeError(
-                    f"{delivery.file.path}: {records:,} records were found but {delivery.rows:,} were read; "
+                    f"{delivery.file.where}: {records:,} records were found but {delivery.rows:,} were read; "
                     "please report this with the file"
                 )
         self.target.settle()

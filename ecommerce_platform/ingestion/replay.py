@@ -30,7 +30,7 @@ from typing import Literal
 from ecommerce_platform.contracts.source import RawTable, ReplayTable, Source
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.gunzip import gunzip
-from ecommerce_platform.ingestion.landing import Given, choose, explained, is_drop, open_raw, put_drop
+from ecommerce_platform.ingestion.landing import Folder, Given, Place, choose, explained
 from ecommerce_platform.ingestion.salvage import MAX_RECORD_BYTES, CsvRules, rules_of
 from ecommerce_platform.ingestion.sniff import HEAD_BYTES, Head, Shape, Unusable, read_head, sniff
 
@@ -63,7 +63,7 @@ class Replayed:
 
     days: tuple[date, ...]
     already: int
-    replaced: tuple[Path, ...]
+    replaced: tuple[Path | str, ...]
     others: int
     tables: tuple[ReplayedTable, ...]
     whole: tuple[str, ...]
@@ -74,13 +74,13 @@ class Replayed:
 def replay(
     directory: str | Path,
     source: Source,
-    raw_dir: Path,
+    place: Path | Place,
     by: str,
     every: Every,
     today: date,
     progress: Progress | None = None,
 ) -> Replayed:
-    """Splits an export folder by its dates and puts the parts under `raw/` as drops.
+    """Splits an export folder by its dates and puts the parts into the landing zone as drops.
 
     The folder itself is only read. A drop that is there already stays; one that differs moves aside. Nothing is
     written before everything has been read and found good.
@@ -88,7 +88,7 @@ def replay(
     Args:
         directory: the export folder.
         source: says how, in `replay`.
-        raw_dir: the folder of drops; created when missing.
+        place: where drops are put: the folder of drops, created when missing, or another place.
         by: `<raw table>.<column>`, the creation of the rows that the others follow.
         every: a drop per day, or per month, on its last day.
         today: the current day in the shop's time zone.
@@ -113,14 +113,16 @@ def replay(
             "no row has a time by which it could be replayed", where=directory, fix="land it whole, with --date"
         )
 
-    there = open_raw(raw_dir)
+    place = Folder(place) if isinstance(place, Path) else place
+    there = place.days()
     days = tuple(calendar.day(period) for period in plan.periods)
-    already, replaced = 0, []
+    already = 0
+    replaced: list[Path | str] = []
     for number, (period, day) in enumerate(zip(plan.periods, days, strict=True), start=1):
         drop = plan.drop(period)
-        if day in there and is_drop(drop, there[day]):
+        if day in there and place.holds(drop, day):
             already += 1
-        elif (aside := put_drop(drop, day, raw_dir)) is not None:
+        elif (aside := place.put(drop, day)) is not None:
             replaced.append(aside)
         if progress:
             progress("writing drops", number, len(days))
@@ -128,7 +130,7 @@ def replay(
         days=days,
         already=already,
         replaced=tuple(replaced),
-        others=len(there.keys() - set(days)),
+        others=len(set(there) - set(days)),
         tables=plan.account(),
         whole=tuple(file.name for file in plan.whole),
         left=left,

@@ -96,7 +96,7 @@ class Shape:
 class Unusable:
     """A file that holds nothing to load; `text` says why, for people."""
 
-    kind: Literal["empty", "unreadable", "truncated"]
+    kind: Literal["empty", "unreadable", "truncated", "drifted"]
     text: str
 
 

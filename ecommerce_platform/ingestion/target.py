@@ -174,6 +174,14 @@ class Target:
         self._starts = {}
         self.con.execute(f"drop table {_STAGE}")
 
+    def remove(self, delivery: Delivery) -> None:
+        """Takes the rows of one file out again."""
+        self.con.execute(
+            f"delete from {self.table} where _load_date = ? and _source_file = ?",
+            [delivery.file.day, delivery.file.name],
+        )
+        delivery.rows = 0
+
     def line_breaks(
         self, deliveries: Sequence[Delivery], columns: Sequence[str], delimiter: str, newline: str
     ) -> dict[int, Breaks]:

@@ -1,8 +1,8 @@
 """Watching a landing zone: what lies in it per day, and which days are to be loaded next.
 
-Two steps: `list_landing` asks the file system (local or object store, through fsspec), `decide` is pure and
-compares with what was seen before. Loading is not done here, and nothing here knows Dagster: the sensor that asks
-every few seconds is in `automation`.
+Two steps: `list_landing` takes a listing of the zone (`zone.list_files`), `decide` is pure and compares with what was
+seen before. Loading is not done here, and nothing here knows Dagster: the sensor that asks every few seconds is in
+`automation`.
 
 A day is complete when its folder holds `_SUCCESS`, or when it looks the same as at the previous tick. Each version
 of a complete day is requested once; a version is its fingerprint, made of names, sizes and etags (or modification
@@ -12,32 +12,25 @@ times). Whether the load then succeeds is no concern of the watch: it never requ
 from __future__ import annotations
 
 import json
-import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from hashlib import blake2b
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.landing import file_matcher
+from ecommerce_platform.ingestion.zone import MARKER, UPLOADING, as_day, list_files, unfinished
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-#: A file of this name says that the day's delivery is complete; it is not part of the fingerprint.
-MARKER = "_SUCCESS"
 #: The fingerprint of a day of which nothing lies there.
 GONE = "-"
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _VERSION = 1
-#: What file systems call the thing that changes when a file changes, the most telling first.
-_ETAGS = ("ETag", "etag", "md5Hash", "content_md5")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
 @dataclass(frozen=True)
@@ -172,11 +165,13 @@ class Decision:
 def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
     """What lies in the landing zone `root`: the files that raw tables name in the folders of days directly below it.
 
-    `root` is written as `fsspec.core.url_to_fs` gives it. Hidden files and folders do not count. Folders that are not days and files that two raw tables name are problems
-    of the listing, not errors: the other days go on.
+    `root` is written as `fsspec.core.url_to_fs` gives it. Hidden files and folders do not count. Folders that are not
+    days, files that two raw tables name and uploads that have not ended are problems of the listing, not errors: the
+    other days go on.
 
     Raises:
-        InputError: there is no such landing zone, or it cannot be listed.
+        MissingZone: there is no such landing zone.
+        PlatformError: it cannot be listed.
     """
     root = root.rstrip("/")
     match = file_matcher(source)
@@ -184,8 +179,8 @@ def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
     foreign: dict[str, None] = {}
     problems: dict[str, None] = {}
     unusable: set[date] = set()
-    for folder, name, info in _files(fs, root):
-        day = _as_day(folder)
+    for folder, name, found in list_files(fs, root):
+        day = as_day(folder)
         if day is None:
             foreign[folder] = None
             continue
@@ -195,6 +190,10 @@ def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
         if name == MARKER:
             collected.marked = True
             continue
+        if name == UPLOADING:
+            problems[unfinished(f"{root}/{folder}/{name}")] = None
+            unusable.add(day)
+            continue
         try:
             if match(name, f"{root}/{folder}") is None:
                 continue
@@ -202,7 +201,7 @@ def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
             problems[str(error)] = None
             unusable.add(day)
             continue
-        collected.files.append((name, int(info.get("size") or 0), _file_version(info)))
+        collected.files.append((name, found.size, found.version))
     said = [
         f"{root}/{folder}: {folder!r} is not a day\n  → name the folder YYYY-MM-DD after the day of the delivery, "
         "or move it elsewhere"
@@ -305,83 +304,6 @@ class _Collected:
 def _digest(*parts: str) -> str:
     # 48 bits tell the versions of one day apart, and ten thousand of them fit into a cursor.
     return urlsafe_b64encode(blake2b("\n".join(parts).encode(), digest_size=6).digest()).decode()
-
-
-def _as_day(folder: str) -> date | None:
-    try:
-        return date.fromisoformat(folder) if _DAY.fullmatch(folder) else None
-    except ValueError:
-        return None
-
-
-def _files(fs: AbstractFileSystem, root: str) -> list[tuple[str, str | None, Mapping[str, Any]]]:
-    """(folder, file name, info) of every file directly in a folder below the root; a name of None is an empty folder."""
-    # An object store's listings are kept by fsspec; a watch that reads them from memory sees nothing new.
-    fs.invalidate_cache(root)
-    try:
-        return _local_files(fs, root) if "file" in _protocols(fs) else _flat_files(fs, root)
-    except FileNotFoundError:
-        raise InputError(
-            "there is no such landing zone", where=root, fix="create it, or mount it; nothing is loaded meanwhile"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"the landing zone cannot be listed ({error.strerror or error})",
-            where=root,
-            fix="check its rights and the connection; the next tick tries again",
-        ) from error
-
-
-def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
-
-
-def _local_files(fs: AbstractFileSystem, root: str) -> list[tuple[str, str | None, Mapping[str, Any]]]:
-    """Folder by folder, so that hidden ones (replaced drops, say) cost nothing."""
-    found: list[tuple[str, str | None, Mapping[str, Any]]] = []
-    for entry in fs.ls(root, detail=True):
-        folder = Path(entry["name"]).name
-        if folder.startswith(".") or _followed(fs, entry).get("type") != "directory":
-            continue
-        found.append((folder, None, {}))
-        if _as_day(folder) is None:
-            continue
-        try:
-            inside = fs.ls(entry["name"], detail=True)
-        except FileNotFoundError:
-            continue  # replaced or removed at this moment: the next tick sees what became of it
-        for file in inside:
-            info = _followed(fs, file)
-            if info.get("type") == "file":
-                found.append((folder, file["name"].rpartition("/")[2], info))
-    return found
-
-
-def _followed(fs: AbstractFileSystem, info: Mapping[str, Any]) -> Mapping[str, Any]:
-    if not info.get("islink"):
-        return info
-    try:
-        followed: Mapping[str, Any] = fs.info(info["name"])
-    except FileNotFoundError:
-        return {}
-    return followed
-
-
-def _flat_files(fs: AbstractFileSystem, root: str) -> list[tuple[str, str | None, Mapping[str, Any]]]:
-    """One listing of everything: object stores answer by the thousand, and charge by the request."""
-    found: list[tuple[str, str | None, Mapping[str, Any]]] = []
-    for path, info in fs.find(root, detail=True).items():
-        folder, _, name = path.removeprefix(root).strip("/").partition("/")
-        # A file right below the root is in no folder; one below a subfolder of a day does not count.
-        if info.get("type") != "directory" and name and not folder.startswith("."):
-            found.append((folder, None if "/" in name else name, info))
-    if not found and not fs.exists(root):
-        raise FileNotFoundError(root)
-    return found
-
-
-def _file_version(info: Mapping[str, Any]) -> str:
-    return str(next((info[name] for name in (*_ETAGS, *_TIMES) if info.get(name) is not None), ""))
 
 
 def _ranges(days: list[date], longest: int) -> list[list[date]]:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ecommerce_platform.contracts.contract import Column, Contract, SqlCheck
+from ecommerce_platform.contracts.contract import PROVENANCE, Column, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import CheckError
+from ecommerce_platform.warehouse.lookup import table_exists
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -86,7 +87,7 @@ def check_table(
     results = [_contract(con, contract)]
     if _references(contract):
         results.append(_foreign_keys(con, contract))
-    results += [_sql_check(con, check, check.sql) for check in contract.checks if only(check)]
+    results += [_sql_check(con, contract, check, check.sql) for check in contract.checks if only(check)]
     stop_if_blocked(contract.table, results)
     return results
 
@@ -114,19 +115,15 @@ def check_rows(
     if _references(contract):
         results.append(_foreign_keys(con, contract, rows))
     asked = [check for check in contract.checks if not check.whole_table and only(check)]
-    results += [_sql_check(con, check, narrow(check)) for check in asked]
+    results += [_sql_check(con, contract, check, narrow(check)) for check in asked]
     stop_if_blocked(contract.table, results)
     return results
 
 
-def _sql_check(con: DuckDBPyConnection, check: SqlCheck, sql: str) -> CheckResult:
+def _sql_check(con: DuckDBPyConnection, contract: Contract, check: SqlCheck, sql: str) -> CheckResult:
     found = con.execute(f"select count(*) from ({sql}) as offending").fetchone()
     count = int(found[0]) if found else 0
-    examples: tuple[str, ...] = ()
-    if count:
-        rows = con.execute(f"select * from ({sql}) as offending limit {EXAMPLES}")
-        names = [column[0] for column in rows.description or ()]
-        examples = tuple(_show(dict(zip(names, row, strict=True))) for row in rows.fetchall())
+    examples = _examples(con, contract, f"select * from ({sql}) as offending") if count else ()
     return CheckResult(check.name, check.severity, check.description, (Rule(check.name, count, examples),))
 
 
@@ -149,8 +146,38 @@ def stop_if_blocked(table: str, results: Sequence[CheckResult]) -> None:
         raise BlockedError(table, results)
 
 
-def _show(row: dict[str, Any]) -> str:
-    return "(" + ", ".join(f"{name}={value!s}" for name, value in row.items()) + ")"
+def _examples(con: DuckDBPyConnection, contract: Contract, sql: str, only: Sequence[str] = ()) -> tuple[str, ...]:
+    """The first rows of a SELECT over offending rows, each with the delivered record that it comes from.
+
+    `only` are the columns shown, when the others are there to lead to the record.
+    """
+    found = con.execute(f"{sql} limit {EXAMPLES}")
+    names = [column[0] for column in found.description or ()]
+    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return tuple(_show(contract, row, only) + _origin(con, contract, row) for row in rows)
+
+
+def _show(contract: Contract, row: dict[str, Any], only: Sequence[str] = ()) -> str:
+    masked = {n for n, c in contract.columns.items() if c.pii}
+    shown = {n: "•••" if n in masked and v is not None else v for n, v in row.items() if n not in PROVENANCE}
+    return "(" + ", ".join(f"{n}={v!s}" for n, v in shown.items() if not only or n in only) + ")"
+
+
+def _origin(con: DuckDBPyConnection, contract: Contract, row: dict[str, Any]) -> str:
+    """The file and record that a row of this table comes from; empty where it is made of many, or of none."""
+    record = "from {}/{} record {}"
+    if row.get("_source_file") is not None:
+        return " " + record.format(row.get("_load_date"), row["_source_file"], row.get("_source_row"))
+    for entity, key in contract.traces.items():
+        if all(row.get(k) is not None for k in key) and table_exists(con, "silver", entity):
+            same = " and ".join(f"{quote(k)} = ${n}" for n, k in enumerate(key, start=1))
+            found = con.execute(
+                f"select _load_date, _source_file, _source_row from silver.{quote(entity)} where {same} limit 1",
+                [row[k] for k in key],
+            ).fetchone()
+            if found:
+                return f" {entity} {record.format(*found)}"
+    return ""
 
 
 def column_rules(name: str, column: Column, *, required: bool) -> list[tuple[str, str, str]]:
@@ -183,24 +210,24 @@ def _contract(con: DuckDBPyConnection, contract: Contract, rows: str | None = No
     counts = ["count(*)", f"count(distinct hash({key}))"]
     counts += [f"count(*) filter (where {condition})" for _, condition in rules]
     table = rows or f"{contract.layer}.{quote(contract.name)}"
+    traced = [c for k in contract.traces.values() for c in k]
+    provenance = PROVENANCE if contract.entity or contract.history_of else ()
+    shown_columns = ", ".join(quote(c) for c in dict.fromkeys([*contract.key, *traced, *provenance]))
     row = con.execute(f"select {', '.join(counts)} from {table}").fetchone()
     assert row is not None
     total = int(row[0])
     for (text, condition), count in zip(rules, row[2:], strict=True):
         examples: tuple[str, ...] = ()
         if count:
-            sample = con.execute(
-                f"select {key} from {table} where {condition} order by all limit {EXAMPLES}"
-            ).fetchall()
-            examples = tuple(_show(dict(zip(contract.key, r, strict=True))) for r in sample)
+            broken = f"select {shown_columns} from {table} where {condition} order by all"
+            examples = _examples(con, contract, broken, only=contract.key)
         found.append(Rule(text, int(count), examples))
     duplicated, examples = 0, ()
     if int(row[1]) != total:
         query = f"select {key}, count(*) as rows from {table} group by {key} having count(*) > 1"
         extra = con.execute(f"select coalesce(sum(rows) - count(*), 0) from ({query}) as d").fetchone()
         duplicated = int(extra[0]) if extra else 0
-        sample = con.execute(f"{query} order by rows desc, {key} limit {EXAMPLES}").fetchall()
-        examples = tuple(_show(dict(zip((*contract.key, "rows"), r, strict=True))) for r in sample)
+        examples = _examples(con, contract, f"{query} order by rows desc, {key}")
     found.append(Rule(f"unique key ({', '.join(contract.key)})", duplicated, examples))
     return CheckResult("contract", "block", check_names(contract)[0][2], tuple(found), rows=total)
 
@@ -234,9 +261,15 @@ def _foreign_keys(con: DuckDBPyConnection, contract: Contract, rows: str | None 
         count = int(row[0]) if row else 0
         examples: tuple[str, ...] = ()
         if count:
+            # One row per missing parent, with what leads back to a delivered record that names it.
+            columns = dict.fromkeys([name, *(c for key in contract.traces.values() for c in key)])
+            listed = ", ".join(f"child.{quote(c)}" for c in columns)
             sample = con.execute(
-                f"select distinct child.{quote(name)} {orphans} order by 1 limit {EXAMPLES}"
+                f"select {listed} {orphans} qualify row_number() over (partition by child.{quote(name)} order by {listed}) "
+                f"= 1 order by 1 limit {EXAMPLES}"
             ).fetchall()
-            examples = tuple(str(r[0]) for r in sample)
+            examples = tuple(
+                f"{row[0]}{_origin(con, contract, dict(zip(columns, row, strict=True)))}" for row in sample
+            )
         rules.append(Rule(f"{name} → {target}", count, examples))
     return CheckResult("foreign_keys", "warn", "Every reference finds its parent row.", tuple(rules))

@@ -17,7 +17,9 @@ from ecommerce_platform.simulation.seasons import Seasons
 class Category:
     """A category: its code in the shop's tables, its name, and how its products are priced and bought.
 
-    `share` is its part of all lines, `several` the share of lines with more than one unit.
+    `share` is its part of all lines, `several` the share of lines with more than one unit. A price higher by 1 % makes
+    a product be bought about `elasticity` % more (less, that is) often beside others. From the day of the drift on, the
+    category's demand is multiplied by `drift`.
     """
 
     code: str
@@ -27,25 +29,27 @@ class Category:
     share: float
     several: float
     season: tuple[int, float]
+    elasticity: float
+    drift: float = 1.0
 
 
 #: `season` is the calendar month (0 = January) of the peak and its strength.
 CATEGORIES: tuple[Category, ...] = (
-    Category("ELC", "Electronics", 79.0, 0.22, 9, 0.05, (10, 0.35)),
-    Category("CMP", "Computers & accessories", 64.0, 0.20, 7, 0.06, (10, 0.25)),
-    Category("HOM", "Home & living", 34.0, 0.45, 11, 0.14, (10, 0.15)),
-    Category("KIT", "Kitchen", 29.0, 0.42, 9, 0.12, (11, 0.30)),
-    Category("GRD", "Garden", 27.0, 0.40, 6, 0.18, (4, 0.85)),
-    Category("TOY", "Toys & games", 22.0, 0.38, 7, 0.16, (11, 0.80)),
-    Category("BOK", "Books", 14.0, 0.30, 8, 0.15, (11, 0.35)),
-    Category("BTY", "Beauty", 17.0, 0.55, 8, 0.22, (11, 0.20)),
-    Category("FSH", "Fashion", 32.0, 0.50, 11, 0.12, (9, 0.20)),
-    Category("SHO", "Shoes", 58.0, 0.48, 5, 0.04, (8, 0.20)),
-    Category("SPT", "Sports & outdoor", 41.0, 0.40, 6, 0.08, (5, 0.35)),
-    Category("BBY", "Baby & kids", 21.0, 0.36, 4, 0.25, (8, 0.05)),
-    Category("PET", "Pet supplies", 19.0, 0.35, 4, 0.30, (0, 0.05)),
-    Category("GRO", "Delicatessen", 9.5, 0.33, 3, 0.45, (11, 0.40)),
-    Category("OFF", "Office & stationery", 8.0, 0.44, 2, 0.35, (7, 0.35)),
+    Category("ELC", "Electronics", 79.0, 0.22, 9, 0.05, (10, 0.35), -1.8, 1.6),
+    Category("CMP", "Computers & accessories", 64.0, 0.20, 7, 0.06, (10, 0.25), -1.6),
+    Category("HOM", "Home & living", 34.0, 0.45, 11, 0.14, (10, 0.15), -1.2),
+    Category("KIT", "Kitchen", 29.0, 0.42, 9, 0.12, (11, 0.30), -1.1),
+    Category("GRD", "Garden", 27.0, 0.40, 6, 0.18, (4, 0.85), -1.0),
+    Category("TOY", "Toys & games", 22.0, 0.38, 7, 0.16, (11, 0.80), -1.4),
+    Category("BOK", "Books", 14.0, 0.30, 8, 0.15, (11, 0.35), -0.6, 0.6),
+    Category("BTY", "Beauty", 17.0, 0.55, 8, 0.22, (11, 0.20), -0.9),
+    Category("FSH", "Fashion", 32.0, 0.50, 11, 0.12, (9, 0.20), -2.2, 0.75),
+    Category("SHO", "Shoes", 58.0, 0.48, 5, 0.04, (8, 0.20), -2.0),
+    Category("SPT", "Sports & outdoor", 41.0, 0.40, 6, 0.08, (5, 0.35), -1.5),
+    Category("BBY", "Baby & kids", 21.0, 0.36, 4, 0.25, (8, 0.05), -0.5),
+    Category("PET", "Pet supplies", 19.0, 0.35, 4, 0.30, (0, 0.05), -0.4),
+    Category("GRO", "Delicatessen", 9.5, 0.33, 3, 0.45, (11, 0.40), -0.8),
+    Category("OFF", "Office & stationery", 8.0, 0.44, 2, 0.35, (7, 0.35), -1.3),
 )
 #: What the products of a category are called.
 _NOUNS = {
@@ -103,9 +107,9 @@ class Catalogue:
     quality: np.ndarray
     #: The product most often bought together with it.
     companion: np.ndarray
-    #: Demand, months × products; 0 before the first month.
+    #: Demand, phases × products; 0 before the first month.
     demand: np.ndarray
-    #: Whether the category takes part, campaigns × categories.
+    #: Whether the category takes part, sales × categories.
     on_sale: np.ndarray
 
     def __len__(self) -> int:
@@ -153,9 +157,17 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     popularity *= (shares / np.maximum(np.bincount(category, popularity, len(CATEGORIES)), 1e-9))[category]
     peak = np.array([c.season[0] for c in CATEGORIES])[category]
     strength = np.array([c.season[1] for c in CATEGORIES])[category]
-    angle = (seasons.calendar_month[:, None] - peak[None, :]) / 12 * 2 * np.pi
+    phases = seasons.phases
+    on_sale = rng.random((len(seasons.sales), len(CATEGORIES))) < 0.6
+    angle = (seasons.calendar_month[phases.month, None] - peak[None, :]) / 12 * 2 * np.pi
     demand = popularity * (1 + strength * np.cos(angle))
-    demand[np.arange(months)[:, None] < first_month[None, :]] = 0
+    demand[phases.drifted] *= np.array([c.drift for c in CATEGORIES])[category]
+    depth = np.zeros((len(phases.month), size))
+    for index, sale in enumerate(seasons.sales):
+        depth[phases.sale == index] = np.where(on_sale[index], sale.depth, 0.0)[category]
+    elasticity = np.array([c.elasticity for c in CATEGORIES])[category]
+    demand *= (price[phases.month] * (1 - depth) / (base * 100)) ** elasticity
+    demand[phases.month[:, None] < first_month[None, :]] = 0
 
     weights = np.where(first_month == 0, popularity, 0)
     companion = pick(rng, np.sqrt(weights), size)
@@ -174,16 +186,16 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
         quality=rng.normal(0, 0.3, size),
         companion=companion,
         demand=demand,
-        on_sale=rng.random((len(seasons.campaigns), len(CATEGORIES))) < 0.6,
+        on_sale=on_sale,
     )
 
 
-def draw_products(rng: Rng, catalogue: Catalogue, month: np.ndarray, favourite: np.ndarray) -> np.ndarray:
-    """A product for each entry of `month`, within category `favourite` where that is not negative."""
+def draw_products(rng: Rng, catalogue: Catalogue, phase: np.ndarray, favourite: np.ndarray) -> np.ndarray:
+    """A product for each entry of `phase`, within category `favourite` where that is not negative."""
     cumulative = np.cumsum(catalogue.demand, axis=1)
-    product = pick_rows(rng, catalogue.demand, month)
+    product = pick_rows(rng, catalogue.demand, phase)
     loyal = np.flatnonzero(favourite >= 0)
-    m, c = month[loyal], favourite[loyal]
+    m, c = phase[loyal], favourite[loyal]
     padded = np.pad(cumulative, ((0, 0), (1, 0)))
     low, high = padded[m, catalogue.category_bounds[c]], padded[m, catalogue.category_bounds[c + 1]]
     wanted = (low + rng.random(len(loyal)) * (high - low)) / cumulative[m, -1]
@@ -196,7 +208,7 @@ def draw_products(rng: Rng, catalogue: Catalogue, month: np.ndarray, favourite: 
 def _prices(rng: Rng, base: np.ndarray, category: np.ndarray, months: int) -> tuple[np.ndarray, np.ndarray]:
     """Prices and costs in cents, months × products: rare steps up and down on top of slow inflation."""
     size = len(base)
-    changes = np.where(rng.random((months, size)) < 0.08, rng.normal(0.01, 0.06, (months, size)), 0.0)
+    changes = np.where(rng.random((months, size)) < 0.10, rng.normal(0.01, 0.09, (months, size)), 0.0)
     changes[0] = 0
     level = base * np.exp(np.cumsum(changes, axis=0) + 0.02 / 12 * np.arange(months)[:, None])
     stepped = base * np.exp(np.cumsum(changes, axis=0))

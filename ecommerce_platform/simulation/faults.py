@@ -40,9 +40,21 @@ DUPLICATE = Fault("duplicate")
 #: Products keep their number (a full delivery that loses a number loses the product) and labels stay clean
 #: (gold would show codes instead of names).
 FAULTS: dict[str, tuple[Fault, ...]] = {
-    "customers": (
+    "web_customers": (
         _rejected("not_convertible", "born", "1985-02-30"),
         _rejected("missing_required", "customer_no"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    "crm_customers": (
+        _rejected("not_convertible", "Geburtsdatum", "31.11.1970"),
+        _rejected("missing_required", "Kundennummer"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    "newsletter_subscribers": (
+        _rejected("not_convertible", "opt_in_at", "last summer"),
+        _rejected("missing_required", "subscriber_id"),
         UNPARSABLE,
         DUPLICATE,
     ),
@@ -93,6 +105,55 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
         DUPLICATE,
     ),
     "labels": (),
+    "stock_counts": (
+        _rejected("not_convertible", "BESTAND", "ca. 40"),
+        _rejected("missing_required", "ARTNR"),
+        _rejected("out_of_range", "MELDEBESTAND", "-5"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    "returns": (
+        _rejected("not_convertible", "Erstattung", "12.50 EUR"),
+        _rejected("missing_required", "Bestellung"),
+        _rejected("out_of_range", "Menge", "-1"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    "campaigns": (
+        _rejected("not_convertible", "budget", "to be agreed"),
+        _rejected("out_of_range", "budget", -1.0),
+        DUPLICATE,
+    ),
+    "ad_reports": (
+        _rejected("not_convertible", "Cost", "--"),
+        _rejected("missing_required", "Cost"),
+        _rejected("out_of_range", "Clicks", "-7"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    "web_events": (
+        _rejected("not_accepted", "event", "hover"),
+        _rejected("missing_required", "session"),
+        DUPLICATE,
+    ),
+    "experiments": (
+        _rejected("not_convertible", "assigned_at", "2024-02-30T10:00:00"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    # Fields that are missing would be missing fields, so nothing required is left out here.
+    "social": (
+        _rejected("not_convertible", "posted", "13/45/2024 10:00 AM"),
+        _rejected("out_of_range", "tone", 7.5),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
+    "economy": (
+        _rejected("not_convertible", "Wert", "k. A."),
+        _rejected("missing_required", "Reihe"),
+        UNPARSABLE,
+        DUPLICATE,
+    ),
 }
 
 #: Code of a record without fault; others are positions in the table's faults, from 1.

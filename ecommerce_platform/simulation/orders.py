@@ -7,34 +7,42 @@ How these facts are written into files, and what is wrong with the files, is dec
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from ecommerce_platform.simulation.advertising import MEDIA
 from ecommerce_platform.simulation.catalogue import (
     CATEGORIES,
     COMPANION_PROBABILITY,
     Catalogue,
     draw_products,
 )
+from ecommerce_platform.simulation.experiments import Trial, make_trials
 from ecommerce_platform.simulation.people import (
-    CHANNELS,
+    APP,
+    CHANNEL_SHARES,
+    CRM,
+    NEVER,
+    PHONE,
+    STORE,
+    WEB,
+    WEB_SHOP,
     Customers,
+    Records,
     Visits,
     make_customers,
     make_guest_visits,
+    make_more_visits,
+    make_records,
     make_visits,
 )
-from ecommerce_platform.simulation.places import Places
+from ecommerce_platform.simulation.places import REGIONS, Places
 from ecommerce_platform.simulation.randomness import Rng, pick, pick_rows, stream
 from ecommerce_platform.simulation.seasons import SECONDS, Seasons
 
-#: Later than anything that happens; compares as "not yet known" on every day.
-NEVER = np.int64(2**60)
-
 DEVICES = ("desktop", "mobile", "tablet")
 CARRIERS = ("Postblitz", "Nordkurier", "Paketfuchs", "Sparversand")
-STORE = CHANNELS.index("store")
 #: Payment methods: code, label, share, seconds until approval from and to.
 METHODS = (
     ("CC", "Credit card", 0.31, 20, 900),
@@ -59,8 +67,11 @@ DELIVERED, CANCELED, UNAVAILABLE = 0, 1, 2
 class Orders:
     """All orders by time of ordering; every array has one entry per order."""
 
-    #: Index of the customer record, -1 for guests.
-    customer: np.ndarray
+    #: Index of the person, -1 for guests.
+    person: np.ndarray
+    #: The customer record that placed the order (-1 for guests) and the system it stands in: web shop or CRM.
+    record: np.ndarray
+    system: np.ndarray
     placed: np.ndarray
     approved: np.ndarray
     shipped: np.ndarray
@@ -78,6 +89,11 @@ class Orders:
     method: np.ndarray
     #: Postal code (index into the places) the order goes to where it is not the customer's, else -1.
     ship_to: np.ndarray
+    #: Region (index into `REGIONS`) the order goes to.
+    region: np.ndarray
+    #: Flight that caused the order, and flight it is credited to because it came through an advertisement; -1 for none.
+    caused_by: np.ndarray
+    credited_to: np.ndarray
 
     def __len__(self) -> int:
         return len(self.placed)
@@ -130,25 +146,35 @@ class Reviews:
     words: np.ndarray
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Everybody who knows the shop, what its systems know of them, and what they ordered."""
+
+    customers: Customers
+    records: tuple[Records, ...]
+    trials: tuple[Trial, ...]
+    orders: Orders
+
+
 def make_orders(
     seed: int, seasons: Seasons, places: Places, wanted: int, progress: Callable[[str, int, int], None]
-) -> tuple[Customers, Orders]:
-    """Exactly `wanted` orders, and the customer records behind them.
+) -> Placed:
+    """Exactly `wanted` orders, and the people behind them.
 
-    How many customers that takes is found from a small shop of the same kind; then some too many orders are
-    made and a random part of them left out.
+    How many people that takes is found from a small shop of the same kind; then some too many orders are made and a
+    random part of them left out.
     """
     guests = round(wanted * GUEST_SHARE)
     registered = wanted - guests
     pilot = 5_000
-    customers = make_customers(stream(seed, "pilot"), seasons, places, pilot)
-    per_customer = len(_customer_orders(seed, seasons, places, customers)) / pilot
+    few = make_customers(seed, "pilot", seasons, places, pilot)
+    per_person = len(_customer_orders(seed, seasons, places, few)[1]) / pilot
     surplus = 1.05
     while True:
-        size = max(5, int(registered / max(per_customer, 0.01) * surplus))
-        customers = make_customers(stream(seed, "customers"), seasons, places, size)
+        size = max(5, int(registered / max(per_person, 0.01) * surplus))
+        customers = make_customers(seed, "customers", seasons, places, size)
         progress("customers", size, size)
-        orders = _customer_orders(seed, seasons, places, customers)
+        trials, orders = _customer_orders(seed, seasons, places, customers)
         if len(orders) >= registered:
             break
         surplus *= 1.2
@@ -159,9 +185,13 @@ def make_orders(
     joined = Orders(
         *(np.concatenate([getattr(orders, f.name)[keep], getattr(guest_orders, f.name)]) for f in fields(Orders))
     )
-    joined = joined.take(np.lexsort((joined.customer, joined.placed)))
+    joined = joined.take(np.lexsort((joined.person, joined.placed)))
+    rng = stream(seed, "records")
+    records = make_records(rng, seasons, customers)
+    used = [records[system].of(joined.person, joined.placed, rng) for system in (WEB_SHOP, CRM)]
+    record = np.where(joined.person < 0, -1, np.where(joined.system == CRM, used[CRM], used[WEB_SHOP]))
     progress("orders", wanted, wanted)
-    return customers, joined
+    return Placed(customers, records, trials, replace(joined, record=record.astype(np.int32)))
 
 
 def days_late(orders: Orders) -> np.ndarray:
@@ -172,7 +202,7 @@ def days_late(orders: Orders) -> np.ndarray:
 
 def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Customers, orders: Orders) -> Lines:
     """What was bought: products by popularity, season and taste, and the first product's companions."""
-    business = np.where(orders.customer >= 0, customers.segment[orders.customer] > 0, False)
+    business = np.where(orders.person >= 0, customers.segment[orders.person] > 0, False)
     count = 1 + np.minimum(rng.negative_binomial(1.1, np.where(business, 0.46, 0.62)), 11)
     bounds = np.concatenate([[0], np.cumsum(count)])
     order = np.repeat(np.arange(len(orders)), count)
@@ -181,9 +211,9 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
 
     day = orders.day[order]
     month = seasons.month_of_day[day]
-    favourite = np.where(orders.customer >= 0, customers.favourite[orders.customer], -1)[order]
+    favourite = np.where(orders.person >= 0, customers.favourite[orders.person], -1)[order]
     favourite[rng.random(size) >= 0.30] = -1
-    product = draw_products(rng, catalogue, month, favourite)
+    product = draw_products(rng, catalogue, seasons.phases.of_day[day], favourite)
     first = product[bounds[order]]
     together = (number == 2) & (rng.random(size) < COMPANION_PROBABILITY)
     product = np.where(together, catalogue.companion[first], product)
@@ -194,12 +224,12 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
 
     price = catalogue.price[month, product]
     gross = price * quantity
-    campaign = seasons.campaign_of_day[day]
+    sale = seasons.sale_of_day[day]
     depth = np.zeros(size)
-    if seasons.campaigns:
-        depths = np.array([c.depth for c in seasons.campaigns])
-        reduced = (campaign >= 0) & catalogue.on_sale[campaign, catalogue.category[product]]
-        depth = np.where(reduced, depths[campaign], 0.0)
+    if seasons.sales:
+        depths = np.array([s.depth for s in seasons.sales])
+        reduced = (sale >= 0) & catalogue.on_sale[sale, catalogue.category[product]]
+        depth = np.where(reduced, depths[sale], 0.0)
     # A coupon now and then, for the whole order.
     coupon = rng.random(len(orders)) < 0.05
     depth = np.maximum(depth, np.where(coupon[order], 0.10, 0.0))
@@ -210,7 +240,18 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     charged = (order_net < 4900) & (orders.channel != STORE)
     shipping = np.where(number == 1, np.where(charged, 490, 0)[order], 0)
     tax = (net * VAT_PERCENT + 50) // 100
-    return Lines(order, number, product, quantity, price, discount, shipping, tax, bounds)
+    narrow = np.int32
+    return Lines(
+        order=order.astype(narrow),
+        number=number.astype(narrow),
+        product=product.astype(narrow),
+        quantity=quantity.astype(narrow),
+        price=price,
+        discount=discount,
+        shipping=shipping,
+        tax=tax,
+        bounds=bounds,
+    )
 
 
 def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
@@ -227,7 +268,14 @@ def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
     method = np.where(by_card, GIFT, orders.method[order])
     instalments = np.array([1, 3, 6, 12])[pick(rng, (0.72, 0.14, 0.09, 0.05), len(order))]
     instalments = np.where((method == CARD) & (amount >= 15_000), instalments, 1)
-    return Payments(order, number, method, instalments, amount)
+    narrow = np.int32
+    return Payments(
+        order=order.astype(narrow),
+        number=number.astype(narrow),
+        method=method.astype(narrow),
+        installments=instalments.astype(narrow),
+        amount=amount,
+    )
 
 
 def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Reviews:
@@ -249,36 +297,68 @@ def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Order
     return Reviews(chosen, score[chosen], written[chosen], words[chosen])
 
 
-def _customer_orders(seed: int, seasons: Seasons, places: Places, customers: Customers) -> Orders:
+def _customer_orders(
+    seed: int, seasons: Seasons, places: Places, customers: Customers
+) -> tuple[tuple[Trial, ...], Orders]:
     """Orders of all visits, without those of customers whom a late delivery drove away."""
-    visits = make_visits(stream(seed, "visits"), seasons, customers)
+    parts = [make_visits(stream(seed, "visits"), seasons, customers)]
+    trials = make_trials(stream(seed, "experiments"), seasons.days, customers.joined[WEB_SHOP], customers.leaves)
+    rng = stream(seed, "uplift")
+    for trial in trials:
+        lift = trial.lift(customers.age_band)
+        parts.append(make_more_visits(rng, seasons, customers, lift, trial.first, trial.last))
+    rng = stream(seed, "advertising")
+    for index, flight in enumerate(seasons.flights):
+        at = np.full(len(customers), flight.first * SECONDS)
+        region = places.region[customers.place(np.arange(len(customers)), at)]
+        reached = np.isin(region, flight.regions) & (customers.joined[WEB_SHOP] < flight.first * SECONDS)
+        lift = reached * MEDIA[flight.medium].lift
+        parts.append(make_more_visits(rng, seasons, customers, lift, flight.first, flight.last, index))
+    visits = Visits(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Visits)))
     rng = stream(seed, "fulfilment")
     orders = _fulfil(rng, seasons, places, customers, visits)
     gone = (days_late(orders) > 0) & (rng.random(len(orders)) < LATE_LEAVE_PROBABILITY)
+    # Visits that were added drive nobody away: else those who get more of them would leave sooner, and an uplift come
+    # out smaller than it is planted.
+    gone &= ~visits.added
     left_at = np.full(len(customers), NEVER)
-    np.minimum.at(left_at, orders.customer[gone], orders.received[gone])
-    return orders.take(orders.placed <= left_at[orders.customer])
+    np.minimum.at(left_at, orders.person[gone], orders.received[gone])
+    return trials, orders.take(orders.placed <= left_at[orders.person])
 
 
 def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, visits: Visits) -> Orders:
     """Channel, payment and the way of the parcel for each visit."""
     size = len(visits.placed)
-    known = visits.customer >= 0
+    known = visits.person >= 0
     placed = visits.placed.astype(np.int64)
     day = placed // SECONDS
 
-    channel = pick(rng, (0.46, 0.30, 0.10, 0.14), size)
+    channel = pick(rng, CHANNEL_SHARES, size)
     usual = known & (rng.random(size) < 0.75)
-    channel = np.where(usual, customers.channel[visits.customer], channel)
-    channel = np.where(~known & (channel == STORE), 0, channel)
+    channel = np.where(usual, customers.channel[visits.person], channel)
+    # Who is in both systems also uses both.
+    in_web, in_crm = customers.joined[WEB_SHOP][visits.person] <= placed, customers.joined[CRM][visits.person] <= placed
+    offline = (channel == STORE) | (channel == PHONE)
+    changes = known & in_web & in_crm & (rng.random(size) < 0.25)
+    channel = np.where(changes, np.where(offline, WEB, STORE), channel)
+    # What an advertisement causes is ordered where it leads to.
+    channel = np.where((visits.flight >= 0) & (channel != APP), WEB, channel)
+    # Store and telephone know those in the CRM, the rest know those in the web shop; guests are not in a store.
+    offline = (channel == STORE) | (channel == PHONE)
+    channel = np.where(~known & offline, WEB, channel)
+    channel = np.where(known & offline & ~in_crm, WEB, channel)
+    channel = np.where(known & ~offline & ~in_web, STORE, channel)
+    offline = (channel == STORE) | (channel == PHONE)
     store = channel == STORE
-    device_by_channel = np.array([[0.55, 0.36, 0.09], [0.0, 0.90, 0.10], [1.0, 0.0, 0.0], [0.45, 0.48, 0.07]])
-    device = np.where(store, -1, pick_rows(rng, device_by_channel, channel))
+    device_by_channel = np.array(
+        [[0.55, 0.36, 0.09], [0.0, 0.90, 0.10], [1.0, 0.0, 0.0], [0.45, 0.48, 0.07], [1.0, 0.0, 0.0]]
+    )
+    device = np.where(offline, -1, pick_rows(rng, device_by_channel, channel))
 
     place = pick(rng, places.weight, size)
     gift = (rng.random(size) < 0.02) & ~store
     ship_to = np.where(~known | gift, place, -1)
-    destination = np.where(ship_to >= 0, ship_to, customers.place[visits.customer])
+    destination = np.where(ship_to >= 0, ship_to, customers.place(visits.person, placed))
     region = places.region[destination]
 
     method = pick(rng, [m[2] for m in METHODS], size)
@@ -305,7 +385,15 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
 
     carrier = pick_rows(
         rng,
-        np.array([[0.4, 0.25, 0.2, 0.15], [0.4, 0.25, 0.2, 0.15], [1.0, 0, 0, 0], [0.15, 0.2, 0.3, 0.35]]),
+        np.array(
+            [
+                [0.4, 0.25, 0.2, 0.15],
+                [0.4, 0.25, 0.2, 0.15],
+                [1.0, 0, 0, 0],
+                [0.15, 0.2, 0.3, 0.35],
+                [0.5, 0.3, 0.2, 0.0],
+            ]
+        ),
         channel,
     )
     pace = np.array([1.1, 1.5, 1.9, 2.6])[carrier] * np.array([1.1, 1.25, 1.0, 0.95])[region]
@@ -318,20 +406,34 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     received = np.where(store, placed, np.where(sent, received, NEVER))
     shipped = np.where(store | ~sent, NEVER, shipped)
     promised = np.where(store, NEVER, promised)
+    # Whoever lives where a flight runs and orders online may have come through it, caused by it or not.
+    credited = visits.flight
+    if seasons.flights:
+        running = seasons.flight_of_day[day]
+        clicked = np.array([MEDIA[f.medium].clicked for f in seasons.flights])[running]
+        aimed = np.array([[r in f.regions for r in range(len(REGIONS))] for f in seasons.flights])[running, region]
+        clicks = (running >= 0) & aimed & (channel <= APP) & (rng.random(size) < clicked)
+        credited = np.where((credited < 0) & clicks, running, credited)
+    small, number = np.int8, np.int32
     return Orders(
-        customer=visits.customer,
+        person=visits.person.astype(number),
+        record=np.full(size, -1, dtype=number),
+        system=np.where(offline, CRM, WEB_SHOP).astype(small),
         placed=placed,
         approved=approved,
         shipped=shipped,
         received=received,
         promised=promised,
         ended=ended,
-        fate=fate,
-        channel=channel,
-        device=device,
-        carrier=carrier,
-        method=method,
-        ship_to=ship_to,
+        fate=fate.astype(small),
+        channel=channel.astype(small),
+        device=device.astype(small),
+        carrier=carrier.astype(small),
+        method=method.astype(small),
+        ship_to=ship_to.astype(number),
+        region=region.astype(small),
+        caused_by=visits.flight.astype(number),
+        credited_to=credited.astype(number),
     )
 
 

@@ -6,7 +6,6 @@ This is the only module others need; it decides nothing about the shop's behavio
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,28 +13,17 @@ import numpy as np
 
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.simulation import truth as truths
-from ecommerce_platform.simulation.catalogue import COMPANION_PROBABILITY, make_catalogue
-from ecommerce_platform.simulation.drops import Feed, Shop, make_feeds, order_versions, write_feeds
-from ecommerce_platform.simulation.orders import (
-    DELIVERED,
-    LATE_LEAVE_PROBABILITY,
-    NEVER,
-    days_late,
-    make_lines,
-    make_orders,
-    make_payments,
-    make_reviews,
-)
-from ecommerce_platform.simulation.places import make_places
-from ecommerce_platform.simulation.randomness import stream
-from ecommerce_platform.simulation.seasons import SECONDS, make_seasons
+from ecommerce_platform.simulation.drops import Feed, write_feeds
+from ecommerce_platform.simulation.feeds import make_feeds
+from ecommerce_platform.simulation.people import SYSTEM_NAMES, SYSTEM_PREFIXES, WEB_SHOP
+from ecommerce_platform.simulation.planted import planted_effects
+from ecommerce_platform.simulation.seasons import SECONDS
+from ecommerce_platform.simulation.simulate import Progress, Shop, simulate
 from ecommerce_platform.simulation.truth import Truth
 
 #: Threads that write files; more would only compete with those that polars starts by itself.
 _WRITERS = 2
 _LAST_DAY = date(2199, 12, 31)
-
-Progress = Callable[[str, int, int], None]
 
 
 def generate_shop(
@@ -48,7 +36,7 @@ def generate_shop(
     start: date = date(2024, 1, 1),
     progress: Progress | None = None,
 ) -> Truth:
-    """Writes a synthetic shop's drops to `<out_dir>/raw/<day>/`, the truth to `<out_dir>/truth/shop.json`.
+    """Writes a synthetic shop's drops to `<out_dir>/raw/<day>/` and the truth to `<out_dir>/truth/`.
 
     The same arguments always write the same bytes. The drops appear only when all of them are written.
 
@@ -86,21 +74,9 @@ def generate_shop(
     staging.rmdir()
 
     truth = _count(shop, {feed.table: feed for feed in feeds}, dirty_share)
+    _write_persons(out_dir, shop)
     truths.write_truth(out_dir, truth)
     return truth
-
-
-def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progress) -> Shop:
-    """The shop in memory, clean; the arguments are those of `generate_shop`."""
-    seasons = make_seasons(stream(seed, "seasons"), start, days)
-    places = make_places(stream(seed, "places"))
-    catalogue = make_catalogue(stream(seed, "catalogue"), seasons, orders)
-    customers, placed = make_orders(seed, seasons, places, orders, progress)
-    lines = make_lines(stream(seed, "lines"), seasons, catalogue, customers, placed)
-    payments = make_payments(stream(seed, "payments"), placed, lines)
-    reviews = make_reviews(stream(seed, "reviews"), seasons, catalogue, placed, lines)
-    progress("lines", len(lines.order), len(lines.order))
-    return Shop(seed, seasons, places, catalogue, customers, placed, lines, payments, reviews)
 
 
 def _check(orders: int, days: int, seed: int, dirty_share: float, start: date) -> None:
@@ -117,7 +93,10 @@ def _check(orders: int, days: int, seed: int, dirty_share: float, start: date) -
 def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
     """The truth of a shop and of what its feeds wrote."""
     newest = {name: truths.newest_usable(name, feed.key, feed.fault, feed.keys) for name, feed in feeds.items()}
-    expected = {name: int((positions >= 0).sum()) for name, positions in newest.items()}
+    used = {name: int((positions >= 0).sum()) for name, positions in newest.items()}
+    expected: dict[str, int] = {}
+    for name, feed in feeds.items():
+        expected[feed.entity] = expected.get(feed.entity, 0) + used[name]
 
     # Valid lines: accepted, of an order whose newest accepted version is neither canceled nor given up.
     order_day = feeds["orders"].day[newest["orders"]]
@@ -132,11 +111,16 @@ def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
     position = newest["products"][product]
     catalogue_month = np.searchsorted(shop.seasons.catalogue_days, feeds["products"].day)
     cost = np.where(position >= 0, shop.catalogue.cost[catalogue_month[position], product], -1)
-    buyer = shop.orders.customer[order]
-    person = np.where(buyer >= 0, shop.customers.person[buyer], -1)
     totals = truths.money_totals(
-        order=order, quantity=quantity, price=price, discount=discount, unit_cost=cost, person=person
+        order=order,
+        quantity=quantity,
+        price=price,
+        discount=discount,
+        unit_cost=cost,
+        person=shop.orders.person[order],
+        refund=int(shop.returns.refund[newest["returns"] >= 0].sum()),
     )
+    totals["customers_unlinked"] = _distinct(_accounts(shop)[order][shop.orders.person[order] >= 0])
     month = shop.seasons.month_of_day[shop.orders.day[order]]
     return Truth(
         seed=shop.seed,
@@ -144,34 +128,46 @@ def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:
         days=shop.seasons.days,
         dirty_share=dirty_share,
         orders=len(shop.orders),
-        customer_records=len(shop.customers),
-        persons=len(np.unique(shop.customers.person)),
+        customer_records=sum(len(records) for records in shop.records),
+        persons=_distinct(np.concatenate([records.sign_ups.person for records in shop.records])),
         tables={
-            name: truths.table_truth(name, feed.fault, feed.files, expected[name])
+            name: truths.table_truth(name, feed.entity, feed.fault, feed.files, used[name])
             for name, feed in sorted(feeds.items())
         },
         expected_rows=dict(sorted(expected.items())),
         totals=totals,
         by_month=truths.month_totals(month, order, quantity, quantity * price - discount, shop.seasons.start),
-        planted=_planted(shop),
+        planted=planted_effects(shop),
     )
 
 
-def _planted(shop: Shop) -> dict[str, object]:
-    """The effects built into the shop, for those who test whether a model finds them."""
-    orders, end = shop.orders, shop.seasons.days * SECONDS
-    _, second = order_versions(orders, shop.seasons.days)
-    arrived = (orders.fate == DELIVERED) & (orders.received < end) & (orders.promised < NEVER)
-    late = days_late(orders) > 0
-    sold = np.bincount(shop.lines.product, minlength=len(shop.catalogue))
-    pairs = np.argsort(-sold, kind="stable")[:5]
-    return {
-        "late_delivery_share": round(float(late[arrived].mean()), 4) if arrived.any() else None,
-        "late_delivery_leave_probability": LATE_LEAVE_PROBABILITY,
-        "open_orders": int(((second < 0) & (np.minimum(orders.received, orders.ended) >= end)).sum()),
-        "customers_left": int((shop.customers.leaves < shop.seasons.days).sum()),
-        "companion_probability": COMPANION_PROBABILITY,
-        "companions": [
-            [shop.catalogue.sku[p], shop.catalogue.sku[shop.catalogue.companion[p]]] for p in pairs.tolist()
-        ],
-    }
+def _distinct(numbers: np.ndarray) -> int:
+    """How many different numbers there are; none is negative."""
+    return int((np.bincount(numbers) > 0).sum())
+
+
+def _accounts(shop: Shop) -> np.ndarray:
+    """A number per order for the account it was placed under: all that is known of the person without linking records."""
+    web, orders = shop.records[WEB_SHOP], shop.orders
+    under = np.where(web.account >= 0, web.account, np.arange(len(web)))
+    online = under[orders.record] if len(web) else orders.record
+    return np.where(orders.system == WEB_SHOP, online, len(web) + orders.record)
+
+
+def _write_persons(out_dir: Path, shop: Shop) -> None:
+    """Which person is behind each customer record, by the record's canonical id."""
+    import polars as pl
+
+    from ecommerce_platform.simulation.feeds.common import customer_numbers
+
+    frames = [
+        pl.DataFrame(
+            {
+                "customer_id": SYSTEM_PREFIXES[system] + customer_numbers(system, np.arange(len(records))),
+                "system": pl.Series([name], dtype=pl.String).new_from_index(0, len(records)),
+                "person": pl.Series(records.sign_ups.person),
+            }
+        )
+        for system, (name, records) in enumerate(zip(SYSTEM_NAMES, shop.records, strict=True))
+    ]
+    truths.write_persons(out_dir, pl.concat(frames))

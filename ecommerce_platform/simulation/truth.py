@@ -10,26 +10,31 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.simulation.faults import FAULTS, is_kind, is_usable
 
+if TYPE_CHECKING:
+    import polars as pl
+
 TRUTH_FILE = Path("truth") / "shop.json"
+PERSONS_FILE = Path("truth") / "persons.parquet"
 
 
 @dataclass(frozen=True)
 class TableTruth:
-    """What was written for one raw table.
+    """What was written for one raw table, and which canonical entity it fills.
 
-    `delivered` = used + `superseded` + `rejected`, where used rows are `Truth.expected_rows` of the entity.
-    Lines that cannot be parsed are in `unparsable` only, second copies in `delivered` and in `duplicates`.
+    `delivered` = `used` + `superseded` + `rejected`; the rows of an entity are those used of its raw tables. Lines that cannot be parsed are in `unparsable` only, second copies in `delivered` and in `duplicates`.
     """
 
+    entity: str
     files: int
     delivered: int
+    used: int
     unparsable: int
     rejected: int
     duplicates: int
@@ -50,18 +55,19 @@ class Truth:
     dirty_share: float
     #: Orders placed, whatever became of their records.
     orders: int
-    #: Customer records registered, and the distinct people behind them.
+    #: Customer records of all systems, and the distinct people behind them.
     customer_records: int
     persons: int
     tables: dict[str, TableTruth]
     #: Distinct current keys per canonical entity after rejects and newest-version resolution.
     expected_rows: dict[str, int]
-    #: orders, customers, units (counts); gross_amount, discount_amount, revenue, cost_amount and net_profit
-    #: (texts; the last two over lines with a known cost, null without any).
+    #: orders, customers, units (counts); gross_amount, discount_amount, revenue, refund_amount, cost_amount and
+    #: net_profit (texts; the last two over lines with a known cost, null without any). `customers` are persons, as
+    #: perfect linking finds them; `customers_unlinked` is their number if only equal web shop accounts are joined.
     totals: dict[str, Any]
     #: orders, units and revenue of each month, by its first day.
     by_month: dict[str, dict[str, Any]]
-    #: Effects the generator built in: probabilities, and the five most sold product pairs it made.
+    #: Effects the generator built in (see `planted`).
     planted: dict[str, Any]
 
     def to_json(self) -> str:
@@ -83,7 +89,21 @@ def read_truth(out_dir: Path) -> Truth:
     return Truth(**content)
 
 
-def table_truth(table: str, codes: np.ndarray, files: int, used: int) -> TableTruth:
+def read_persons(out_dir: Path) -> pl.DataFrame:
+    """Who is who in the shop that `generate_shop(out_dir)` wrote: customer_id, system and person, one row per record.
+
+    Raises:
+        InputError: there is none.
+    """
+    import polars as pl
+
+    path = out_dir / PERSONS_FILE
+    if not path.is_file():
+        raise InputError("no generated shop here", where=path, fix="generate one: `ecommerce generate`")
+    return pl.read_parquet(path)
+
+
+def table_truth(table: str, entity: str, codes: np.ndarray, files: int, used: int) -> TableTruth:
     """Counts of one raw table from the fault codes of its records and the rows that must come of them."""
     unparsable = int(is_kind(table, codes, "unparsable").sum())
     rejected = int(is_kind(table, codes, "rejected").sum())
@@ -94,8 +114,10 @@ def table_truth(table: str, codes: np.ndarray, files: int, used: int) -> TableTr
         if fault.reason:
             by_reason[fault.reason] = by_reason.get(fault.reason, 0) + int((codes == code).sum())
     return TableTruth(
+        entity=entity,
         files=files,
         delivered=delivered,
+        used=used,
         unparsable=unparsable,
         rejected=rejected,
         duplicates=duplicates,
@@ -130,6 +152,7 @@ def money_totals(
     discount: np.ndarray,
     unit_cost: np.ndarray,
     person: np.ndarray,
+    refund: int,
 ) -> dict[str, Any]:
     """Totals over valid lines, each array with one entry per line.
 
@@ -140,6 +163,7 @@ def money_totals(
         discount: discount on the line in cents.
         unit_cost: the product's current cost in cents, -1 where unknown.
         person: person of the order, -1 for guests.
+        refund: all money paid back, in cents.
     """
     gross = int((quantity * price).sum())
     reduced = int(discount.sum())
@@ -153,6 +177,7 @@ def money_totals(
         "gross_amount": decimal_text(gross),
         "discount_amount": decimal_text(reduced),
         "revenue": decimal_text(gross - reduced),
+        "refund_amount": decimal_text(refund),
         "cost_amount": decimal_text(cost) if known.any() else None,
         "net_profit": decimal_text(earned - cost) if known.any() else None,
     }
@@ -187,3 +212,12 @@ def write_truth(out_dir: Path, truth: Truth) -> None:
     path = out_dir / TRUTH_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(truth.to_json(), encoding="utf-8")
+
+
+def write_persons(out_dir: Path, persons: pl.DataFrame) -> None:
+    """Writes who is who beside the drops; columns as `read_persons` gives them."""
+    import pyarrow.parquet as pq
+
+    path = out_dir / PERSONS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(persons.to_arrow(), path)

@@ -1,20 +1,8 @@
-"""The words of the shop's people: names and review texts, all made up."""
+"""The words of reviews, all made up."""
 
 from __future__ import annotations
 
 from itertools import product
-
-FIRST_NAMES = (  # noqa: SIM905
-    "Anna Ben Clara David Emma Felix Greta Hannes Ida Jonas Karla Leon Mia Noah Olivia Paul Rosa Simon Theo "
-    "Ulla Viktor Wanda Yusuf Zoe Aylin Björn Céline Dörte Emir Fatma Günther Heike Ines Jürgen Katja Lukas "
-    "Mehmet Nadine Ole Petra Rafael Sören Tanja Uwe Vera Wiebke"
-).split()
-LAST_NAMES = (  # noqa: SIM905
-    "Ahrens Bauer Conrad Demir Engel Fischer Graf Hoffmann Ivanov Jansen Keller Lang Meyer Neumann Otto "
-    "Peters Quandt Richter Schulz Thiel Ullrich Vogel Wagner Xander Yilmaz Ziegler Arnold Böhm Claasen "
-    "Dietrich Ernst Frank Groß Huber Jung Köhler Lorenz Müller Nowak Özdemir Pohl Roth Schäfer Thoma Urban "
-    "Voigt Winter Zimmer"
-).split()
 
 #: By mood: unhappy (1–2), lukewarm (3), happy (4–5).
 _OPENINGS = (

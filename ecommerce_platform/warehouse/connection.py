@@ -75,7 +75,8 @@ class Warehouse:
                     raise SettingsError(
                         f"the warehouse cannot be opened: {error}",
                         where=self.path,
-                        fix="see the runbook in docs; the drops under raw/ can rebuild it",
+                        fix="move it away and run `ecommerce build`: the drops under raw/ give every table back "
+                        "(docs/runbook.md, The warehouse is damaged)",
                     ) from None
                 waited = time.monotonic() - started
                 if waited - logged >= _REPEAT_LOG:

@@ -25,7 +25,7 @@ from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import EntityLoad, LoadCount, delivered_days, taken_over
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import apply_difference, count_rows, find_difference
+from ecommerce_platform.warehouse.write import apply_difference, count_rows, ensure_table, find_difference
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -129,7 +129,7 @@ class _Run:
     def load(self, again: set[date], full_checks: bool) -> EntityLoad:
         con, name = self.con, self.contract.name
         for contract in (self.rejects, self.ledger):
-            con.execute(create_table_sql(contract))
+            ensure_table(con, contract)
         known = self.known = self._known()
         taken = taken_over(con, name)
         changed = any(version != self.code_version for _, version in taken.values())

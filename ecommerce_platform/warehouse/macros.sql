@@ -8,6 +8,10 @@
 -- Trimmed text; empty becomes null.
 create or replace macro as_text(x) as nullif(trim(x), '');
 
+-- An id that may have passed through a column of numbers: 17850.0 becomes 17850; any other text stays as it is.
+create or replace macro as_id(x) as
+    case when regexp_full_match(as_text(x), '\d+\.0+') then split_part(as_text(x), '.', 1) else as_text(x) end;
+
 -- A whole number: 12, -3 and 12.0, but neither 12.5 nor 1e3.
 create or replace macro as_bigint(x) as
     case

@@ -14,10 +14,10 @@ from typing import Any
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import Mapping, Source
-from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.errors import DefinitionError, raise_all
 from ecommerce_platform.quality.contract_checks import column_rules
 
-#: Conversion macro → what its result is, for the words "… is not …". `as_text` cannot fail.
+#: Conversion macro → what its result is, for the words "… is not …".
 CONVERSIONS = {
     "as_integer": "a whole number",
     "as_bigint": "a whole number",
@@ -30,6 +30,8 @@ CONVERSIONS = {
     "as_timestamp": "a date or time (YYYY-MM-DD HH:MM:SS, without offset)",
     "as_timestamp_format": "a time in the expected format",
 }
+#: Macros whose result is text: they cannot fail.
+TEXTS = ("as_text", "as_id")
 #: Functions that convert without reporting what they could not convert.
 FORBIDDEN = {
     "strptime", "try_strptime", "to_date", "to_timestamp", "date", "timestamp", "str_to_date", "make_date",
@@ -71,6 +73,8 @@ class CompiledMapping:
     contract: Contract
     bronze: str
     delivery: str
+    #: Share of a load's rows that may be rejected before the load is set aside.
+    max_rejected_share: float
     expressions: dict[str, str]
     late: frozenset[str]
     where: str | None
@@ -82,6 +86,8 @@ class CompiledMapping:
     #: Raw column → the required canonical column that cannot be filled without it.
     required_raw: dict[str, str]
     version_key: tuple[str, ...]
+    #: Canonical column → the line of the file on which it is filled.
+    lines: dict[str, int]
 
     @property
     def raw_table(self) -> str:
@@ -166,7 +172,7 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
     """Parses a mapping and holds it to the rules that make loads converge.
 
     Raises:
-        DefinitionError: with file and line and what to write instead.
+        DefinitionError: with file and line and what to write instead, for all that is wrong once it can be parsed.
     """
     import sqlglot
     from sqlglot import exp
@@ -180,6 +186,8 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         problem = error.errors[0] if error.errors else {}
         where = f"{mapping.path}:{problem.get('line', 1)}"
         raise DefinitionError(f"not valid SQL: {problem.get('description', error)}", where=where) from None
+    except sqlglot.errors.TokenError as error:
+        raise DefinitionError(f"not valid SQL: {error}", where=f"{mapping.path}:1") from None
     bronze = source.bronze_table(mapping.raw_table)
     if not isinstance(tree, exp.Select) or tree.args.get("with_") or tree.args.get("with"):
         raise wrong("a mapping is one plain SELECT", tree, "move what needs more than one row's table to gold")
@@ -196,47 +204,58 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         )
     if tree.find(exp.Subquery, exp.Join):
         raise wrong("a mapping has no joins and no subqueries", tree.find(exp.Subquery, exp.Join))
+    problems: list[DefinitionError] = []
     for node in tree.find_all(exp.Cast, exp.TryCast, exp.StrToTime, exp.StrToDate, exp.Anonymous, exp.Func):
         name = node.name.lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
         if name in FORBIDDEN or isinstance(node, (exp.StrToTime, exp.StrToDate, exp.TsOrDsToDate)):
-            raise wrong(
-                f"{node.sql(dialect='duckdb')} converts text without reporting what it cannot convert",
-                node,
-                f"use one of {', '.join(sorted(CONVERSIONS))}",
+            problems.append(
+                wrong(
+                    f"{node.sql(dialect='duckdb')} converts text without reporting what it cannot convert",
+                    node,
+                    f"use one of {', '.join(sorted(CONVERSIONS))}",
+                )
             )
 
     expressions: dict[str, str] = {}
+    lines: dict[str, int] = {}
     late: set[str] = set()
     conversions: list[Conversion] = []
     required_raw: dict[str, str] = {}
     for selected in tree.expressions:
         name = selected.alias_or_name
         if isinstance(selected, exp.Star) or not name:
-            raise wrong("every column of a mapping is named", selected, "write `expression as column`")
+            problems.append(wrong("every column of a mapping is named", selected, "write `expression as column`"))
+            continue
         if name not in contract.columns:
             known = ", ".join(contract.columns)
-            raise wrong(f"{name!r} is not a column of {contract.table}", selected, f"use one of {known}")
+            problems.append(wrong(f"{name!r} is not a column of {contract.table}", selected, f"use one of {known}"))
+            continue
         body = selected.this if isinstance(selected, exp.Alias) else selected
         expressions[name] = body.sql(dialect="duckdb", normalize_functions=False)
+        lines[name] = _line(mapping.sql, selected)
         if body.find(exp.AggFunc, exp.Window) or any(
             f.name.lower() in ("arg_max", "arg_min", "median") for f in body.find_all(exp.Anonymous)
         ):
             late.add(name)
-        conversions.extend(_conversions(body, name, wrong))
+        conversions.extend(_conversions(body, name, wrong, problems))
         if (
             name in contract.required_columns
             and isinstance(body, exp.Anonymous)
             and body.name.lower().startswith("as_")
+            and body.expressions
         ):
             argument = body.expressions[0]
             if isinstance(argument, exp.Column):
                 required_raw[argument.name] = f"{contract.name}.{name}"
     for part in (tree.args.get("where"), tree.args.get("qualify")):
         if part is not None:
-            conversions.extend(_conversions(part, part.key, wrong))
+            conversions.extend(_conversions(part, part.key, wrong, problems))
     for name in contract.required_columns:
         if name not in expressions:
-            raise wrong(f"required column {name!r} of {contract.table} is not filled", tree, f"select … as {name}")
+            problems.append(
+                wrong(f"required column {name!r} of {contract.table} is not filled", tree, f"select … as {name}")
+            )
+    raise_all(problems)
 
     group = tree.args.get("group")
     group_by = tuple(g.sql(dialect="duckdb", normalize_functions=False) for g in group.expressions) if group else ()
@@ -266,6 +285,14 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
     for name in unit or ():
         if name not in expressions:
             raise wrong(f"the unit's column {name!r} is not selected", tree)
+    extract = source.file.tables[mapping.raw_table].extract
+    if group and extract and extract.watermark:
+        raise wrong(
+            f"GROUP BY gathers rows, but extracts of {mapping.raw_table} bring only those whose "
+            f"{extract.watermark} has moved",
+            group,
+            "leave out the watermark in source.yml and say `delivery: full`",
+        )
     if group:
         outside = [expressions[k] for k in contract.key if k not in late and expressions[k] not in group_by]
         constant = [e for e in outside if not sqlglot.parse_one(e, dialect="duckdb").find(exp.Column)]
@@ -280,39 +307,61 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
         contract=contract,
         bronze=f"bronze.{quote(bronze)}",
         delivery=source.file.tables[mapping.raw_table].delivery,
+        max_rejected_share=source.file.tables[mapping.raw_table].max_rejected_share,
         expressions=expressions,
         late=frozenset(late),
         where=where_part.this.sql(dialect="duckdb", normalize_functions=False) if where_part else None,
         qualify=qualify.this.sql(dialect="duckdb", normalize_functions=False) if qualify else None,
         group_by=group_by,
         windowed=bool(windows),
-        conversions=tuple(dict.fromkeys(conversions)),
+        conversions=_each_once(conversions, expressions),
         raw_columns=tuple(raw),
         required_raw=required_raw,
         version_key=unit or contract.key,
+        lines=lines,
     )
 
 
 _OURS = frozenset({"_load_date", "_source_file", "_source_row", "_row_hash"})
 
 
-def _conversions(body: Any, column: str, wrong: Callable[..., DefinitionError]) -> list[Conversion]:
+def _each_once(conversions: Sequence[Conversion], expressions: dict[str, str]) -> tuple[Conversion, ...]:
+    """One conversion per call: one that several columns make (a key made of the row's values, say) is at fault once.
+    It is named for the column that it fills, if there is one."""
+    found: dict[str, Conversion] = {}
+    for conversion in conversions:
+        if conversion.call not in found or expressions.get(conversion.column) == conversion.call:
+            found[conversion.call] = conversion
+    return tuple(found.values())
+
+
+def _conversions(
+    body: Any, column: str, wrong: Callable[..., DefinitionError], problems: list[DefinitionError]
+) -> list[Conversion]:
     from sqlglot import exp
 
     found = []
     for call in body.find_all(exp.Anonymous):
         macro = call.name.lower()
-        if not macro.startswith("as_") or macro == "as_text":
+        if not macro.startswith("as_") or macro in TEXTS:
             continue
         if macro not in CONVERSIONS:
-            raise wrong(f"there is no macro {macro!r}", call, f"use one of as_text, {', '.join(sorted(CONVERSIONS))}")
+            known = ", ".join((*TEXTS, *sorted(CONVERSIONS)))
+            problems.append(wrong(f"there is no macro {macro!r}", call, f"use one of {known}"))
+            continue
+        if not call.expressions:
+            problems.append(wrong(f"{macro} converts nothing", call, f"name the raw column: {macro}(x)"))
+            continue
         argument = call.expressions[0]
         if argument.find(exp.AggFunc, exp.Window):
-            raise wrong(
-                f"{macro} is applied to a result of several rows",
-                call,
-                "convert first, then aggregate: max(as_date(x))",
+            problems.append(
+                wrong(
+                    f"{macro} is applied to a result of several rows",
+                    call,
+                    "convert first, then aggregate: max(as_date(x))",
+                )
             )
+            continue
         found.append(
             Conversion(
                 call.sql(dialect="duckdb", normalize_functions=False),
@@ -325,13 +374,9 @@ def _conversions(body: Any, column: str, wrong: Callable[..., DefinitionError]) 
 
 
 def _line(sql: str, node: Any) -> int:
-    """The line a node stands on: sqlglot keeps it on names only, so the first name below it decides."""
-    if node is not None:
-        for part in node.walk():
-            line = part.meta.get("line")
-            if line:
-                return int(line)
-    return 1
+    """The line a node begins on: sqlglot keeps lines on names only, so the first of those below it decides."""
+    lines = [int(part.meta["line"]) for part in node.walk() if part.meta.get("line")] if node is not None else []
+    return min(lines, default=1)
 
 
 def compile_source(source: Source, contracts: dict[str, Contract]) -> dict[str, tuple[CompiledMapping, ...]]:
@@ -342,10 +387,17 @@ def compile_source(source: Source, contracts: dict[str, Contract]) -> dict[str, 
         contracts: entity name → its contract.
 
     Raises:
-        DefinitionError: the first mapping that breaks a rule, with file and line.
+        DefinitionError: every mapping that breaks a rule, with file and line.
     """
-    compiled: dict[str, Sequence[CompiledMapping]] = {
-        entity: [compile_mapping(m, contract, source) for m in source.mappings_of(entity)]
-        for entity, contract in contracts.items()
-    }
-    return {entity: tuple(mappings) for entity, mappings in compiled.items()}
+    compiled: dict[str, tuple[CompiledMapping, ...]] = {}
+    problems: list[DefinitionError] = []
+    for entity, contract in contracts.items():
+        found = []
+        for mapping in source.mappings_of(entity):
+            try:
+                found.append(compile_mapping(mapping, contract, source))
+            except DefinitionError as error:
+                problems.append(error)
+        compiled[entity] = tuple(found)
+    raise_all(problems)
+    return compiled

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
@@ -33,7 +33,9 @@ from ecommerce_platform.warehouse.changes import TableVersion, behind, table_ver
 from ecommerce_platform.warehouse.connection import process_name
 from ecommerce_platform.warehouse.snapshots import (
     FORMAT,
+    SnapshotInfo,
     current_snapshot,
+    find_snapshot,
     read_manifest,
     snapshot_folders,
     snapshot_id,
@@ -57,6 +59,16 @@ _BUILDING, _REMOVING, _LINK = ".building-", ".removing-", ".current-"
 _log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
+
+
+class Court(Protocol):
+    """What decides whether a state of the tables may be published (`quality/verdicts.py`)."""
+
+    def passes(self, con: DuckDBPyConnection) -> bool:
+        """Whether the state that `con` sees may be published; False if it was not judged yet. Raises a CheckError."""
+
+    def judge(self, *, log: Any) -> object:
+        """Judges the tables as they are, without a connection being held."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,7 @@ def publish(
     keep: int = 10,
     wait_seconds: float = 0.0,
     force: bool = False,
+    court: Court | None = None,
     even_unchanged: bool = False,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -109,7 +122,8 @@ def publish(
         run_id: the run that publishes, for the manifest.
         keep: how many snapshots stay, at least 1.
         wait_seconds: how long to wait for tables that lag behind what they are made from.
-        force: publish although tables lag; the manifest says which.
+        force: publish although tables lag, and whatever the court says; the manifest names tables that lag.
+        court: judges the tables before they are published; a state that it does not let pass is not.
         even_unchanged: make a snapshot although nothing differs from the current one.
         now: time of the snapshot (tests).
         progress: called with table, number of the table, number of tables.
@@ -117,26 +131,32 @@ def publish(
 
     Raises:
         SettingsError: the folder belongs to another source.
+        CheckError: the tables break business rules that block.
         InputError: there is nothing to publish yet; tables still lag after the wait; a table is not what its
             contract says.
     """
     (published / "snapshots").mkdir(parents=True, exist_ok=True)
     started, pause, logged = time.monotonic(), _FIRST_PAUSE, -_REPEAT_LOG
     while True:
-        with _alone(published, log):
+        with alone(published, ".lock", log):
             _own(published, source)
             _tidy(published)
             work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), log)
             try:
                 with connect() as con, transaction(con):
                     late = lagging(con, catalog)
-                    if force or not late:
+                    unjudged = not (force or late or court is None or court.passes(con))
+                    if not unjudged and (force or not late):
                         # The time of reading, not of the call: the warehouse may have been waited for.
                         work.read(con, now or datetime.now(UTC), late, even_unchanged, progress)
                 if work.manifest:
                     return work.put_in_force(keep)
             finally:
                 shutil.rmtree(work.building, ignore_errors=True)
+        if unjudged:  # and again, if they changed while they were judged
+            assert court
+            court.judge(log=log)
+            continue
         waited = time.monotonic() - started
         if waited >= wait_seconds:
             raise InputError(
@@ -149,6 +169,31 @@ def publish(
             logged = waited
         time.sleep(min(pause, wait_seconds - waited))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def restore(published: Path, snapshot: str, log: logging.Logger | Any = _log) -> SnapshotInfo:
+    """Makes an earlier snapshot the current one again, in one step; none is removed.
+
+    The next publish takes its place, so whoever wants it to stay stops publishing first.
+
+    Args:
+        published: the folder of snapshots.
+        snapshot: which: an id, its beginning, or a local time, as `find_snapshot` takes them.
+        log: where waiting is told.
+
+    Raises:
+        InputError: there is no such snapshot, or it is damaged.
+    """
+    with alone(published, ".lock", log):
+        found = find_snapshot(published, snapshot)
+        for entry in read_manifest(found.folder)["tables"].values():
+            file = found.folder / entry["file"]
+            if not file.is_file() or file.stat().st_size != entry["bytes"]:
+                raise InputError(
+                    "the snapshot is damaged: a table is missing or cut off", where=file, fix="take another"
+                )
+        switch(published, found.id)
+    return found
 
 
 def lagging(con: DuckDBPyConnection, catalog: Catalog) -> dict[str, list[str]]:
@@ -315,7 +360,13 @@ def switch(published: Path, name: str) -> None:
     sync(published)
 
 
-def superseded(names: Sequence[str], current: str | None, keep: int, now: datetime) -> list[str]:
+def superseded(
+    names: Sequence[str],
+    current: str | None,
+    keep: int,
+    now: datetime,
+    switched: Callable[[str], datetime | None] = snapshot_time,
+) -> list[str]:
     """Which snapshots are no longer kept: neither current, nor among the newest `keep`, nor possibly still read.
 
     Who opened a snapshot did so while it was the current one, at the latest when the next one was published; so it
@@ -326,11 +377,12 @@ def superseded(names: Sequence[str], current: str | None, keep: int, now: dateti
         current: id of the current one.
         keep: how many stay, at least 1.
         now: the present.
+        switched: when a snapshot became the current one; default: when it was read.
     """
     ordered = sorted(names)
     gone = []
     for name, following in list(pairwise(ordered))[: max(len(ordered) - max(keep, 1), 0)]:
-        replaced = snapshot_time(following)
+        replaced = switched(following)
         if name != current and replaced and now - replaced >= READERS_TIME:
             gone.append(name)
     return gone
@@ -340,9 +392,9 @@ def superseded(names: Sequence[str], current: str | None, keep: int, now: dateti
 
 
 @contextmanager
-def _alone(published: Path, log: Any) -> Iterator[None]:
-    """Holds the folder's lock, waiting for whoever has it. The kernel frees it when its holder dies."""
-    path = published / ".lock"
+def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
+    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies."""
+    path = published / lock
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

@@ -19,7 +19,7 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.contracts.source import Source
-from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.errors import DefinitionError, raise_all
 from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
 from ecommerce_platform.warehouse.changes import Log, record_change
 from ecommerce_platform.warehouse.connection import MACROS
@@ -30,6 +30,7 @@ from ecommerce_platform.warehouse.write import (
     Written,
     apply_difference,
     count_rows,
+    ensure_table,
     find_difference,
     replace_table,
 )
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
 #: Share of superseded rows above which the kept rows are copied instead of the others deleted.
 _COPY_ABOVE = 0.1
 #: Part of `code_version`: another number fills every entity anew.
-_RULES = "2"
+_RULES = "3"
+#: Fewer rejected rows than this never set a load aside: in a small load a share says little.
+_FEWEST = 20
+#: Reason code of the rows of a load that was set aside.
+SET_ASIDE = "load_set_aside"
 #: Share of all loads above which filling the table anew costs less than changing it.
 _MOST = 0.5
 _WHERE_FROM = "_load_date, _source_file, _source_row"
@@ -138,7 +143,7 @@ class _Run:
 
     def load(self, again: set[date], full_checks: bool) -> EntityLoad:
         for name in ("silver.rejects", "silver.loads"):
-            self.con.execute(create_table_sql(self.catalog.contract(name)))
+            ensure_table(self.con, self.catalog.contract(name))
         exists = table_exists(self.con, self.contract.layer, self.contract.name)
         taken = taken_over(self.con, self.contract.name)
         changed = any(version != self.code_version for _, version in taken.values())
@@ -252,6 +257,7 @@ class _Run:
             stage = self._create_stage(mapping.rows(loads, without="_failed" if self._any_failed() else None))
             self._reject(mapping, loads)
             self._reject_gathered(mapping, stage, loads)
+            self._set_aside(mapping, stage, loads)
             return stage
         rows = mapping.rows(loads)
         if into:
@@ -267,6 +273,7 @@ class _Run:
                 f"delete from {stage} where _raw_table = '{mapping.raw_table}' and "
                 f"({_WHERE_FROM}) in (select ({_WHERE_FROM}) from _failed)"
             )
+            self._set_aside(mapping, stage, loads)
         return stage
 
     def _create_stage(self, rows: str) -> str:
@@ -275,19 +282,31 @@ class _Run:
 
     def _fits(self, mapping: CompiledMapping) -> None:
         """A text that would reach a typed column without a macro is a mistake in the mapping, found before any row."""
-        described = self.con.execute(
-            "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
-            + f" from {mapping.bronze}"
-            + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
-        ).fetchall()  # fmt: skip
+        import duckdb
+
+        try:
+            described = self.con.execute(
+                "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
+                + f" from {mapping.bronze}"
+                + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
+            ).fetchall()  # fmt: skip
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
+            said = " ".join(str(error).split("\n\nLINE")[0].split())
+            raise DefinitionError(
+                f"DuckDB cannot run it: {said}", where=f"{mapping.mapping.path}:1", fix="correct the SELECT"
+            ) from None
+        problems = []
         for name, kind, *_ in described:
             wanted = self.contract.columns[name].type
             if (kind == "VARCHAR") != (wanted == "VARCHAR") and kind != '"NULL"':
-                raise DefinitionError(
-                    f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
-                    where=mapping.mapping.path,
-                    fix="convert it with one of the as_… macros",
+                problems.append(
+                    DefinitionError(
+                        f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
+                        where=f"{mapping.mapping.path}:{mapping.lines.get(name, 1)}",
+                        fix="convert it with one of the as_… macros",
+                    )
                 )
+        raise_all(problems)
 
     # -- what fails ------------------------------------------------------------------------------------------
 
@@ -337,7 +356,10 @@ class _Run:
             )
 
     def _any_failed(self) -> bool:
-        row = self.con.execute("select count(*) from _failed").fetchone()
+        return self._any("_failed")
+
+    def _any(self, table: str) -> bool:
+        row = self.con.execute(f"select count(*) from {table}").fetchone()
         return bool(row and row[0])
 
     def _reject(self, mapping: CompiledMapping, loads: str) -> None:
@@ -350,7 +372,7 @@ class _Run:
         for name, code, text, condition in rules:
             expression = mapping.expressions.get(name, "null")
             # A required value that did not convert has been named already.
-            said = [c.failed for c in mapping.conversions if c.column == name]
+            said = [c.failed for c in mapping.conversions if c.call in expression]
             truly = f"(({condition}) is true" + "".join(f" and not {s}" for s in said) + ")"
             value = (
                 ""
@@ -379,20 +401,22 @@ class _Run:
             return
         cases = " ".join(f"when {r[3]} then '{r[1]}'" for r in rules)
         reasons = ", ".join(
-            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || ', but is \"' || {quote(name)} || '\"' end"
+            # A value that is missing cannot be quoted.
+            f"case when {condition} then '{text.replace(chr(39), chr(39) * 2)}' || "
+            f"coalesce(', but is \"' || {quote(name)} || '\"', '') end"
             for name, _, text, condition in rules
         )
         key = [k for k in self.contract.key if mapping.expressions[k] in mapping.group_by]
-        same = " and ".join(
-            [f"({mapping.expressions[k]}) = g.{quote(k)}" for k in key] + ["b._load_date = g._load_date"]
-        )
+        # Names of their own: a mapping may well read raw columns that are called as the canonical ones are.
+        names = ", ".join(f"{quote(k)} as _key{n}" for n, k in enumerate(key))
+        same = " and ".join(f"({mapping.expressions[k]}) = g._key{n}" for n, k in enumerate(key))
         broken = " or ".join(r[3] for r in rules)
         self.con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
             f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
             f"g._code as reason_code, g._reason as reason, {self._raw_row(mapping)} as raw_row "
-            f"from {mapping.bronze} as b join (select *, case {cases} end as _code, concat_ws('; ', {reasons}) as _reason "
-            f"from {stage} where {broken}) as g on {same} "
+            f"from {mapping.bronze} as b join (select {names}, _load_date as _day, case {cases} end as _code, "
+            f"concat_ws('; ', {reasons}) as _reason from {stage} where {broken}) as g on {same} and b._load_date = g._day "
             f"where ({_qualified('b')}) not in (select ({_WHERE_FROM}) from _failed)"
         )
         self.con.execute(f"delete from {stage} where {broken}")
@@ -411,6 +435,34 @@ class _Run:
             f"concat_ws('; ', {reasons}) as _reason from {stage} where {broken}) as s using ({_WHERE_FROM})"
         )
         self.con.execute(f"delete from {stage} where {broken}")
+
+    def _set_aside(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
+        """Takes loads of which too much is rejected out of the stage: what still converts in a file with shifted
+        columns is not to be trusted either. Decided by each load alone, so the order of loads makes no difference."""
+        con, where = self.con, self._bronze_where(mapping, loads)
+        mine = f"entity = '{self.contract.name}' and _raw_table = '{mapping.raw_table}' and {loads}"
+        con.execute(
+            f"create or replace temp table _aside as select r._load_date, r.rejected, b.landed "
+            f"from (select _load_date, count(*) as rejected from silver.rejects where {mine} "
+            f"group by _load_date having count(*) >= {_FEWEST}) as r "
+            f"join (select _load_date, count(*) as landed from {mapping.bronze} where {where} group by _load_date) as b "
+            f"using (_load_date) where r.rejected > {mapping.max_rejected_share} * b.landed"
+        )
+        if not self._any("_aside"):
+            return
+        days = "_load_date in (select _load_date from _aside)"
+        reason = (
+            "format('the load is set aside: {:,} of its {:,} rows were rejected, more than the "
+            f"{mapping.max_rejected_share:.0%} that are tolerated', a.rejected, a.landed)"
+        )
+        con.execute(
+            f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
+            f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
+            f"'{SET_ASIDE}' as reason_code, {reason} as reason, {self._raw_row(mapping)} as raw_row "
+            f"from (select * from {mapping.bronze} where {where}) as b join _aside as a using (_load_date) "
+            f"where ({_qualified('b')}) not in (select ({_WHERE_FROM}) from silver.rejects where {mine})"
+        )
+        con.execute(f"delete from {stage} where _raw_table = '{mapping.raw_table}' and {days}")
 
     def _raw_row(self, mapping: CompiledMapping) -> str:
         """SQL text: the bronze row as JSON. Columns that the mapping reads come first, even if they are empty; of the
@@ -654,6 +706,17 @@ def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Wr
     return replace_table(con, contract, select)
 
 
+def fill_brand_rules(con: DuckDBPyConnection, contract: Contract, source: Source) -> Written:
+    """Writes `silver.brand_rules`: the words by which source.yml recognises brands, in their order."""
+    words = [(rule.brand, word) for rule in source.file.brand_rules for word in rule.names]
+    rows = ", ".join(f"({n}, {_text(brand)}, {_text(word)})" for n, (brand, word) in enumerate(words, start=1))
+    select = (
+        "select cast(position as integer) as position, cast(brand as varchar) as brand, cast(word as varchar) as word "
+        f"from (values {rows or '(null, null, null)'}) as rules (position, brand, word) where position is not null"
+    )
+    return replace_table(con, contract, select)
+
+
 def taken_over(con: DuckDBPyConnection, entity: str) -> dict[tuple[str, date], tuple[str, str]]:
     """(raw table, load day) → fingerprint and code version of what an entity or a history has taken over."""
     rows = con.execute(
@@ -672,8 +735,22 @@ def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str
     """Hash of all that decides an entity's rows besides the data: mappings, contract and macros."""
     parts = [contract.path.read_text(encoding="utf-8"), MACROS.read_text(encoding="utf-8"), _RULES]
     for mapping in mappings:
-        parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key)]
+        parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key), str(mapping.max_rejected_share)]
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def loads_set_aside(con: DuckDBPyConnection, entity: str) -> list[str]:
+    """What there is to say of the loads of which an entity took over nothing, because too much was rejected."""
+    rows = con.execute(
+        "select _raw_table, _load_date, any_value(reason) from silver.rejects "
+        "where entity = ? and reason_code = ? group by _raw_table, _load_date order by all",
+        [entity, SET_ASIDE],
+    ).fetchall()
+    return [f"{raw} of {day}: {reason}" for raw, day, reason in rows]
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _day(day: date) -> str:

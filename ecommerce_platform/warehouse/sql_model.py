@@ -6,7 +6,7 @@ table is materialized. Nothing here runs SQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -137,7 +137,15 @@ def _last_select_line(tree: exp.Expr) -> int:
 
 
 def column_lineage(model: SqlModel, known: Mapping[str, Table]) -> dict[str, tuple[tuple[str, str], ...]]:
-    """For each column of the SELECT the (schema.table, column) pairs its values come from.
+    """For each column of the table's SELECT the (schema.table, column) pairs its values come from."""
+    result = query_lineage(model.tree, model.reads, known)
+    return dict(zip(model.contract.columns, result.values(), strict=True))
+
+
+def query_lineage(
+    query: exp.Query, reads: Iterable[str], known: Mapping[str, Table]
+) -> dict[str, tuple[tuple[str, str], ...]]:
+    """For each column of a query the (schema.table, column) pairs its values come from.
 
     Works from the innermost step outwards and remembers each step's columns, so it costs one pass over the query
     (sqlglot's own `lineage` walks the query again for every column; a test compares the two).
@@ -147,18 +155,18 @@ def column_lineage(model: SqlModel, known: Mapping[str, Table]) -> dict[str, tup
     from sqlglot.optimizer.scope import Scope, traverse_scope
 
     schema: dict[str, Any] = {}
-    for name in model.reads:
+    for name in reads:
         if name in known:
             layer, table = name.split(".")
             columns = known[name].contract.all_columns
             schema.setdefault(layer, {})[table] = {c: column.type for c, column in columns.items()}
-    tree = qualify(model.tree.copy(), dialect="duckdb", schema=schema, validate_qualify_columns=False)
+    tree = qualify(query.copy(), dialect="duckdb", schema=schema, validate_qualify_columns=False)
     steps: dict[int, list[dict[tuple[str, str], None]]] = {}
     result: list[dict[tuple[str, str], None]] = []
     for scope in traverse_scope(tree):
         result = _scope_columns(scope, steps, exp, Scope)
         steps[id(scope)] = result
-    return {name: tuple(found) for name, found in zip(model.contract.columns, result, strict=True)}
+    return {name: tuple(found) for name, found in zip(tree.named_selects, result, strict=True)}
 
 
 def _scope_columns(scope: Any, steps: dict[int, Any], exp: Any, scope_type: Any) -> list[dict[tuple[str, str], None]]:

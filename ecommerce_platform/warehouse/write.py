@@ -26,7 +26,7 @@ from ecommerce_platform.warehouse.changes import (
     unseen,
     upstream_in_step,
 )
-from ecommerce_platform.warehouse.lookup import table_exists
+from ecommerce_platform.warehouse.lookup import column_types, table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
 if TYPE_CHECKING:
@@ -51,6 +51,27 @@ class Written:
     checks: tuple[CheckResult, ...]
     #: False when nothing that it is made from has changed, so that nothing was written or checked.
     changed: bool = True
+
+
+def ensure_table(con: DuckDBPyConnection, contract: Contract) -> None:
+    """Sees to it that a table that is kept over many runs exists and has every column of its contract.
+
+    A column that a newer version of the platform has added is null in the rows from before.
+
+    Raises:
+        DefinitionError: a column of the table is of another type than in the contract.
+    """
+    con.execute(create_table_sql(contract))
+    there = column_types(con, _name(contract))
+    for name, column in contract.all_columns.items():
+        if name not in there:
+            con.execute(f"alter table {_name(contract)} add column {quote(name)} {column.type}")
+        elif there[name].replace(" ", "") != column.type:
+            raise DefinitionError(
+                f"column {name} of {contract.table} is {there[name]}, but {column.type} in its contract",
+                where=contract.path,
+                fix="a ledger's columns can be added, not changed: give the new one another name",
+            )
 
 
 def replace_table(

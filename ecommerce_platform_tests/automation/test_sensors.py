@@ -13,9 +13,11 @@ from fsspec.core import url_to_fs
 
 from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING
 from ecommerce_platform.automation.sensors import VERSIONS_TAG, drop_sensor
+from ecommerce_platform.errors import PlatformError
 from ecommerce_platform.settings import Settings
 from ecommerce_platform_tests.automation.harness import Daemon, Shop, make_source, open_home
 from ecommerce_platform_tests.ingestion.test_watch import EtagFileSystem, put
+from ecommerce_platform_tests.objectstores import Bucket
 
 TODAY = date(2024, 6, 30)
 
@@ -271,6 +273,53 @@ def test_what_is_on_by_itself(shop: Shop, raw: Path):
     running |= {s.name for s in repository.schedule_defs if s.default_status == dg.DefaultScheduleStatus.RUNNING}
     assert running == {"dead_runs", "prune_history"}
     assert {s.name for s in repository.sensor_defs} == {"raw_drops", "dead_runs", "automation"}
+
+
+def test_drops_in_an_object_store_are_asked_for_when_they_come_change_and_go(
+    bucket: Bucket, shop: Shop, tmp_path: Path
+):
+    settings = Settings(data_dir=tmp_path, raw_url=f"{bucket.url}/raw")
+    sensor = drop_sensor(settings, shop.source, today=lambda: TODAY)
+    with dg.DagsterInstance.ephemeral() as instance:
+        daemon = Daemon(instance, shop.definitions(sensor), sensor)
+        assert "There are no drops yet" in (daemon.tick().skipped or "")
+        bucket.put("raw/2024-03-01/orders.csv", "1")
+        bucket.put("raw/2024-03-05/orders.csv", "1")
+        assert not daemon.tick().days, "not complete before it looks the same twice"
+        assert daemon.tick().days == ("2024-03-01", "2024-03-05")
+        assert not daemon.tick().days
+        bucket.put("raw/2024-03-01/orders.csv", "2")
+        bucket.put("raw/2024-03-01/_SUCCESS", "")
+        assert daemon.tick().days == ("2024-03-01",)
+        bucket.remove("raw/2024-03-01/orders.csv", "raw/2024-03-01/_SUCCESS")
+        assert not daemon.tick().days
+        assert daemon.tick().days == ("2024-03-01",)
+        assert not daemon.tick().days
+    assert Counter(day for days in shop.loaded for day in days) == {"2024-03-01": 3, "2024-03-05": 1}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_is_down_or_empty_asks_for_nothing_and_forgets_nothing(bucket: Bucket, shop: Shop, tmp_path: Path):
+    settings = Settings(data_dir=tmp_path, raw_url=f"{bucket.url}/raw")
+    sensor = drop_sensor(settings, shop.source, today=lambda: TODAY)
+    with dg.DagsterInstance.ephemeral() as instance:
+        daemon = Daemon(instance, shop.definitions(sensor), sensor)
+        bucket.put("raw/2024-03-01/orders.csv", "1")
+        bucket.put("raw/2024-03-01/_SUCCESS", "")
+        daemon.tick()
+        bucket.gate.shut()
+        with pytest.raises(PlatformError, match="cannot be reached or does not answer"):
+            daemon.tick()
+        bucket.gate.open()
+        assert not daemon.tick().days
+        bucket.remove(*bucket.names())
+        for _ in range(3):
+            with pytest.raises(PlatformError, match="nothing is loaded or taken back"):
+                daemon.tick()
+        bucket.put("raw/2024-03-02/orders.csv", "1")
+        bucket.put("raw/2024-03-02/_SUCCESS", "")
+        assert daemon.tick().days == ("2024-03-02",)
+    assert shop.loaded == [("2024-03-01",), ("2024-03-02",)]
 
 
 def test_the_local_zone_is_the_raw_folder(tmp_path: Path):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
-from ecommerce_platform.contracts.source import Source, find_source, read_source
-from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.contracts.source import Source, builtin_sources, find_source, read_source
+from ecommerce_platform.errors import DefinitionError, DefinitionErrors, SettingsError
 from ecommerce_platform.warehouse.mapping import compile_source
 from ecommerce_platform.warehouse.sql_model import parse_models
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, write_source
@@ -252,6 +252,56 @@ def test_a_replay_of_what_is_no_csv_is_refused(tmp_path: Path) -> None:
         source(tmp_path, yml)
 
 
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DefinitionErrors) as error:
+        source(tmp_path, SOURCE_YML.replace("EUR", "Euro").replace("Europe/Berlin", "Berlin"))
+    assert [e.where for e in error.value.errors] == [
+        f"{tmp_path / 'tiny' / 'source.yml'}:{line}" for line in (3, 4)
+    ]  # fmt: skip
+    wrong = (
+        MAPPINGS["orders.orders"].replace("as_timestamp(placed)", "as_moment(placed)").replace("as order_id", "as x")
+    )
+    with pytest.raises(DefinitionErrors) as error:
+        TinyShop(tmp_path, {**MAPPINGS, "orders.orders": wrong, "customers.web": "selec 1"})
+    for part in (
+        "no macro 'as_moment'",
+        "'x' is not a column",
+        "column 'order_id'",
+        "customers.web.sql:1: not valid SQL",
+    ):
+        assert part in str(error.value)
+
+
+BRAND_RULES = """brand_rules:
+  - {brand: Acme}
+  - {brand: Apple, words: [iPhone*, Mac Mini]}
+"""
+
+
+def test_a_brand_without_words_is_looked_for_itself(tmp_path: Path) -> None:
+    rules = source(tmp_path, SOURCE_YML + BRAND_RULES).file.brand_rules
+    assert [(rule.brand, rule.names) for rule in rules] == [("Acme", ("Acme",)), ("Apple", ("iPhone*", "Mac Mini"))]
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "says"),
+    [
+        (("iPhone*", "'*'"), 3, "'*' has neither a letter nor a digit"),
+        (("iPhone*", "i*Phone"), 3, "'i*Phone': * stands at the end of a word"),
+        (("{brand: Acme}", '{brand: ""}'), 2, "at least 1 character"),
+        (("words:", "word:"), 3, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_mistake_in_a_brand_rule_names_file_and_line(
+    tmp_path: Path, change: tuple[str, str], line: int, says: str
+) -> None:
+    assert change[0] in BRAND_RULES
+    with pytest.raises(DefinitionError) as error:
+        source(tmp_path, SOURCE_YML + BRAND_RULES.replace(*change))
+    assert f"source.yml:{SOURCE_YML.count(chr(10)) + line}" in str(error.value)
+    assert says in str(error.value)
+
+
 def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
     home = write_source(tmp_path)
     (home / "ordres.orders.sql").write_text("select 1")
@@ -260,11 +310,11 @@ def test_a_mapping_named_after_nothing_known_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_source_lists_those_there_are() -> None:
-    with pytest.raises(SettingsError, match="olist, synthetic"):
+    with pytest.raises(SettingsError, match="marketplace, olist, pet_retail, synthetic"):
         find_source("nowhere")
 
 
-@pytest.mark.parametrize("name", ["olist", "synthetic"])
+@pytest.mark.parametrize("name", builtin_sources())
 def test_the_built_in_sources_compile(name: str) -> None:
     catalog = read_catalog()
     built_in = read_source(find_source(name), catalog.entities)

@@ -46,9 +46,9 @@ def test_files_that_a_table_names_become_a_drop_and_the_others_are_left(export: 
         ("items.csv.gz", "orders.csv"),
         ("MANIFEST.txt", "orders_by_day"),
     )
-    assert snapshot(raw) == {"2024-05-01/items.csv.gz": b"\x1f\x8b", "2024-05-01/orders.csv": b"id\n1\n"}
+    assert snapshot(raw / "2024-05-01") == {"items.csv.gz": b"\x1f\x8b", "orders.csv": b"id\n1\n"}
     assert snapshot(export) == before
-    assert os.listdir(raw) == ["2024-05-01"]
+    assert sorted(os.listdir(raw)) == [".lock", "2024-05-01"]
 
 
 def test_without_a_day_a_delivery_lands_today(export: Path, raw: Path, shop: Source):
@@ -129,7 +129,7 @@ def test_a_failing_copy_leaves_nothing_behind(
     with pytest.raises(InputError, match=message):
         land(export, shop, raw, DAY, TODAY)
     assert snapshot(raw) == before
-    assert os.listdir(raw) == ["2024-05-01"]
+    assert sorted(os.listdir(raw)) == [".lock", "2024-05-01"]
 
 
 def test_when_the_new_drop_cannot_take_its_place_the_old_one_returns(

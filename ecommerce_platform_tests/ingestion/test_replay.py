@@ -298,7 +298,7 @@ def test_a_drop_that_differs_is_replaced_and_kept(export: Export):
     assert (again.already, len(again.days), len(again.replaced)) == (1, 3, 1)
     assert (again.replaced[0] / "orders.csv").read_bytes() == before["2024-02-05"]
     assert export.lines()["2024-02-05"] == ["1,p,canceled,2024-01-05,2024-02-05,,,"]
-    assert sorted(os.listdir(export.raw)) == [".replaced", "2024-01-05", "2024-02-05", "2024-03-01"]
+    assert sorted(os.listdir(export.raw)) == [".lock", ".replaced", "2024-01-05", "2024-02-05", "2024-03-01"]
 
 
 def test_an_interrupted_replay_goes_on_where_it_was(export: Export, monkeypatch: pytest.MonkeyPatch):
@@ -314,9 +314,9 @@ def test_an_interrupted_replay_goes_on_where_it_was(export: Export, monkeypatch:
         patch.setattr(Path, "rename", fail)
         with pytest.raises(KeyboardInterrupt):
             export.replay()
-    assert os.listdir(export.raw) == ["2024-01-05"]
+    assert sorted(os.listdir(export.raw)) == [".lock", "2024-01-05"]
     assert export.replay().already == 1
-    assert sorted(os.listdir(export.raw)) == ["2024-01-05", "2024-02-05"]
+    assert sorted(os.listdir(export.raw)) == [".lock", "2024-01-05", "2024-02-05"]
 
 
 def test_drops_of_other_days_are_counted_and_stay(export: Export):
@@ -576,7 +576,7 @@ def test_olist_is_replayed_without_loss(test_data: Path, tmp_path: Path, every: 
     folder, raw = test_data / "olist", tmp_path / "raw"
     done = replay(folder, olist, raw, "orders.order_purchase_timestamp", every, today)
     assert len(done.days) == drops
-    assert sorted(os.listdir(raw)) == [str(day) for day in done.days]
+    assert sorted(os.listdir(raw)) == [".lock", *(str(day) for day in done.days)]
     if every == "month":
         assert all((day + timedelta(days=1)).day == 1 for day in done.days)
         assert (done.days[0], done.days[-1]) == (date(2016, 9, 30), date(2018, 10, 31))

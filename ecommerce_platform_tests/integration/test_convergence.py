@@ -21,6 +21,7 @@ import pytest
 
 from ecommerce_platform.ingestion.replay import replay
 from ecommerce_platform.simulation.shop import generate_shop
+from ecommerce_platform_tests.analytics_shop import export_shop, write_shop
 from ecommerce_platform_tests.compare import differences, differences_but_provenance
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.earlier import change
@@ -36,6 +37,8 @@ GENERATED = {
 #: A shop that delivers all it delivers whole a second time, changed; it cannot be exported once.
 RESTOCKED = 14
 OLIST_TODAY = date(2020, 1, 1)
+#: Shops whose tables are kept in a database and delivered whole, with the lines of each file that the sample takes.
+KEPT = {"marketplace": 1500, "pet_retail": 1500, "analytics_shop": 1500}
 DRIVERS: dict[str, Driver] = {}
 
 
@@ -76,8 +79,9 @@ class Converging:
 
     def compare_with_single_export(self, export: Path) -> None:
         """Compares the final drops with one drop that holds all files of `export`."""
-        driver = self.driver.at(self.folder / "single")
-        drop = self.folder / "single" / "raw" / max(self.days).isoformat()
+        single = self.folder / f"single-{export.name}"
+        driver = self.driver.at(single)
+        drop = single / "raw" / max(self.days).isoformat()
         shutil.copytree(export, drop)
         driver.build()
         with driver.connect() as con:
@@ -157,6 +161,61 @@ def replayed(export: Path, folder: Path) -> Converging:
     return prepare("olist", folder)
 
 
+@pytest.fixture(scope="module")
+def kept(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Converging]:
+    """Gives the first records of a shop that delivers everything whole: three times, the first two of them changed."""
+
+    @cache
+    def make(source: str) -> Converging:
+        folder = tmp_path_factory.mktemp(f"{source}-")
+        export = folder / "export"
+        if source == "analytics_shop":
+            export_shop(write_shop(folder / "shop.sqlite"), export)
+        else:
+            shutil.copytree(test_data / source, export)
+        for file in export.iterdir():
+            lines = file.read_bytes().splitlines(keepends=True)
+            file.chmod(0o644)
+            file.write_bytes(b"".join(lines[: KEPT[source]]))
+        for day in (1, 2, 3):
+            drop = folder / "final" / f"2023-01-0{day}"
+            drop.mkdir(parents=True)
+            for file in sorted(export.iterdir()):
+                changed = change(file, Random(f"{source}/{day}/{file.name}"))
+                (drop / file.name).write_bytes(file.read_bytes() if day == 3 else changed)
+        return prepare(source, folder)
+
+    return make
+
+
+def cut_in_two(export: Path, folder: Path) -> Path:
+    """The same records in two files per table, the second half first and each half backwards."""
+    folder.mkdir()
+    for file in export.iterdir():
+        header, *lines = file.read_bytes().splitlines(keepends=True)
+        if not lines[-1].endswith(b"\n"):
+            lines[-1] += b"\n"
+        middle = len(lines) // 2
+        for number, part in enumerate((lines[middle:], lines[:middle]), 1):
+            (folder / f"{file.stem}-{number}.csv").write_bytes(header + b"".join(reversed(part)))
+    return folder
+
+
+def as_parquet(export: Path, folder: Path) -> Path:
+    """The same records in Parquet with the types that a database would give them: ids with gaps are doubles."""
+    folder.mkdir()
+    con = duckdb.connect()
+    for file in export.iterdir():
+        # US dates are text in the source, too.
+        typed = f"read_csv('{file}', sample_size = -1, auto_type_candidates = ['BIGINT', 'DOUBLE', 'DATE', 'VARCHAR'])"
+        whole = [name for name, kind, *_ in con.execute(f"describe from {typed}").fetchall() if kind == "BIGINT"]
+        gaps = [c for c in whole if con.execute(f"select count(*) > count({c}) from {typed}").fetchone() == (True,)]
+        doubles = ", ".join(f"cast({c} as double) as {c}" for c in gaps)
+        select = f"* replace ({doubles})" if gaps else "*"
+        con.execute(f"copy (select {select} from {typed}) to '{folder / file.stem}.parquet'")
+    return folder
+
+
 def sample_olist(export: Path, folder: Path) -> None:
     """Writes a consistent part of the export: some persons, their orders, and only what these name."""
     folder.mkdir()
@@ -209,6 +268,31 @@ def test_any_schedule_of_olist_by_month_ends_like_one_load(olist_sample, counted
 
 def test_olist_by_month_is_olist_exported_once(olist_sample) -> None:
     olist_sample.compare_with_single_export(olist_sample.folder / "export")
+
+
+def test_any_schedule_of_whole_deliveries_ends_like_one_load(kept, counted) -> None:
+    kept("pet_retail").follow(1)
+    counted("whole deliveries")
+
+
+@pytest.mark.parametrize("source", KEPT)
+def test_the_newest_whole_delivery_is_what_counts_however_it_is_cut_and_sorted(kept, source: str) -> None:
+    shop = kept(source)
+    shop.compare_with_single_export(cut_in_two(shop.folder / "export", shop.folder / "cut"))
+
+
+@pytest.mark.parametrize("source", KEPT)
+def test_a_whole_delivery_in_parquet_is_the_one_in_csv(kept, source: str) -> None:
+    shop = kept(source)
+    shop.compare_with_single_export(as_parquet(shop.folder / "export", shop.folder / "parquet"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 13))
+@pytest.mark.parametrize("source", KEPT)
+def test_many_schedules_of_whole_deliveries_end_like_one_load(kept, counted, source: str, seed: int) -> None:
+    kept(source).follow(seed)
+    counted("whole deliveries")
 
 
 @pytest.mark.long

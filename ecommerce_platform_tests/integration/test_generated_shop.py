@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ecommerce_platform.simulation.truth import read_truth
+from ecommerce_platform.simulation.truth import read_persons, read_truth
 from ecommerce_platform_tests.conftest import Shop
 
 
@@ -50,15 +50,37 @@ def test_silver_has_exactly_the_rows_that_are_current(built: Shop) -> None:
 
 def test_the_kpis_are_the_truth(built: Shop) -> None:
     truth = read_truth(built.data)
-    ((orders, customers, units, revenue, gross, discount, profit),) = built.query(
-        "select orders, customers, units, revenue, gross_amount, discount_amount, net_profit from gold.kpi_summary"
+    ((orders, units, revenue, gross, discount, refunds, profit),) = built.query(
+        "select orders, units, revenue, gross_amount, discount_amount, refund_amount, net_profit from gold.kpi_summary"
     )
     totals = truth.totals
-    assert (orders, customers, units) == (totals["orders"], totals["customers"], totals["units"])
-    assert (revenue, gross, discount) == tuple(
-        map(Decimal, (totals["revenue"], totals["gross_amount"], totals["discount_amount"]))
+    assert (orders, units) == (totals["orders"], totals["units"])
+    assert (revenue, gross, discount, refunds) == tuple(
+        map(Decimal, (totals["revenue"], totals["gross_amount"], totals["discount_amount"], totals["refund_amount"]))
     )
     assert profit == Decimal(totals["net_profit"])
+
+
+def test_customers_are_counted_as_persons_as_far_as_records_are_linked(built: Shop) -> None:
+    truth = read_truth(built.data)
+    who = dict(read_persons(built.data).select("customer_id", "person").iter_rows())
+    buyers = built.query(
+        "select distinct customer_id from gold.fct_orders where is_counted and customer_id is not null"
+    )
+    # With the truth about who is who it is their number exactly, …
+    assert len({who[customer_id] for (customer_id,) in buyers}) == truth.totals["customers"]
+    # … and the platform's number lies between it and that of the accounts.
+    ((customers,),) = built.query("select customers from gold.kpi_summary")
+    assert truth.totals["customers"] * 0.999 <= customers <= truth.totals["customers_unlinked"]
+    assert truth.totals["customers"] < 0.99 * truth.totals["customers_unlinked"]
+
+
+def test_silver_knows_nothing_that_only_the_truth_knows(built: Shop) -> None:
+    for (name,) in built.query(
+        "select distinct table_name from information_schema.tables where table_schema = 'bronze'"
+    ):
+        columns = {c.lower() for (c,) in built.query(f"select column_name from (describe bronze.{name})")}
+        assert not columns & {"person", "caused_by", "household"}, name
 
 
 def test_the_months_are_the_truth(built: Shop) -> None:

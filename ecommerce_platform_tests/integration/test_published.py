@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 
+import dagster as dg
 import pytest
 
+from ecommerce_platform.automation.jobs import PUBLISH_JOB, SNAPSHOT
+from ecommerce_platform.build import build_definitions
+from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.snapshots import snapshots
 from ecommerce_platform_tests.conftest import Shop
+from ecommerce_platform_tests.objectstores import Bucket
 from ecommerce_platform_tests.warehouse.published import CUSTOMERS, SUMMARY, PublishingShop, record
 
 QUERY = ("sql", "select customers from gold.kpi_summary", "--csv")
@@ -57,3 +63,27 @@ def test_a_wrong_number_of_snapshots_to_keep_names_the_variable(shop: Shop, keep
     done = shop.run("publish", ECOMMERCE_KEEP_SNAPSHOTS=keep)
     assert done.returncode == 2
     assert "ECOMMERCE_KEEP_SNAPSHOTS" in done.stderr
+
+
+def test_the_asset_copies_to_an_object_store_and_tries_again_when_it_cannot(
+    shop: Shop, tiny: PublishingShop, bucket: Bucket, impatient: None
+) -> None:
+    settings = Settings(data_dir=shop.data, publish_url=f"{bucket.url}/published")
+    job = build_definitions(settings).resolve_job_def(PUBLISH_JOB)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance).success
+        event = instance.get_latest_materialization_event(SNAPSHOT)
+        assert event is not None
+        assert event.asset_materialization is not None
+        metadata = event.asset_materialization.metadata
+        assert metadata["url"].value == f"{bucket.url}/published"
+        assert metadata["tables_uploaded"].value == 3
+        tiny.write(9)
+        bucket.gate.shut()
+        threading.Timer(2, bucket.gate.open).start()
+        again = job.execute_in_process(instance=instance)
+    # Published here at the first try, copied at the second.
+    (retry,) = [e for e in again.all_events if e.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
+    assert "cannot be reached or does not answer" in str(retry.step_retry_data.error)
+    newest = snapshots(tiny.published)[-1].id
+    assert json.loads(bucket.get("published/current.json") or b"")["snapshot"] == newest

@@ -29,7 +29,8 @@ from ecommerce_platform.warehouse.sql_lint import lint_sql
 
 FIXTURES = Path(__file__).parent / "gold"
 CATALOG = read_catalog()
-GOLD = sorted(name for name, table in CATALOG.tables.items() if table.contract.layer == "gold")
+#: What Python fills has tests of its own.
+GOLD = sorted(name for name, table in CATALOG.tables.items() if table.contract.layer == "gold" and table.sql)
 
 #: What a given row has unless it says otherwise: required columns that most claims do not care about.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -208,7 +209,7 @@ def damages(con: duckdb.DuckDBPyConnection, table: str) -> Iterator[str]:
         elif column.type == "VARCHAR":
             values = [f"coalesce({q}, '') || 'x'"]
         else:
-            values = [f"coalesce({q}, 0) + 1", f"coalesce({q}, 0) + 1000000", "0"]
+            values = [f"coalesce({q}, 0) + 1", f"coalesce({q}, 0) + 1000000", "0", "-1"]
         for value in [*values, "null"]:
             yield f"update {table} set {q} = {value}"
             for row in rows:

@@ -247,10 +247,13 @@ class Warehouse:
             return
         for schema in ("bronze", "silver", "gold", "ml"):
             self.con.execute(f"create schema {schema}")
-        shop = contract_of("shop")
-        self.con.execute(create_table_sql(shop))
+        shop, brand_rules = contract_of("shop"), contract_of("brand_rules")
+        for contract in (shop, brand_rules):
+            self.con.execute(create_table_sql(contract))
         self.con.execute("insert into silver.shop values ('tiny', 'EUR', 'Europe/Berlin', date '2024-01-31', 2)")
-        record_change(self.con, shop.table)
+        self.con.execute("insert into silver.brand_rules values (1, 'w', 'u'), (2, 'x', 'v')")
+        for contract in (shop, brand_rules):
+            record_change(self.con, contract.table)
 
     def hold(self, rows: Mapping[str, Rows], *, whole: Collection[str] = ()) -> None:
         """Makes the silver tables hold these rows, in one transaction each, as `silver.load_entity` does.

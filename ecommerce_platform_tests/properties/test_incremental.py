@@ -275,6 +275,11 @@ def test_without_one_of_its_declarations_a_table_goes_wrong(open_base: Open, mut
     pytest.fail("no change made the table go wrong: the declaration is not needed, or the changes miss it")
 
 
+#: Upstream of incremental tables without ever changing a row there: a seller's state is among gold.state_spellings,
+#: which customers are read through, but what a spelling means does not depend on who writes it.
+WITHOUT_EFFECT = {"sellers"}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_one_row_of_an_entity_is_changed_added_removed_and_delivered_again(open_base: Open, entity: str) -> None:
@@ -297,5 +302,6 @@ def test_one_row_of_an_entity_is_changed_added_removed_and_delivered_again(open_
             for name in order:
                 warehouse.refresh(name)
             assert warehouse.wrong(order) == [], done
-    assert warehouse.ways["by keys"] or not any(entity in feeds(name) for name in DECLARED.incrementals)
+    followed = any(entity in feeds(name) for name in DECLARED.incrementals)
+    assert warehouse.ways["by keys"] or entity in WITHOUT_EFFECT or not followed
     assert not warehouse.ways["whole"]

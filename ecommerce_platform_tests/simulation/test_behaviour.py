@@ -7,10 +7,10 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from ecommerce_platform.simulation.drops import Shop
-from ecommerce_platform.simulation.orders import DELIVERED, NEVER, STORE, days_late
+from ecommerce_platform.simulation.orders import DELIVERED, days_late
+from ecommerce_platform.simulation.people import CRM, NEVER, PHONE, STORE, WEB_SHOP
 from ecommerce_platform.simulation.seasons import SECONDS
-from ecommerce_platform.simulation.shop import simulate
+from ecommerce_platform.simulation.simulate import Shop, simulate
 
 START = date(2024, 1, 1)
 
@@ -29,7 +29,7 @@ def _month(day: int) -> int:
 
 
 def test_a_tenth_of_the_buyers_places_a_third_of_the_orders_or_more(shop: Shop) -> None:
-    buyers = shop.orders.customer[shop.orders.customer >= 0]
+    buyers = shop.orders.person[shop.orders.person >= 0]
     counts = np.sort(np.bincount(buyers))[::-1]
     counts = counts[counts > 0]
     assert counts[: len(counts) // 10].sum() / counts.sum() > 1 / 3
@@ -37,7 +37,7 @@ def test_a_tenth_of_the_buyers_places_a_third_of_the_orders_or_more(shop: Shop) 
 
 
 def test_customers_leave_and_do_not_come_back(shop: Shop) -> None:
-    customer, day = shop.orders.customer, shop.orders.day
+    customer, day = shop.orders.person, shop.orders.day
     known = customer >= 0
     assert (day[known] <= shop.customers.leaves[customer[known]]).all()
     early = np.unique(customer[known & (day < 180)])
@@ -49,10 +49,10 @@ def test_customers_leave_and_do_not_come_back(shop: Shop) -> None:
 
 def test_a_late_parcel_drives_customers_away(shop: Shop) -> None:
     orders, late = shop.orders, days_late(shop.orders) > 0
-    window = (orders.customer >= 0) & (orders.received < 365 * SECONDS)
+    window = (orders.person >= 0) & (orders.received < 365 * SECONDS)
     last = np.zeros(len(shop.customers), dtype=np.int64)
-    np.maximum.at(last, np.maximum(orders.customer, 0), orders.placed)
-    again = last[orders.customer] > orders.received
+    np.maximum.at(last, np.maximum(orders.person, 0), orders.placed)
+    again = last[orders.person] > orders.received
     assert again[window & late].mean() < again[window & ~late].mean() - 0.05
 
 
@@ -110,17 +110,59 @@ def test_companions_are_bought_together(shop: Shop) -> None:
     assert 0.25 < together.mean() < 0.40
 
 
-def test_discounts_belong_to_campaigns_and_coupons(shop: Shop) -> None:
+def test_discounts_belong_to_sales_and_coupons(shop: Shop) -> None:
     reduced = shop.lines.discount > 0
-    campaign = shop.seasons.campaign_of_day[shop.orders.day[shop.lines.order]] >= 0
-    assert reduced[campaign].mean() > 0.4
-    assert reduced[~campaign].mean() < 0.1
+    sale = shop.seasons.sale_of_day[shop.orders.day[shop.lines.order]] >= 0
+    assert reduced[sale].mean() > 0.4
+    assert reduced[~sale].mean() < 0.1
     assert (shop.lines.discount < shop.lines.price * shop.lines.quantity).all()
 
 
 def test_some_orders_are_of_guests_some_paid_in_parts_and_some_never_arrive(shop: Shop) -> None:
-    assert 0.03 < (shop.orders.customer < 0).mean() < 0.05
+    assert 0.03 < (shop.orders.person < 0).mean() < 0.05
     assert 0.03 < (shop.payments.number == 2).mean() < 0.06
     assert (shop.payments.installments > 1).any()
     assert 0.01 < (shop.orders.fate != DELIVERED).mean() < 0.03
     assert (shop.catalogue.cost == -1).any()
+
+
+def test_an_order_is_of_a_record_that_its_system_had_by_then(shop: Shop) -> None:
+    orders = shop.orders
+    offline = np.isin(orders.channel, (STORE, PHONE))
+    known = orders.person >= 0
+    assert (orders.system[known] == np.where(offline, CRM, WEB_SHOP)[known]).all()
+    for system in (WEB_SHOP, CRM):
+        sign_ups = shop.records[system].sign_ups
+        here = known & (orders.system == system)
+        record = orders.record[here]
+        assert (sign_ups.person[record] == orders.person[here]).all()
+        assert (sign_ups.registered[record] <= orders.placed[here]).all()
+    # Some use both of their records, and some both systems.
+    person, records = orders.person[known], orders.system[known].astype(int) * 10**6 + orders.record[known]
+    used = np.unique(np.stack([person, records]), axis=1)
+    assert (np.bincount(used[0]) > 1).sum() > 0.04 * len(np.unique(person))
+
+
+def test_visits_end_in_the_orders_there_are(shop: Shop) -> None:
+    clicks, orders = shop.clicks, shop.orders
+    assert (np.diff(clicks.at) >= 0).all()
+    bought = clicks.kind == 4
+    order = clicks.order[clicks.visit[bought]]
+    assert (order >= 0).all()
+    assert len(np.unique(order)) == len(order)
+    assert (clicks.at[bought] == orders.placed[order]).all()
+    assert (clicks.flight[clicks.visit[bought]] == orders.credited_to[order]).all()
+    # No visit goes backwards, nor over midnight.
+    by_visit = np.lexsort((np.arange(len(clicks.at)), clicks.visit))
+    same = np.diff(clicks.visit[by_visit]) == 0
+    assert (np.diff(clicks.kind[by_visit].astype(int))[same] >= 0).all()
+    assert (np.diff(clicks.at[by_visit] // SECONDS)[same] == 0).all()
+
+
+def test_stock_runs_out_where_too_little_is_ordered_and_piles_up_where_too_much_was(shop: Shop) -> None:
+    stock = shop.stock
+    short = np.isin(stock.product, stock.understocked)
+    much = np.isin(stock.product, stock.overstocked)
+    empty = stock.on_hand == 0
+    assert empty[short].mean() > 3 * empty[~short & ~much].mean()
+    assert np.median(stock.on_hand[much]) > 2 * np.median(stock.on_hand[~short & ~much])

@@ -145,7 +145,7 @@ def test_a_drop_holds_only_what_was_known_on_its_day(clean: tuple[Path, Truth]) 
         assert times[-1][:10] <= day
         # An order comes on the day it is placed; later only with news.
         assert placed[:10] == day or state in {"sent", "delivered", "cancelled", "not_available"}
-    for day, path in _drops(folder, "customers.jsonl").items():
+    for day, path in _drops(folder, "web_customers.jsonl").items():
         for line in path.read_text(encoding="utf-8").splitlines():
             assert json.loads(line)["registered"][:10] <= day.isoformat()
     reviews = f"read_csv('{folder}/raw/*/reviews.csv', filename=true, all_varchar=true)"
@@ -194,10 +194,10 @@ def test_each_table_is_in_the_format_its_system_writes(clean: tuple[Path, Truth]
     assert '""' in reviews
     customers = [
         json.loads(line)
-        for p in _drops(folder, "customers.jsonl").values()
+        for p in _drops(folder, "web_customers.jsonl").values()
         for line in p.read_text(encoding="utf-8").splitlines()
     ]
-    assert {len(customer) for customer in customers} > {15}
+    assert {len(customer) for customer in customers} > {14}
     lines = first / "order_items.parquet"
     types = dict(_query(f"select column_name, column_type from (describe from '{lines}')"))
     assert types["qty"] == "INTEGER"

@@ -17,15 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Mapping, Source, find_source, read_source
 from ecommerce_platform.simulation import Truth, generate_shop
+from ecommerce_platform.simulation.truth import read_persons
 
 MACROS = Path(__file__).resolve().parents[2] / "ecommerce_platform" / "warehouse" / "macros.sql"
-_CONVERSION = re.compile(r'^\s*as_\w+\("?(\w+)"?[^()]*\) as (\w+),?$', re.MULTILINE)
+_CONVERSION = re.compile(r'^\s*as_\w+\("?([^",()]+)"?[^()]*\) as (\w+),?$', re.MULTILINE)
 
 Row = dict[str, Any]
 
@@ -37,6 +41,7 @@ class Reading:
         self.delivered: Counter[str] = Counter()
         self.unparsable: Counter[str] = Counter()
         self.reasons: dict[str, Counter[str]] = {}
+        self.used: dict[str, int] = {}
         self.current: dict[str, dict[tuple[Any, ...], Row]] = {}
         with duckdb.connect() as connection:
             connection.execute(MACROS.read_text(encoding="utf-8"))
@@ -49,6 +54,7 @@ class Reading:
                     self.unparsable[mapping.raw_table] += broken
                     records += [(path.parent.name, row) for row in rows]
                 self.delivered[mapping.raw_table] = len(records)
+                self.current.setdefault(mapping.entity, {})
                 contract = catalog.contract(f"silver.{mapping.entity}")
                 mapped = _run(connection, mapping, records)
                 self._resolve(mapping, contract, table.delivery, records, mapped)
@@ -65,7 +71,7 @@ class Reading:
         reasons: Counter[str] = Counter()
         current: dict[tuple[Any, ...], Row] = {}
         last_keys: set[tuple[Any, ...]] = set()
-        last_day = max(day for day, _ in records)
+        last_day = max((day for day, _ in records), default="")
         for (day, raw), row in zip(records, mapped, strict=True):
             key = tuple(row[name] for name in contract.key)
             if day == last_day:
@@ -78,11 +84,18 @@ class Reading:
         if delivery == "full":
             current = {key: row for key, row in current.items() if key in last_keys}
         self.reasons[mapping.raw_table] = reasons
-        self.current[mapping.entity] = current
+        self.used[mapping.raw_table] = len(current)
+        assert not current.keys() & self.current[mapping.entity].keys(), "systems share a key"
+        self.current[mapping.entity] |= current
 
 
 def _read(path: Path, delimiter: str | None, encoding: str) -> tuple[list[Row], int]:
-    """Records of a file with all values as text, and how many lines were no records."""
+    """Records of a file with all values as text by lower-case name, and how many lines were no records."""
+    rows, broken = _records(path, delimiter, encoding)
+    return [{name.lower(): value for name, value in row.items()} for row in rows], broken
+
+
+def _records(path: Path, delimiter: str | None, encoding: str) -> tuple[list[Row], int]:
     content = path.read_bytes()
     if path.suffix == ".parquet":
         with duckdb.connect() as connection:
@@ -106,9 +119,9 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> tuple[list[Row], 
 
 def _run(connection: duckdb.DuckDBPyConnection, mapping: Mapping, records: list[tuple[str, Row]]) -> list[Row]:
     """The mapping's output row for each record."""
-    import polars as pl
-
-    names = sorted({name for _, row in records for name in row})
+    # A field that no record has is a column all the same, as in bronze.
+    named = (c.name.lower() for c in sqlglot.parse_one(mapping.sql, dialect="duckdb").find_all(exp.Column))
+    names = sorted({name for _, row in records for name in row} | set(named))
     columns = {name: [row.get(name) for _, row in records] for name in names}
     frame = pl.DataFrame(
         {**columns, "_position": range(len(records))}, schema_overrides=dict.fromkeys(names, pl.String)
@@ -122,7 +135,7 @@ def _run(connection: duckdb.DuckDBPyConnection, mapping: Mapping, records: list[
 
 def _problem(contract: Contract, conversions: list[tuple[str, str]], raw: Row, row: Row) -> str | None:
     for source, target in conversions:
-        if (raw.get(source) or "").strip() and row[target] is None:
+        if (raw.get(source.lower()) or "").strip() and row[target] is None:
             return "not_convertible"
     for name, column in contract.columns.items():
         value = row.get(name)
@@ -137,11 +150,16 @@ def _problem(contract: Contract, conversions: list[tuple[str, str]], raw: Row, r
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.04], ids=["clean", "dirty"])
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Truth, Reading]:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Truth, Reading, Path]:
     folder = tmp_path_factory.mktemp("shop")
     truth = generate_shop(folder, orders=2000, days=45, seed=11, dirty_share=request.param)
     catalog = read_catalog()
-    return truth, Reading(folder, catalog, read_source(find_source("synthetic"), catalog.entities))
+    return truth, Reading(folder, catalog, read_source(find_source("synthetic"), catalog.entities)), folder
+
+
+@pytest.fixture
+def shop(made: tuple[Truth, Reading, Path]) -> tuple[Truth, Reading]:
+    return made[:2]
 
 
 def test_delivered_records_and_broken_lines_are_found_back(shop: tuple[Truth, Reading]) -> None:
@@ -163,21 +181,25 @@ def test_rejects_are_found_back_with_their_reasons(shop: tuple[Truth, Reading]) 
 def test_the_current_rows_are_as_many_as_expected(shop: tuple[Truth, Reading]) -> None:
     truth, reading = shop
     assert {name: len(rows) for name, rows in reading.current.items()} == truth.expected_rows
+    assert reading.used == {name: table.used for name, table in truth.tables.items()}
+    assert min(truth.expected_rows.values()) > 0
 
 
 def test_every_delivered_record_is_used_superseded_or_rejected(shop: tuple[Truth, Reading]) -> None:
     truth, _ = shop
-    for name, table in truth.tables.items():
-        assert table.delivered == truth.expected_rows[name] + table.superseded + table.rejected
+    for table in truth.tables.values():
+        assert table.delivered == table.used + table.superseded + table.rejected
         assert table.superseded >= table.duplicates
 
 
-def test_totals_are_those_of_the_current_rows(shop: tuple[Truth, Reading]) -> None:
-    truth, reading = shop
+def test_totals_are_those_of_the_current_rows(made: tuple[Truth, Reading, Path]) -> None:
+    truth, reading, folder = made
     orders, products = reading.current["orders"], reading.current["products"]
-    keys = {c["customer_id"]: c["person_key"] or c["customer_id"] for c in reading.current["customers"].values()}
+    keys = {c["customer_id"]: c.get("person_key") or c["customer_id"] for c in reading.current["customers"].values()}
+    who = {customer_id: person for customer_id, _, person in read_persons(folder).iter_rows()}
     counted: set[str] = set()
-    persons: set[str] = set()
+    accounts: set[str] = set()
+    persons: set[int] = set()
     units, gross, discount, cost, profit = 0, Decimal(0), Decimal(0), Decimal(0), Decimal(0)
     months: dict[str, Decimal] = {}
     for line in reading.current["order_items"].values():
@@ -186,7 +208,8 @@ def test_totals_are_those_of_the_current_rows(shop: tuple[Truth, Reading]) -> No
             continue
         counted.add(line["order_id"])
         if order["customer_id"]:
-            persons.add(keys[order["customer_id"]])
+            accounts.add(keys[order["customer_id"]])
+            persons.add(who[order["customer_id"]])
         amount = line["quantity"] * line["unit_price"]
         units, gross, discount = units + line["quantity"], gross + amount, discount + line["discount_amount"]
         month = order["ordered_at"].strftime("%Y-%m-01")
@@ -197,6 +220,9 @@ def test_totals_are_those_of_the_current_rows(shop: tuple[Truth, Reading]) -> No
             profit += amount - line["discount_amount"] - line["quantity"] * unit_cost
     assert truth.totals["orders"] == len(counted)
     assert truth.totals["customers"] == len(persons)
+    assert truth.totals["customers_unlinked"] == len(accounts) > len(persons)
+    refunds = sum(row["refund_amount"] for row in reading.current["returns"].values())
+    assert Decimal(truth.totals["refund_amount"]) == refunds > 0
     assert truth.totals["units"] == units
     names = ("gross_amount", "discount_amount", "revenue", "cost_amount", "net_profit")
     expected = dict(zip(names, (gross, discount, gross - discount, cost, profit), strict=True))
@@ -205,8 +231,20 @@ def test_totals_are_those_of_the_current_rows(shop: tuple[Truth, Reading]) -> No
     assert sum(total["orders"] for total in truth.by_month.values()) == len(counted)
 
 
-def test_some_people_have_two_records(shop: tuple[Truth, Reading]) -> None:
-    truth, reading = shop
+def test_the_truth_knows_who_is_behind_every_record_and_no_record_tells(made: tuple[Truth, Reading, Path]) -> None:
+    truth, reading, folder = made
+    persons = read_persons(folder)
+    assert set(persons["customer_id"]) == {c["customer_id"] for c in reading.current["customers"].values()}
+    assert truth.customer_records == persons.height > persons["person"].n_unique() == truth.persons
+    assert set(persons["system"]) == {"web_shop", "crm", "newsletter"}
+    several = persons.group_by("person").agg(pl.col("system").n_unique())
+    assert (several["system"] > 1).mean() > 0.2
+    # The web shop's accounts join records of one person each, and only some.
     customers = reading.current["customers"].values()
-    people = {c["person_key"] or c["customer_id"] for c in customers}
-    assert truth.persons == len(people) < truth.customer_records == len(customers)
+    by_key = [(c["person_key"], c["customer_id"]) for c in customers if c.get("person_key")]
+    who = dict(persons.select("customer_id", "person").iter_rows())
+    people_of_key: dict[str, set[int]] = {}
+    for key, customer_id in by_key:
+        people_of_key.setdefault(key, set()).add(who[customer_id])
+    assert all(len(people) == 1 for people in people_of_key.values())
+    assert len(people_of_key) < len(by_key)

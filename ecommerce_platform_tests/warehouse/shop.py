@@ -116,6 +116,7 @@ def deliver(con: duckdb.DuckDBPyConnection, raw: str, on: date, rows: Sequence[S
         con.execute(f"insert into bronze.tiny__{raw} values ({marks}, ?, 'f.csv', ?, 0)", [*row, on, number])
     # Size and time of a real file change with its content; here the content itself stands in for them.
     con.execute(
-        "insert into bronze.files values (?, ?, 'f.csv', ?, ?, 'csv', ?, 0, null, timestamp '2024-01-01')",
+        "insert into bronze.files (raw_table, _load_date, _source_file, size_bytes, modified_ns, format, rows_loaded, rows_rejected, "
+        "problem, loaded_at) values (?, ?, 'f.csv', ?, ?, 'csv', ?, 0, null, timestamp '2024-01-01')",
         [raw, on, len(str(rows)), abs(hash(str(rows))), len(rows)],
     )

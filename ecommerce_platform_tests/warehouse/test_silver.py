@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.contract_checks import BlockedError
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.connection import MACROS
-from ecommerce_platform.warehouse.silver import EntityLoad, load_entity
+from ecommerce_platform.warehouse.silver import EntityLoad, load_entity, loads_set_aside
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, TinyShop, day, deliver
 
 
@@ -89,6 +90,35 @@ def test_every_problem_of_a_row_is_named(shop, con) -> None:
     assert code == "not_convertible"
     for part in ('quantity: n "1.5" is not a whole number', "product_id is required", "unit_price is at least 0"):
         assert part in reason
+
+
+def test_a_value_that_several_columns_are_made_of_is_at_fault_once(tmp_path: Path) -> None:
+    derived = """
+        select as_text(order_id) || '-' || as_integer(n) as order_id, 1 as line_number, as_text(product) as product_id,
+            as_integer(n) as quantity, as_decimal(price) as unit_price, as_integer(n) > 0 as is_valid
+        from bronze.tiny__lines"""
+    shop = TinyShop(tmp_path, {**MAPPINGS, "order_items.lines": derived})
+    con = shop.connect()
+    deliver(con, "lines", day(0), [("1", "p", "x", "2"), ("1", "p", "2", "2")])
+    load(shop, con, "order_items")
+    assert rejects(con) == [(1, "not_convertible", 'quantity: n "x" is not a whole number')]
+    assert con.execute("select order_id, quantity from silver.order_items").fetchall() == [("1-2", 2)]
+
+
+def test_a_group_that_breaks_a_rule_is_found_though_raw_columns_are_called_as_the_canonical_ones(
+    tmp_path: Path,
+) -> None:
+    grouped = """
+        select as_text(order_id) as order_id, as_text(product) as product_id, 1 as line_number,
+            sum(as_integer(n)) as quantity, min(as_decimal(price)) as unit_price
+        from bronze.tiny__lines
+        group by _load_date, as_text(order_id), as_text(product)"""
+    shop = TinyShop(tmp_path, {**MAPPINGS, "order_items.lines": grouped})
+    con = shop.connect()
+    deliver(con, "lines", day(0), [("1", "p", "1", "-2"), ("1", "p", "1", "2"), ("2", "p", "1", "2")])
+    load(shop, con, "order_items")
+    assert [(number, code) for number, code, _ in rejects(con)] == [(1, "out_of_range"), (2, "out_of_range")]
+    assert con.execute("select order_id from silver.order_items").fetchall() == [("2",)]
 
 
 def test_a_reject_inside_a_group_is_the_line_and_not_the_group(shop, con) -> None:
@@ -272,6 +302,8 @@ def macros() -> duckdb.DuckDBPyConnection:
 @pytest.mark.parametrize(
     ("call", "value"),
     [
+        ("as_id(' 17850.0 ')", "17850"), ("as_id('017850')", "017850"), ("as_id('v2.0')", "v2.0"),
+        ("as_id('1.5')", "1.5"), ("as_id('1.')", "1."), ("as_id('')", None),
         ("as_integer('12')", 12), ("as_integer(' -3 ')", -3), ("as_integer('17850.0')", 17850),
         ("as_integer('12.5')", None), ("as_integer('1e3')", None), ("as_integer('1_000')", None),
         ("as_integer('99999999999')", None), ("as_integer('12 pcs')", None), ("as_integer('')", None),
@@ -318,3 +350,81 @@ def test_text_that_is_no_number_never_becomes_one(macros, text: str) -> None:
     (number,) = macros.execute("select as_bigint(?)", [text]).fetchone()
     if number is not None:
         assert Decimal(text.strip().replace("\x00", "")) == number
+
+
+def _orders(good: int, bad: int, first: int = 0) -> list[tuple[str, str, str]]:
+    return [(f"{first + n}", "2024-01-01 10:00", "created") for n in range(good)] + [
+        (f"bad-{first + n}", "10:00 Uhr", "created") for n in range(bad)
+    ]
+
+
+def test_a_load_of_which_too_much_is_rejected_is_set_aside_whole_and_the_versions_before_stay(shop, con) -> None:
+    deliver(con, "orders", day(0), [("0", "2023-12-31", "created"), ("1", "2023-12-31", "created")])
+    load(shop, con, "orders")
+    deliver(con, "orders", day(1), _orders(good=19, bad=20))
+    loaded = load(shop, con, "orders")
+    assert con.execute("select order_id, cast(ordered_at as date) from silver.orders order by 1").fetchall() == [
+        ("0", date(2023, 12, 31)),
+        ("1", date(2023, 12, 31)),
+    ]
+    assert loaded.loads[("orders", day(1))].rejected == 39
+    codes = con.execute("select reason_code, count(*) from silver.rejects group by all order by all").fetchall()
+    assert codes == [("load_set_aside", 19), ("not_convertible", 20)]
+    assert loads_set_aside(con, "orders") == [
+        "orders of 2024-01-02: the load is set aside: 20 of its 39 rows were rejected, more than the 50% that are tolerated"
+    ]
+
+
+@pytest.mark.parametrize(("good", "bad"), [(20, 20), (0, 19)], ids=["at the limit", "few rows"])
+def test_a_load_at_the_limit_or_with_few_rejects_is_taken_over(shop, con, good: int, bad: int) -> None:
+    deliver(con, "orders", day(0), _orders(good, bad))
+    assert load(shop, con, "orders").rows == good
+    assert loads_set_aside(con, "orders") == []
+
+
+def test_a_load_that_was_set_aside_moves_over_once_its_file_is_put_right(shop, con) -> None:
+    deliver(con, "orders", day(0), _orders(good=5, bad=30))
+    load(shop, con, "orders")
+    deliver(con, "orders", day(0), _orders(good=35, bad=0))
+    assert load(shop, con, "orders").rows == 35
+    assert rejects(con) == []
+
+
+def test_setting_aside_does_not_depend_on_what_is_loaded_together(shop) -> None:
+    loads = [(day(0), _orders(30, 0)), (day(1), _orders(10, 30)), (day(2), _orders(5, 2, first=100))]
+    seen = []
+    for batches in ([loads], [[one] for one in loads], [[one] for one in reversed(loads)]):
+        con = shop.connect()
+        for batch in batches:
+            for on, rows in batch:
+                deliver(con, "orders", on, rows)
+            load(shop, con, "orders")
+        seen.append(
+            [
+                con.execute("select order_id, _load_date from silver.orders order by all").fetchall(),
+                con.execute(
+                    "select _load_date, _source_row, reason_code, reason from silver.rejects order by all"
+                ).fetchall(),
+            ]
+        )
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][0]) == 35
+
+
+def test_grouped_and_windowed_mappings_set_loads_aside_too(shop, con) -> None:
+    deliver(
+        con,
+        "lines",
+        day(0),
+        [(f"{n}", "p", "1", "2.00") for n in range(5)] + [(f"{n}", "p", "one", "2.00") for n in range(25)],
+    )
+    deliver(con, "places", day(0), [("10115", "52.5", "Berlin")] * 5 + [("10115", "north", "Berlin")] * 25)
+    assert load(shop, con, "order_items").rows == 0
+    assert load(shop, con, "postal_codes").rows == 0
+    found = con.execute("select entity, reason_code, count(*) from silver.rejects group by all order by all").fetchall()
+    assert found == [
+        ("order_items", "load_set_aside", 5),
+        ("order_items", "not_convertible", 25),
+        ("postal_codes", "load_set_aside", 5),
+        ("postal_codes", "not_convertible", 25),
+    ]

@@ -1,7 +1,7 @@
 -- An unknown state passes through as it is, so that the contract's accepted values reject it by name.
 select
     as_text(order_no) as order_id,
-    as_text(customer_no) as customer_id,
+    case as_text(customer_system) when 'CRM' then 'crm-' else 'web-' end || as_text(customer_no) as customer_id,
     as_timestamp(placed) as ordered_at,
     as_timestamp(paid) as approved_at,
     as_timestamp(sent) as shipped_at,

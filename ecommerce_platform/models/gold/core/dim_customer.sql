@@ -12,6 +12,7 @@ customers as (
     select
         customer_id,
         registered_at,
+        last_purchase_date,
         full_name,
         email,
         phone,
@@ -56,10 +57,11 @@ geography as (
 states as (
 
     select
-        code,
-        label
-    from silver.labels
-    where domain = 'state'
+        spelling,
+        state,
+        state_code,
+        region
+    from gold.state_spellings
 
 ),
 
@@ -83,11 +85,13 @@ records as (
         coalesce(identities.customer_id, record_orders.customer_id) as customer_id,
         coalesce(identities.person_id, record_orders.customer_id) as person_id,
         case when identities.customer_id is null then 0 else 1 end as is_delivered,
+        customers.registered_at,
         coalesce(record_orders.orders, 0) as orders,
         record_orders.first_ordered_at,
         record_orders.last_ordered_at
     from identities
     full join record_orders on identities.customer_id = record_orders.customer_id
+    left join customers on identities.customer_id = customers.customer_id
 
 ),
 
@@ -97,6 +101,7 @@ persons as (
         person_id,
         sum(is_delivered) as records,
         sum(orders) as orders,
+        min(registered_at) as first_registered_at,
         min(first_ordered_at) as first_ordered_at,
         max(last_ordered_at) as last_ordered_at,
         max(customer_id) as last_customer_id
@@ -138,19 +143,22 @@ select
 
     customers.postal_code,
     coalesce(customers.city, geography.city) as city,
-    coalesce(states.label, customers.state, geography.state) as state,
-    coalesce(customers.state, geography.state_code) as state_code,
-    coalesce(customers.region, geography.region) as region,
+    coalesce(states.state, customers.state, geography.state) as state,
+    coalesce(states.state_code, customers.state, geography.state_code) as state_code,
+    coalesce(customers.region, states.region, geography.region) as region,
     customers.country,
     coalesce(customers.latitude, geography.latitude) as latitude,
     coalesce(customers.longitude, geography.longitude) as longitude,
 
     cast(persons.first_ordered_at as date) as first_order_date,
     cast(persons.last_ordered_at as date) as last_order_date,
+    customers.last_purchase_date as stated_last_purchase_date,
+    cast(persons.first_registered_at as date) > cast(persons.first_ordered_at as date)
+        as is_registered_after_first_order,
     cast(persons.records as bigint) as records,
     cast(persons.orders as bigint) as orders_placed
 from persons
 left join chosen on persons.person_id = chosen.person_id
 left join customers on coalesce(chosen.customer_id, persons.last_customer_id) = customers.customer_id
 left join geography on customers.postal_code = geography.postal_code
-left join states on customers.state = states.code
+left join states on customers.state = states.spelling

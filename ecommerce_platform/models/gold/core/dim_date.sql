@@ -43,6 +43,24 @@ mentions as (
     union all
     select max(launched_at) as last_at
     from silver.products
+    union all
+    select max(occurred_at) as last_at
+    from silver.web_events
+    union all
+    select max(occurred_at) as last_at
+    from silver.social_interactions
+    union all
+    select max(assigned_at) as last_at
+    from silver.experiment_assignments
+    union all
+    select cast(max(end_date) as timestamp) as last_at
+    from silver.campaigns
+    union all
+    select cast(max(spend_date) as timestamp) as last_at
+    from silver.ad_spend
+    union all
+    select cast(max(snapshot_date) as timestamp) as last_at
+    from silver.inventory_snapshots
 
 ),
 

@@ -14,10 +14,11 @@ with postal_codes as (
 states as (
 
     select
-        code,
-        label
-    from silver.labels
-    where domain = 'state'
+        spelling,
+        state,
+        state_code,
+        region
+    from gold.state_spellings
 
 )
 
@@ -25,11 +26,11 @@ select
     postal_codes.postal_code,
 
     postal_codes.city,
-    coalesce(states.label, postal_codes.state) as state,
-    postal_codes.state as state_code,
-    postal_codes.region,
+    coalesce(states.state, postal_codes.state) as state,
+    coalesce(states.state_code, postal_codes.state) as state_code,
+    coalesce(postal_codes.region, states.region) as region,
 
     postal_codes.latitude,
     postal_codes.longitude
 from postal_codes
-left join states on postal_codes.state = states.code
+left join states on postal_codes.state = states.spelling

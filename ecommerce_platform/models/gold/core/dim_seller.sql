@@ -26,10 +26,11 @@ geography as (
 states as (
 
     select
-        code,
-        label
-    from silver.labels
-    where domain = 'state'
+        spelling,
+        state,
+        state_code,
+        region
+    from gold.state_spellings
 
 )
 
@@ -38,11 +39,11 @@ select
 
     sellers.postal_code,
     coalesce(sellers.city, geography.city) as city,
-    coalesce(states.label, sellers.state, geography.state) as state,
-    coalesce(sellers.state, geography.state_code) as state_code,
-    geography.region,
+    coalesce(states.state, sellers.state, geography.state) as state,
+    coalesce(states.state_code, sellers.state, geography.state_code) as state_code,
+    coalesce(states.region, geography.region) as region,
     geography.latitude,
     geography.longitude
 from sellers
 left join geography on sellers.postal_code = geography.postal_code
-left join states on sellers.state = states.code
+left join states on sellers.state = states.spelling

@@ -1,6 +1,7 @@
+-- Web shop, CRM and newsletter number their customers independently; prefixes keep the numbers apart.
 select
-    as_text(customer_no) as customer_id,
-    as_text(person) as person_key,
+    'web-' || as_text(customer_no) as customer_id,
+    as_text(account) as person_key,
     as_timestamp(registered) as registered_at,
     as_text(name) as full_name,
     as_text(mail) as email,
@@ -13,4 +14,4 @@ select
     as_text(state) as state,
     as_text(area) as region,
     as_text(country) as country
-from bronze.synthetic__customers
+from bronze.synthetic__web_customers

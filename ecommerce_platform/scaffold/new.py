@@ -1,0 +1,217 @@
+"""`ecommerce new-source`: a source folder drafted from a sample of files, and what is left to do about it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.contracts.source import Source, builtin_sources
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.landing import explained
+from ecommerce_platform.scaffold.guess import Draft, Guesser, Guesses
+from ecommerce_platform.scaffold.match import RawTableView
+from ecommerce_platform.scaffold.profile import profile, settle_orders
+from ecommerce_platform.scaffold.render import ShopGuess, mapping_sql, source_yml
+from ecommerce_platform.scaffold.sample import Sample, SampleTable, load_sample, read_sample, sample_source
+from ecommerce_platform.scaffold.temporary import temporary_warehouse
+from ecommerce_platform.scaffold.words import snake, vocabulary
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+#: Entities that are kept as lists, so that a file may hold all of them each time.
+_LISTS = ("customers", "products", "sellers", "labels", "postal_codes")
+
+
+@dataclass(frozen=True)
+class NewSource:
+    """What was written, and what was found on the way.
+
+    `open` are (file, canonical column or field) that only the user can fill.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    sample: Sample
+    guesses: Guesses
+    open: tuple[tuple[str, str], ...]
+
+    def required(self, draft: Draft, catalog: Catalog) -> tuple[int, int]:
+        """How many of a mapping's required columns are filled, and how many there are."""
+        names = catalog.contract(f"silver.{draft.entity}").required_columns
+        return sum(name in draft.filled for name in names), len(names)
+
+
+def new_source(
+    name: str, directory: Path, catalog: Catalog, today: date, *, memory_limit: str = "2GB", threads: int | None = None
+) -> NewSource:
+    """Writes a source folder that fits the files of an export as far as can be guessed.
+
+    Args:
+        name: the source's name, or the path of its folder, whose last part is the name.
+        directory: a folder with a sample of the files (or with drops); it is only read.
+        catalog: the tables there are.
+        today: the current day.
+        memory_limit: what DuckDB may use.
+        threads: threads DuckDB may use.
+
+    Raises:
+        InputError: the name cannot be a source's, its folder exists, or the files cannot be used.
+    """
+    folder = _folder(name)
+    sample = read_sample(directory, today)
+    contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
+    with temporary_warehouse(folder.name, memory_limit, threads) as (con, scratch):
+        source = sample_source(folder.name, sample, folder)
+        load_sample(con, source, sample, scratch)
+        bronze = {table: f'bronze."{source.bronze_table(table)}"' for table in sample.tables}
+        views = {
+            table.name: RawTableView(table.name, table.rows, profile(con, bronze[table.name], table.columns))
+            for table in sample.tables.values()
+        }
+        settle_orders(column for view in views.values() for column in view.columns.values())
+        guesses = Guesser(con, bronze, views, contracts).guess()
+        shop = _shop(con, bronze, views, guesses, today)
+        full = _full(con, source, sample, guesses)
+    texts = {
+        "source.yml": source_yml(name, str(directory), shop, sample.tables, views, guesses.drafts, full),
+        **{
+            f"{d.entity}.{d.table}.sql": mapping_sql(
+                folder.name, str(directory), d, sample.tables[d.table], views[d.table], contracts[d.entity]
+            )
+            for d in guesses.drafts
+        },
+    }
+    _write(folder, texts)
+    left = [("source.yml", field) for field in ("currency", "time_zone") if getattr(shop, field) is None]
+    left += [
+        (f"{d.entity}.{d.table}.sql", column)
+        for d in guesses.drafts
+        for column in contracts[d.entity].required_columns
+        if column not in d.filled
+    ]
+    return NewSource(folder, tuple(texts), sample, guesses, tuple(left))
+
+
+def _folder(name: str) -> Path:
+    """The folder to write, once it is sure that it can be a source's and that nothing is there."""
+    folder = Path(name).expanduser()
+    last = folder.resolve().name
+    if snake(last) != last or not last:
+        raise InputError(
+            f"{last!r} cannot be a source's name: it becomes part of table names",
+            where=name,
+            fix=f"use lower snake_case, such as {snake(last) or 'my_shop'}",
+        )
+    if last in builtin_sources():
+        raise InputError(
+            f"{last!r} is the name of a built-in source, whose data it would share",
+            where=name,
+            fix=f"take another one, such as my_{last}",
+        )
+    resolved = folder.resolve()
+    if resolved.is_relative_to(_PACKAGE):
+        raise InputError(
+            "this is inside the package", where=resolved, fix="give a path outside; a source may lie anywhere"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            "there is something already, and nothing is overwritten",
+            where=folder,
+            fix="give another name, or move it away",
+        )
+    return folder
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> None:
+    """Makes the folder appear with all its files, or not at all."""
+    with explained(folder, 0):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for name, text in texts.items():
+                (draft / name).write_text(text, encoding="utf-8")
+            draft.chmod(0o755)
+            draft.rename(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+
+# -- the shop as a whole -----------------------------------------------------------------------------------------
+
+
+def _shop(
+    con: DuckDBPyConnection,
+    bronze: Mapping[str, str],
+    views: Mapping[str, RawTableView],
+    guesses: Guesses,
+    today: date,
+) -> ShopGuess:
+    columns = [column for view in views.values() for column in view.columns.values()]
+    language = vocabulary().language([*views, *(column.name for column in columns)])
+    suggested = vocabulary().languages.get(language or "", {})
+    spoken = {"de": "German", "es": "Spanish", "fr": "French", "pt": "Portuguese"}.get(language or "", "")
+    currency, currency_from = suggested.get("currency"), f"{spoken} column names"
+    for view in views.values():
+        for column in view.columns.values():
+            said = {c for token in vocabulary().read(column.name) for c in token.concepts}
+            if "currency" in said and column.distinct == 1 and (code := column.values[0][0].upper()) and len(code) == 3:
+                currency, currency_from = code, f"{view.name}.{column.name}"
+            elif column.numeric:
+                signs = {
+                    code
+                    for value, _ in column.values[:20]
+                    for sign, code in vocabulary().currencies.items()
+                    if sign in value
+                }
+                if len(signs) == 1:
+                    currency, currency_from = signs.pop(), f"the amounts in {view.name}.{column.name}"
+    start, start_from = today, "no dates of orders were found: the first day from which orders are known"
+    for draft in guesses.drafts:
+        if draft.entity == "orders" and (sql := draft.filled.get("ordered_at")):
+            group = f" group by {', '.join(draft.group_by)}" if draft.group_by else ""
+            row = con.execute(
+                f"select min(t) from (select {sql} as t from {bronze[draft.table]}{group}) where year(t) between 1900 and 2100"
+            ).fetchone()
+            if row and row[0]:
+                start, start_from = row[0].date(), "the earliest order in the sample"
+    return ShopGuess(currency, currency_from, suggested.get("time_zone"), f"{spoken} column names", start, start_from)
+
+
+def _full(con: DuckDBPyConnection, source: Source, sample: Sample, guesses: Guesses) -> set[str]:
+    """Lists of which each file holds all keys of the one before, and there are several."""
+    found = set()
+    for draft in guesses.drafts:
+        table = sample.tables[draft.table]
+        if draft.entity not in _LISTS or len(table.files) < 2 or guesses.primary.get(table.name) != draft.entity:
+            continue
+        key = next(sql for sql in draft.filled.values() if sql)
+        if draft.group_by:
+            key = draft.group_by[1]
+        if _each_holds_the_last(con, f'bronze."{source.bronze_table(table.name)}"', key, table):
+            found.add(table.name)
+    return found
+
+
+def _each_holds_the_last(con: DuckDBPyConnection, bronze: str, key: str, table: SampleTable) -> bool:
+    before: set[str] = set()
+    for file in sorted(table.files, key=lambda f: f.file):
+        keys = {
+            k
+            for (k,) in con.execute(
+                f"select distinct {key} from {bronze} where _load_date = ? and _source_file = ?",
+                [file.file.day, file.file.name],
+            ).fetchall()
+        }
+        if not before <= keys:
+            return False
+        before = keys
+    return bool(before)

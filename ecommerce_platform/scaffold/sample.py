@@ -1,0 +1,327 @@
+"""From a folder of exported files to raw tables: which files belong together, and how each is to be read.
+
+Files are recognised by `ingestion.sniff` and read by `ingestion.bronze`, into a warehouse in memory; what their columns
+mean is `profile`'s and `guess`'s business. The folder is only read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from fnmatch import fnmatchcase
+from glob import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecommerce_platform.contracts.source import RawTable, Source, SourceFile
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.bronze import BronzeLoad, load_bronze
+from ecommerce_platform.ingestion.gunzip import gunzip
+from ecommerce_platform.ingestion.landing import RawFile, explained, read_chunks
+from ecommerce_platform.ingestion.sniff import RESERVED, Shape, Unusable, read_head, sniff
+from ecommerce_platform.scaffold.words import snake
+from ecommerce_platform.warehouse.lookup import column_types
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: Encodings tried in this order: the first that a whole file is valid in. latin-1 takes anything, so it is last.
+_ENCODINGS = ("ascii", "utf-8", "cp1252", "latin-1")
+_DELIMITERS = (",", ";", "\t", "|")
+#: Files that are no tables.
+_NO_TABLES = (".md", ".pdf", ".html", ".htm", ".sql", ".yml", ".yaml", ".py", ".ini", ".log", ".docx")
+_MONTHS = (
+    "january|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|"
+    "sep|sept|oct|nov|dec|januar|februar|maerz|märz|mai|juni|juli|oktober|dezember|enero|febrero|marzo|abril|mayo|junio|"
+    "julio|agosto|septiembre|octubre|noviembre|diciembre|janeiro|fevereiro|março|marco|maio|junho|julho|setembro|outubro|"
+    "novembro|dezembro|janvier|février|fevrier|mars|avril|juin|juillet|août|aout|septembre|octobre|novembre|décembre|decembre"
+)
+#: The part of a file's name that changes from delivery to delivery: a date, a number, a month.
+_VARYING = re.compile(
+    rf"(?:(?<![a-z])(?:q|kw|w|v))?\d+(?:[-_.t ]?\d+)*(?![a-z])|(?<![a-zà-ÿ])(?:{_MONTHS})(?![a-zà-ÿ])", re.IGNORECASE
+)
+_DATED = re.compile(r"(19|20)\d{2}|\d{6,}")
+#: Files of one name whose columns agree by at least this share are one table; its columns came and went.
+_SAME_COLUMNS = 0.5
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """A file of the sample and how it is read."""
+
+    file: RawFile
+    shape: Shape
+    encoding: str
+
+
+@dataclass
+class SampleTable:
+    """A raw table of the sample.
+
+    `columns` and the counts are those of bronze, after loading. `notes` are for people.
+    """
+
+    name: str
+    raw: RawTable
+    files: tuple[SampleFile, ...]
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+    rejected: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def shape(self) -> Shape:
+        """How its first file is read."""
+        return self.files[0].shape
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A folder of files, as raw tables; `skipped` are files that are none, and why."""
+
+    directory: Path
+    tables: dict[str, SampleTable]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def read_sample(directory: Path, today: date) -> Sample:
+    """The raw tables that the files of a folder make up; nothing is loaded.
+
+    Args:
+        directory: a folder of files, or of drops (folders named YYYY-MM-DD).
+        today: the day that files count as delivered on; those of a drop on its day.
+
+    Raises:
+        InputError: there is no such folder, or no file in it can be used.
+    """
+    files, skipped = [], []
+    for file in _list(directory, today):
+        found = _examine(file)
+        if isinstance(found, str):
+            skipped.append((file.name, found))
+        else:
+            files.append(found)
+    if not files:
+        reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:5])
+        raise InputError(
+            f"holds no file that could be used ({reasons})" if skipped else "holds no files",
+            where=directory,
+            fix="give a folder with the shop's exports as CSV, JSON, JSON lines or Parquet",
+        )
+    files = _settle_ascii(files)
+    tables: dict[str, SampleTable] = {}
+    for group in _groups(files):
+        table = _table(group, tables)
+        tables[table.name] = table
+    _tell_apart(list(tables.values()))
+    return Sample(directory, tables, tuple(skipped))
+
+
+def sample_source(name: str, sample: Sample, folder: Path) -> Source:
+    """A source of these raw tables without mappings; what else it says is made up."""
+    file = SourceFile(
+        name=name,
+        path=folder / "source.yml",
+        description="A sample of files.",
+        currency="XXX",
+        time_zone="UTC",
+        start_date=date(2000, 1, 1),
+        tables={table.name: table.raw for table in sample.tables.values()},
+    )
+    return Source(file, ())
+
+
+def load_sample(con: DuckDBPyConnection, source: Source, sample: Sample, scratch: Path) -> None:
+    """Loads every file into bronze and notes in the tables what came of it.
+
+    Args:
+        con: a warehouse in memory.
+        source: what `sample_source` returned.
+        sample: its tables are completed.
+        scratch: a folder for temporary files.
+    """
+    for table in sample.tables.values():
+        files = [f.file for f in table.files]
+        loaded = load_bronze(
+            con, source, table.name, files, {f.day for f in files}, expected=(), required={}, scratch=scratch
+        )
+        table.columns = tuple(
+            c for c in column_types(con, f'bronze."{source.bronze_table(table.name)}"') if c not in RESERVED
+        )
+        table.rows, table.rejected = loaded.rows_inserted, loaded.rows_rejected
+        table.notes += _said(loaded)
+
+
+def _said(loaded: BronzeLoad) -> list[str]:
+    said = [f"{name.partition('/')[2]}: {problem}" for name, problem in (*loaded.problems, *loaded.notes)]
+    if loaded.rows_rejected and not loaded.problems:
+        said.append(f"{loaded.rows_rejected:,} lines cannot be parsed (`check-source` shows them)")
+    return said
+
+
+def _list(directory: Path, today: date) -> list[RawFile]:
+    if not directory.is_dir():
+        raise InputError("there is no such folder", where=directory, fix="give the folder that holds the export")
+    with explained(directory, 0):
+        found = [(today, p) for p in sorted(directory.iterdir()) if p.is_file() and not p.name.startswith(".")]
+        files = [(day, path, path.stat()) for day, path in found or files_of_drops(directory)]
+    return [RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns) for day, path, stat in files]
+
+
+def files_of_drops(directory: Path) -> list[tuple[date, Path]]:
+    """The files in the folders of a folder of drops, with their day; hidden ones and marks are none."""
+    found = []
+    for folder in sorted(directory.iterdir()):
+        if folder.is_dir() and re.fullmatch(r"\d{4}-\d{2}-\d{2}", folder.name):
+            day = date.fromisoformat(folder.name)
+            found += [(day, p) for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith((".", "_"))]
+    return found
+
+
+def _examine(file: RawFile) -> SampleFile | str:
+    """How a file is read, or why it is not."""
+    if file.path.suffix.lower() in _NO_TABLES:
+        return "is no table"
+    any_table = RawTable(files=(file.name,), description="A file of the sample.")
+    try:
+        head = read_head(file.path)
+        encoding = "utf-8"
+        found = sniff(head, any_table)
+        if isinstance(found, Unusable) and "utf-16-le" in found.text:
+            encoding = "utf-16-le"
+            found = sniff(head, any_table.model_copy(update={"encoding": encoding}))
+        elif (isinstance(found, Unusable) and "encoding" in found.text) or (
+            isinstance(found, Shape) and found.format == "csv" and not found.bom
+        ):
+            encoding = _encoding(file.path, head.gzip)
+            found = sniff(head, any_table.model_copy(update={"encoding": encoding}))
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); check its rights"
+    if isinstance(found, Unusable):
+        return found.text
+    if found.format == "csv" and len(found.columns) < 2:
+        return "has a single column: no table, or separated by something else than comma, semicolon, tab or |"
+    return SampleFile(file, found, encoding)
+
+
+def _encoding(path: Path, gzip: bool) -> str:
+    """The first of the encodings in which the whole file is valid."""
+    for name in _ENCODINGS[:-1]:
+        decoder = codecs.getincrementaldecoder(name)("strict")
+        chunks: Iterable[bytes] = read_chunks(path)
+        try:
+            for chunk in gunzip(chunks, []) if gzip else chunks:
+                decoder.decode(chunk)
+        except UnicodeDecodeError:
+            continue
+        return name
+    return _ENCODINGS[-1]
+
+
+def _settle_ascii(files: Sequence[SampleFile]) -> list[SampleFile]:
+    """Files of plain letters are valid in every encoding: they get that of the others, whose next delivery may differ."""
+    others = Counter(f.encoding for f in files if f.encoding != "ascii" and f.shape.format == "csv" and not f.shape.bom)
+    usual = others.most_common(1)[0][0] if others else "utf-8"
+    usual = usual if usual in _ENCODINGS else "utf-8"
+    return [replace(f, encoding=usual) if f.encoding == "ascii" else f for f in files]
+
+
+def _groups(files: Sequence[SampleFile]) -> list[list[SampleFile]]:
+    """Files that are deliveries of one table: the same name but for a date or number, and much the same columns."""
+    groups: list[list[SampleFile]] = []
+    for file in files:
+        for group in groups:
+            first = group[-1]
+            if (
+                _fixed(first.file.name) == _fixed(file.file.name)
+                and first.shape.format == file.shape.format
+                and (first.encoding == file.encoding or first.shape.bom or file.shape.bom)
+                and _overlap(first.shape.columns, file.shape.columns) >= _SAME_COLUMNS
+            ):
+                group.append(file)
+                break
+        else:
+            groups.append([file])
+    return groups
+
+
+def _overlap(some: Sequence[str], others: Sequence[str]) -> float:
+    a, b = {c.lower() for c in some}, {c.lower() for c in others}
+    return len(a & b) / len(a | b) if a | b else 1.0
+
+
+def _stem(name: str) -> tuple[str, str]:
+    """A file's name without its endings, and these; `.gz` is left out, for a pattern finds that anyhow."""
+    plain = name[:-3] if name.lower().endswith(".gz") else name
+    stem, dot, ending = plain.rpartition(".")
+    return (stem, dot + ending) if stem else (plain, "")
+
+
+def _fixed(name: str) -> str:
+    stem, ending = _stem(name)
+    return _VARYING.sub("*", stem).lower() + ending.lower()
+
+
+def _table(group: list[SampleFile], others: dict[str, SampleTable]) -> SampleTable:
+    names = sorted({f.file.name for f in group})
+    stem, ending = _stem(names[0])
+    varies = len({_stem(n)[0] for n in names}) > 1
+    # A single file's number may be part of its name; a date never is.
+    dated = varies or any(_DATED.search(m[0]) or not m[0][-1].isdigit() for m in _VARYING.finditer(stem))
+    pattern = _VARYING.sub(_wildcard, escape(stem)) + ending if dated else escape(stem) + ending
+    base = snake(_VARYING.sub(" ", stem) if dated else stem) or "table"
+    name, number = base, 1
+    while name in others:
+        number += 1
+        name = f"{base}_{number}"
+    encodings = Counter(f.encoding for f in group if not f.shape.bom)
+    encoding = encodings.most_common(1)[0][0] if encodings else "utf-8"
+    raw = RawTable(files=(pattern,), description="A table of the sample.", encoding=encoding)
+    table = SampleTable(name, raw, tuple(group))
+    delimiters = {f.shape.delimiter for f in group if f.shape.format == "csv"}
+    if rivals := [d for d in _DELIMITERS if group[0].shape.format == "csv" and _could_be(group[0], d)]:
+        table.notes.append(
+            f"its header could be separated by {' or '.join(map(repr, rivals))} as well: are these its columns? If not, "
+            "write the delimiter"
+        )
+    if len(delimiters) > 1:
+        table.notes.append(f"its files are separated by {' and '.join(map(repr, sorted(delimiters)))}, each by one")
+    return table
+
+
+def _could_be(file: SampleFile, delimiter: str) -> bool:
+    """Whether another delimiter than the one found gives as many columns."""
+    if delimiter == file.shape.delimiter:
+        return False
+    table = RawTable(files=("x",), description="A file of the sample.", encoding=file.encoding, delimiter=delimiter)
+    found = sniff(read_head(file.file.path), table)
+    return isinstance(found, Shape) and 2 <= len(file.shape.columns) <= len(found.columns)
+
+
+def _wildcard(found: re.Match[str]) -> str:
+    return "[0-9]*" if found[0][0].isdigit() else "*"
+
+
+def _tell_apart(tables: list[SampleTable]) -> None:
+    """Makes every pattern find its own table's files only: digit by digit where need be, else file by file."""
+    for table in tables:
+        mine = {f.file.name for f in table.files}
+        foreign = {f.file.name for other in tables if other is not table for f in other.files} - mine
+        exact = tuple(sorted({re.sub(r"\d", "[0-9]", escape(_without_gz(n))) for n in mine}))
+        for files in (table.raw.files, exact, tuple(sorted(escape(_without_gz(n)) for n in mine))):
+            if not any(fnmatchcase(_without_gz(n), p) for n in foreign for p in files):
+                table.raw = replace_files(table.raw, files)
+                break
+
+
+def replace_files(raw: RawTable, files: tuple[str, ...]) -> RawTable:
+    """The same raw table with other patterns."""
+    return raw.model_copy(update={"files": files})
+
+
+def _without_gz(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") else name

@@ -1,0 +1,88 @@
+"""The shop in memory, from arguments to everything that happens in it; how it is exported is decided in `feeds`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights
+from ecommerce_platform.simulation.catalogue import Catalogue, make_catalogue
+from ecommerce_platform.simulation.clickstream import Clicks, make_clicks
+from ecommerce_platform.simulation.economy import make_economy
+from ecommerce_platform.simulation.experiments import Trial
+from ecommerce_platform.simulation.orders import (
+    Lines,
+    Orders,
+    Payments,
+    Reviews,
+    make_lines,
+    make_orders,
+    make_payments,
+    make_reviews,
+)
+from ecommerce_platform.simulation.people import Customers, Records
+from ecommerce_platform.simulation.places import Places, make_places
+from ecommerce_platform.simulation.randomness import stream
+from ecommerce_platform.simulation.returns import Returns, make_returns
+from ecommerce_platform.simulation.seasons import Seasons, make_seasons
+from ecommerce_platform.simulation.social import Social, make_social
+from ecommerce_platform.simulation.stock import Stock, make_stock
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Everything simulated, before it is exported."""
+
+    seed: int
+    seasons: Seasons
+    places: Places
+    catalogue: Catalogue
+    customers: Customers
+    #: Of web shop, CRM and newsletter.
+    records: tuple[Records, ...]
+    trials: tuple[Trial, ...]
+    orders: Orders
+    lines: Lines
+    payments: Payments
+    reviews: Reviews
+    returns: Returns
+    stock: Stock
+    ad_days: AdDays
+    social: Social
+    clicks: Clicks
+
+
+def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progress) -> Shop:
+    """The shop in memory, clean; the arguments are those of `generate_shop`."""
+    economy = make_economy(stream(seed, "economy"), start, days)
+    flights = make_flights(stream(seed, "flights"), days)
+    seasons = make_seasons(stream(seed, "seasons"), stream(seed, "strange days"), start, days, economy, flights)
+    places = make_places(stream(seed, "places"))
+    catalogue = make_catalogue(stream(seed, "catalogue"), seasons, orders)
+    placed = make_orders(seed, seasons, places, orders, progress)
+    lines = make_lines(stream(seed, "lines"), seasons, catalogue, placed.customers, placed.orders)
+    progress("lines", len(lines.order), len(lines.order))
+    sold = (catalogue, placed.orders, lines)
+    shop = Shop(
+        seed=seed,
+        seasons=seasons,
+        places=places,
+        catalogue=catalogue,
+        customers=placed.customers,
+        records=placed.records,
+        trials=placed.trials,
+        orders=placed.orders,
+        lines=lines,
+        payments=make_payments(stream(seed, "payments"), placed.orders, lines),
+        reviews=make_reviews(stream(seed, "reviews"), seasons, *sold),
+        returns=make_returns(stream(seed, "returns"), seasons, *sold),
+        stock=make_stock(stream(seed, "stock"), seasons, *sold),
+        ad_days=make_ad_days(stream(seed, "ad days"), flights, placed.orders.credited_to, placed.orders.day),
+        social=make_social(stream(seed, "social"), seasons, *sold),
+        clicks=make_clicks(stream(seed, "clicks"), seasons, *sold),
+    )
+    progress("visits", len(shop.clicks.visitor), len(shop.clicks.visitor))
+    return shop
