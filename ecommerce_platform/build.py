@@ -30,15 +30,19 @@ from ecommerce_platform.automation.extraction import extract_job
 from ecommerce_platform.automation.jobs import jobs
 from ecommerce_platform.automation.retention import prune_job
 from ecommerce_platform.automation.schedules import schedules
-from ecommerce_platform.automation.sensors import drop_sensor, reaper_sensor
+from ecommerce_platform.automation.sensors import alert_sensor, drop_sensor, reaper_sensor
 from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.contracts.kpi_alert import check_kpi_alerts
 from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.mapping import compile_source
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from ecommerce_platform.automation.findings import Watched
 
 #: Silver tables that are neither an entity nor a SELECT → what declares their asset.
 FILLED_HERE = {
@@ -58,6 +62,7 @@ def read_ground(settings: Settings, models: Path | None = None, listener: StepLi
     """
     catalog = read_catalog(models) if models else read_catalog()
     source = read_source(settings.source_folder, catalog.entities)
+    check_kpi_alerts(source.file.path, source.file.alerts, {name: t.contract for name, t in catalog.tables.items()})
     contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
     return Ground(settings, catalog, source, compile_source(source, contracts), listener)
 
@@ -112,9 +117,22 @@ def build_definitions(
         resources={"warehouse": warehouse_resource(settings)},
         jobs=found,
         schedules=[s for s in schedules(ground.source) if s.job_name in names],
-        sensors=[drop_sensor(settings, ground.source), reaper_sensor(), automation_sensor()],
+        sensors=[
+            drop_sensor(settings, ground.source),
+            reaper_sensor(),
+            automation_sensor(),
+            alert_sensor(settings, ground.source, lambda: watched_tables(ground, [*assets, *checks])),
+        ],
         executor=dg.in_process_executor,
     )
+
+
+def watched_tables(ground: Ground, assets: Iterable[dg.AssetsDefinition]) -> Watched:
+    """What alerts look at: tables, and the checks declared with them or apart."""
+    from ecommerce_platform.automation.findings import watched
+
+    file = ground.source.file
+    return watched(assets, ground.contracts, file.alerts, file.currency)
 
 
 def _no_cycles(assets: list[dg.AssetsDefinition]) -> None:

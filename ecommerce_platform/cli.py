@@ -541,6 +541,55 @@ def predict(
         _console().print(f"scored {result.height:,} rows with {model} {version}: {_short(output)}")
 
 
+# -- alerts ------------------------------------------------------------------------------------------------------
+
+alerts_app = typer.Typer(invoke_without_command=True, help="What is wrong now; `alerts test` tries who is told of it.")
+app.add_typer(alerts_app, name="alerts")
+
+
+@alerts_app.callback()
+def alerts(context: typer.Context) -> None:
+    """What is wrong now: failed runs, failing checks, tables that are too old, KPIs out of bounds."""
+    if context.invoked_subcommand is not None:
+        return
+    from ecommerce_platform.automation.alerts import clock
+    from ecommerce_platform.automation.runs import read_findings
+
+    settings = _settings()
+    findings, time_zone = read_findings(settings)
+    console = _console()
+    if not findings:
+        console.print("nothing is wrong")
+    else:
+        rows = [(clock(f.at, time_zone), f.severity, f.where, f.what, f.run or None) for f in findings]
+        columns = ["since", "severity", "where", "what", "seen in"]
+        _table(console, f"Wrong in {settings.source_name}", columns, rows)
+    if settings.alert_urls is None:
+        console.print("[dim]nobody is told: ECOMMERCE_ALERT_URLS is not set (docs/alerts.md)[/]")
+
+
+@alerts_app.command("test")
+def alerts_test() -> None:
+    """Sends a message to every target in ECOMMERCE_ALERT_URLS and says whether it was delivered."""
+    from ecommerce_platform.automation.notify import Targets, test_message
+
+    settings = _settings()
+    if settings.alert_urls is None:
+        raise InputError(
+            "nobody is to be told", where="ECOMMERCE_ALERT_URLS",
+            fix="set it to apprise URLs, separated by spaces; docs/alerts.md has examples",
+        )  # fmt: skip
+    targets = Targets(settings)
+    sent = targets.send(test_message(settings), targets.names)
+    if sent:
+        rows = [(d.target, "yes" if d.delivered else "no", d.why) for d in sent]
+        _table(_console(), None, ["target", "delivered", "why not"], rows)
+    for problem in targets.unusable:
+        _console(stderr=True).print(f"[bold red]error:[/] {problem}", highlight=False, soft_wrap=True)
+    if targets.unusable or not all(d.delivered for d in sent):
+        raise typer.Exit(FAILED)
+
+
 @app.command(hidden=True)
 def setup() -> None:
     """Initialises DAGSTER_HOME (done by `make setup`)."""
@@ -671,16 +720,19 @@ def check_source(
     from rich.markup import escape
 
     from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.ingestion.zone import LocalZone, open_zone
     from ecommerce_platform.scaffold.check import check_source as look
     from ecommerce_platform.settings import DEFAULT_SOURCE
 
     settings = _settings(source=DEFAULT_SOURCE)
+    files: Path | Zone | None = sample
     if sample is None and (directory / "source.yml").is_file():
-        drops = _settings(source=str(directory)).raw
-        sample = drops if drops.is_dir() else None
+        zone = open_zone(_settings(source=str(directory)))
+        there = zone.raw_dir if isinstance(zone, LocalZone) else zone
+        files = there if zone.exists() else None
     with _spinner("looking at the files"):
         report = look(
-            directory, read_catalog(), sample, date.today(),
+            directory, read_catalog(), files, date.today(),
             memory_limit=settings.memory_limit, threads=settings.threads,
         )  # fmt: skip
     console = _console()
@@ -706,7 +758,7 @@ def check_source(
     for name in report.left:
         console.print(f"[dim]left: {escape(name)} (no table of {report.source} names it)[/]")
     wrong, data = len(report.of("definition")), len(report.of("data"))
-    if report.looked_at is None:
+    if not report.looked_at:
         console.print("only definitions were looked at: --sample DIR tries them on files")
     if wrong:
         console.print(f"to correct in the definitions: {wrong}")
@@ -714,7 +766,7 @@ def check_source(
     if data:
         console.print(f"part of the input would not be used as it is: {data} findings")
         raise typer.Exit(INCOMPLETE)
-    console.print("all is well" if report.looked_at is None else "all is well: every row of data would be used")
+    console.print("all is well: every row of data would be used" if report.looked_at else "all is well")
 
 
 # -- how it looks ------------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ from ecommerce_platform.errors import SettingsError
 from ecommerce_platform.object_store import check_url, protocol
 
 DEFAULT_SOURCE = "synthetic"
+#: Settings whose values no message may show.
+_SECRET = ("HASH_KEY", "ALERT_URLS")
 
 
 def project_root() -> Path:
@@ -56,9 +58,26 @@ class Settings(BaseSettings):
     hash_key: SecretStr | None = None
     #: How many published snapshots stay; besides, nothing goes within an hour of having been current.
     keep_snapshots: int = Field(default=10, ge=1)
+    #: Where alerts go: apprise URLs, separated by spaces or commas. They hold passwords, so nothing ever prints them.
+    alert_urls: SecretStr | None = None
+    #: Alerts less severe than this are not sent.
+    alert_severity: Literal["warning", "error"] = "warning"
+    #: Minutes for which something that was told is not told again when it ends, begins anew or changes.
+    alert_quiet_minutes: int = Field(default=60, ge=0)
+    #: Where the Dagster UI is reached, for links in alerts.
+    ui_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://[^\s@]+$")
 
     #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
     data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _looks_like_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        if not re.match(r"[A-Za-z][\w+.-]*://\S", value.get_secret_value().strip()):
+            raise ValueError("is not a URL; docs/alerts.md has examples, such as mailto://… or slack://…")
+        return value
 
     @field_validator("data_dir", "dagster_home", mode="before")
     @classmethod
@@ -166,8 +185,9 @@ def read_settings(**overrides: Any) -> Settings:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         variable = name if name == "DAGSTER_HOME" else f"ECOMMERCE_{name}"
+        shown = "its value" if name in _SECRET else repr(first.get("input"))
         raise SettingsError(
-            f"{first.get('input')!r}: {first['msg']}",
+            f"{shown}: {first['msg']}",
             where=variable,
             fix="unset it or correct it; README.md lists all settings",
         ) from None

@@ -22,6 +22,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         raise pytest.UsageError(f"{report.nodeid} was skipped, but ECOMMERCE_REQUIRE_ALL is set")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ECOMMERCE_TEST_EVERY=3, of the cases of each long test every third is run: CI has an hour."""
+    every = int(os.environ.get("ECOMMERCE_TEST_EVERY", "1"))
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        number = seen[name]
+        seen[name] += 1
+        (left if item.get_closest_marker("long") and number % every else kept).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many schedules of loads were tried, by kind of shop."""
     passed = terminalreporter.stats.get("passed", [])

@@ -20,6 +20,8 @@ from ecommerce_platform.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from ecommerce_platform.automation.alerts import Finding
+
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[str, str, int, int], None]
@@ -119,7 +121,7 @@ def run_build(
             result.run_id = execute(build, tags)
             if result.failed:
                 break
-        if ask and not result.failed:
+        if ask and not result.failed and _all_there(settings, asked):
             progress.tell("business expectations", "start")
             execute(definitions.resolve_job_def(EXPECTATIONS_JOB), {})
             progress.tell("business expectations", "done")
@@ -128,6 +130,15 @@ def run_build(
         tables = {".".join(key.path) for key in keys}
         result.skipped = len(tables - set(result.built) - set(result.failed))
     return result
+
+
+def _all_there(settings: Settings, tables: set[str]) -> bool:
+    """Whether all these tables exist: rules that look across tables cannot be asked while a part was never built."""
+    from ecommerce_platform.assets.resources import open_warehouse
+    from ecommerce_platform.warehouse.lookup import table_exists
+
+    with open_warehouse(settings).connect() as con:
+        return all(table_exists(con, *table.split(".", 1)) for table in tables)
 
 
 def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
@@ -264,12 +275,18 @@ def _read_events(events: Any, result: BuildResult) -> None:
             else:
                 blocked[name] = f"check {check.check_name}: {check.description}"
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            failure = event.step_failure_data.user_failure_data
-            text = (failure.description if failure else None) or (error.cause or error).message.strip()
-            result.failed[event.step_key.replace("__", ".", 1)] = text
+            result.failed[event.step_key.replace("__", ".", 1)] = failure_text(event.step_failure_data)
     for name, text in blocked.items():
         result.failed.setdefault(name, text)
+
+
+def failure_text(data: Any) -> str:
+    """Why a step failed, from the data of its failure event: what the platform said, else the exception."""
+    failure = data.user_failure_data
+    if failure is not None and failure.description:
+        return str(failure.description)
+    error = data.error
+    return str((error.cause or error).message).strip() if error is not None else "It failed."
 
 
 class _quiet_dagster:
@@ -378,7 +395,7 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
                 built[".".join(entry.asset_key.path)] = f"{_local(when):%Y-%m-%d %H:%M}"
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(graph.asset_check_keys))
         for key, found in sorted(latest.items(), key=lambda item: str(item[0])):
-            evaluation = _evaluation(found) or _last_evaluation(instance, key)
+            evaluation = evaluation_of(last_evaluated(instance, key, found))
             if evaluation is not None and not evaluation.passed:
                 checks.append(
                     (".".join(key.asset_key.path), key.name, evaluation.severity.value, evaluation.description or "")
@@ -386,24 +403,51 @@ def _history(settings: Settings) -> tuple[dict[str, str], list[tuple[Any, ...]]]
     return built, checks
 
 
-def _evaluation(record: Any) -> dg.AssetCheckEvaluation | None:
+def evaluation_of(record: Any) -> dg.AssetCheckEvaluation | None:
+    """The result that a record of a check holds; None where the check was only planned."""
     import dagster as dg
 
-    event = record.event.dagster_event if record.event else None
+    event = record.event.dagster_event if record is not None and record.event else None
     if event is None or event.event_type != dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         return None
     evaluation: dg.AssetCheckEvaluation = event.asset_check_evaluation_data
     return evaluation
 
 
-def _last_evaluation(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> dg.AssetCheckEvaluation | None:
-    """The result that still holds: runs since then planned the check, but no row that it is about had changed."""
+def last_evaluated(instance: dg.DagsterInstance, key: dg.AssetCheckKey, latest: Any) -> Any:
+    """The record with the result that still holds: runs since then planned the check, but no row that it is about had
+    changed. None where there is none.
+    """
+    if evaluation_of(latest) is not None:
+        return latest
     cursor = None
     while records := instance.event_log_storage.get_asset_check_execution_history(key, limit=50, cursor=cursor):
-        if found := next((e for e in map(_evaluation, records) if e is not None), None):
+        if found := next((record for record in records if evaluation_of(record) is not None), None):
             return found
         cursor = records[-1].id
     return None
+
+
+def read_findings(settings: Settings) -> tuple[list[Finding], str]:
+    """What is wrong now, the worst and newest first, and the shop's time zone.
+
+    Raises:
+        SettingsError: DAGSTER_HOME belongs to another source.
+    """
+    import dagster as dg
+
+    from ecommerce_platform.automation.alerts import AlertState
+    from ecommerce_platform.automation.findings import look_at_all
+    from ecommerce_platform.automation.instance import open_instance
+    from ecommerce_platform.build import build_definitions, read_ground, watched_tables
+
+    definitions = build_definitions(settings)
+    given = [*(definitions.assets or ()), *(definitions.asset_checks or ())]
+    assets = [asset for asset in given if isinstance(asset, dg.AssetsDefinition)]
+    ground = read_ground(settings)
+    with open_instance(settings) as instance:
+        found = look_at_all(instance, settings, watched_tables(ground, assets), AlertState(), time.time()).found
+    return sorted(found, key=lambda f: (f.severity != "error", -f.at, f.key)), ground.source.file.time_zone
 
 
 def _local(timestamp: float) -> Any:

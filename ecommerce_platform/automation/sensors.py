@@ -1,11 +1,13 @@
-"""What watches: the landing zone for drops, and the runs for dead ones. Declarations only.
+"""What watches: the landing zone for drops, the runs for dead ones, everything for what to tell. Declarations only.
 
-What is due is decided by `ingestion.watch`, which runs are dead by `automation.reaper`; here is how the answers
-become runs. What runs at fixed times is in `schedules`.
+What is due is decided by `ingestion.watch`, which runs are dead by `automation.reaper`, what is wrong by
+`automation.findings`; here is how the answers become runs, or messages. What runs at fixed times is in `schedules`.
 """
 
 # No `from __future__ import annotations`: Dagster looks at the annotations of what it decorates.
 
+import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -16,11 +18,14 @@ import dagster as dg
 
 from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING, range_tags
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import SettingsError
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
+    from ecommerce_platform.automation.alerts import AlertState
+    from ecommerce_platform.automation.findings import Look, Watched
     from ecommerce_platform.ingestion.watch import Decision, Version, WatchState
     from ecommerce_platform.ingestion.zone import Zone as LandingZone
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 VERSIONS_TAG = "ecommerce/drop_versions"
 DROP_SENSOR = "raw_drops"
 REAPER_SENSOR = "dead_runs"
+ALERT_SENSOR = "alerts"
 #: As often as Dagster's own daemons look.
 _INTERVAL = 30
 
@@ -122,6 +128,88 @@ def reaper_sensor() -> dg.SensorDefinition:
         return dg.SkipReason(f"Marked as failed: {', '.join(reaped)}." if reaped else "All runs in flight are alive.")
 
     return dead_runs
+
+
+def alert_sensor(
+    settings: Settings,
+    source: Source,
+    watched: "Callable[[], Watched]",
+    *,
+    now: Callable[[], float] = time.time,
+) -> dg.SensorDefinition:
+    """The sensor that tells people what is wrong; running when there is somebody to tell.
+
+    A tick never fails: trouble with looking or with sending is logged and said as the reason why nothing was launched.
+    What could not be sent waits in the cursor.
+
+    Args:
+        settings: who is told, and what.
+        source: the shop: its time zone.
+        watched: what there is to look at; asked at each tick.
+        now: the current time (tests).
+    """
+    running = settings.alert_urls is not None
+
+    @dg.sensor(
+        name=ALERT_SENSOR,
+        minimum_interval_seconds=_INTERVAL,
+        default_status=dg.DefaultSensorStatus.RUNNING if running else dg.DefaultSensorStatus.STOPPED,
+        description="Tells the targets in `ECOMMERCE_ALERT_URLS` of failed and killed runs, failing checks, tables that "
+        "are too old, KPIs out of bounds and anomalies: once for each cause, and once when it is over. What cannot be "
+        "delivered is tried again for a day. With another cursor than its own it starts anew, with one message about "
+        "everything that is wrong. Launches nothing.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if not running:
+            return dg.SensorResult(skip_reason="Nobody is to be told: set ECOMMERCE_ALERT_URLS and start again.")
+        from ecommerce_platform.automation.alerts import update
+        from ecommerce_platform.automation.findings import look, rules
+        from ecommerce_platform.automation.notify import Targets, deliver, queued
+
+        try:
+            targets = Targets(settings)
+        except SettingsError as error:
+            context.log.error(str(error))
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+        for problem in targets.unusable:
+            context.log.error(problem)
+        state, at = _told(context), now()
+        before = state.model_copy(deep=True)
+        try:
+            seen = watched()
+            found, first = look(context.instance, settings, seen, state, at)
+            told = rules(settings, seen, source.file.time_zone)
+            messages = update(state, found.found, found.over, found.once, told, at, first=first)
+            state.outbox += queued(messages, targets, at)
+            said = _looked(found, len(messages), state)
+        except Exception as error:
+            # Whatever stands in the way of looking, what waits is sent all the same.
+            state = before
+            said = targets.scrub(f"Could not look: {type(error).__name__}: {error}")
+            context.log.error(targets.scrub(traceback.format_exc(), limit=4000))
+        state.outbox = deliver(targets, state.outbox, at, clock=time.monotonic, log=context.log)
+        waiting = [f"Waiting to be delivered: {len(state.outbox)}."] if state.outbox else []
+        reason = "\n".join([said, *waiting, *targets.unusable])
+        return dg.SensorResult(skip_reason=reason, cursor=state.model_dump_json())
+
+    return alerts
+
+
+def _told(context: dg.SensorEvaluationContext) -> "AlertState":
+    """What was told, from the cursor."""
+    from ecommerce_platform.automation.alerts import AlertState
+
+    if context.cursor:
+        try:
+            return AlertState.model_validate_json(context.cursor)
+        except ValueError:
+            context.log.warning("The cursor cannot be read; starting anew, with one message about all that is wrong.")
+    return AlertState()
+
+
+def _looked(found: "Look", messages: int, state: "AlertState") -> str:
+    wrong = sum(not entry.over for entry in state.firing.values())
+    return f"Runs looked at: {found.runs}. Wrong: {wrong}. New messages: {messages}."
 
 
 def _zone(settings: Settings) -> "LandingZone":

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Strict
+from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError, SettingsError, raise_all
 
@@ -334,6 +335,8 @@ class SourceFile(Strict):
     replay: dict[str, ReplayTable] = {}
     #: How the persons behind customer records are found.
     identity: IdentityRules = IdentityRules()
+    #: Bounds of KPIs that are worth a message when they are broken.
+    alerts: tuple[KpiAlert, ...] = ()
 
     @field_validator("time_zone")
     @classmethod

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ecommerce_platform.contracts.source import Source
-from ecommerce_platform.errors import InputError, PassingError, PlatformError
+from ecommerce_platform.errors import InputError, PassingError
 from ecommerce_platform.ingestion.landing import (
     Drops,
     Folder,
@@ -255,7 +255,9 @@ class StoreZone:
         What was there before is kept aside, then the files are uploaded, and `_SUCCESS` comes last. Until then the day is
         held back from loads; when this is interrupted, landing the same files again completes it.
         """
-        there = self._listed.get(day.isoformat(), {})
+        self._listed.pop(day.isoformat(), None)
+        names = [name.removeprefix(f"{day}/") for name in self.store.objects(day.isoformat())]
+        there = [name for name in names if "/" not in name and not name.startswith(".")]
         self.store.write(f"{day}/{UPLOADING}", f"since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n".encode())
         replaced = None
         if old := [name for name in there if name not in (MARKER, UPLOADING)]:
@@ -400,16 +402,17 @@ def list_files(fs: AbstractFileSystem, root: str, where: str = "") -> list[tuple
             where=where,
             fix="check ECOMMERCE_RAW_URL and the account, or mount the folder; nothing is loaded or taken back meanwhile",
         ) from None
-    except PlatformError:
-        raise
-    except Exception as error:
+    except OSError as error:
+        if not is_local:
+            with explained(where):
+                raise
+        raise InputError(
+            f"the landing zone cannot be listed ({error.strerror or error})",
+            where=where,
+            fix="check its rights and the connection; the next tick tries again",
+        ) from error
+    except Exception:
         with explained(where):
-            if type(error) is OSError:
-                raise PassingError(
-                    f"the landing zone cannot be listed ({error.strerror or error})",
-                    where=where,
-                    fix="check its rights and the connection; the next tick tries again",
-                ) from None
             raise
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
+from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -296,12 +297,13 @@ def _drivers(con: DuckDBPyConnection, start: date, end: date) -> list[str]:
             for d, value, inside, before in rows
             if d == dimension
         ]
-        change = sum(inside - usual for _, inside, usual in mine)
-        usual_total = sum(usual for _, _, usual in mine)
+        # Exact sums: in whatever order the rows come, equal parts stay equal.
+        change = fsum(inside - usual for _, inside, usual in mine)
+        usual_total = fsum(usual for _, _, usual in mine)
         if len(mine) < 2 or not change or usual_total <= 0:
             continue
         for value, inside, usual in mine:
-            share, part = usual / usual_total, (inside - usual) / change
+            share, part = usual / usual_total, round((inside - usual) / change, 6)
             # More than half of the change, and clearly more than the value's usual part of everything.
             if part > 0.5 and part > 1.5 * share and value != "unknown":
                 found.append((part, f"{dimension} {value} ({min(part, 1.0):.0%} of the change)"))

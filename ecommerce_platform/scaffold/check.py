@@ -7,6 +7,7 @@ came of it. Nothing is written but to a temporary folder.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
@@ -19,22 +20,25 @@ from ecommerce_platform.contracts.source import Source, examine_source
 from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError, DefinitionErrors, InputError
 from ecommerce_platform.ingestion.bronze import FileLoad, load_bronze
-from ecommerce_platform.ingestion.landing import RawFile, choose, list_drops
+from ecommerce_platform.ingestion.landing import RawFile, choose, file_matcher
 from ecommerce_platform.ingestion.readers import text
 from ecommerce_platform.ingestion.sniff import RESERVED
 from ecommerce_platform.quality.contract_checks import BlockedError
 from ecommerce_platform.scaffold.profile import best_form, sql_name
 from ecommerce_platform.scaffold.render import OPEN
+from ecommerce_platform.scaffold.sample import files_of_drops
 from ecommerce_platform.scaffold.temporary import temporary_warehouse
 from ecommerce_platform.scaffold.words import vocabulary
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.lookup import column_types
 from ecommerce_platform.warehouse.mapping import CompiledMapping, Conversion, compile_mapping
-from ecommerce_platform.warehouse.silver import load_entity
+from ecommerce_platform.warehouse.silver import load_entity, loads_set_aside
 from ecommerce_platform.warehouse.sql_model import parse_models
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from ecommerce_platform.ingestion.zone import Zone
 
 #: Examples per finding.
 _SHOWN = 5
@@ -83,8 +87,8 @@ class Report:
     empty: list[tuple[str, str]] = field(default_factory=list)
     #: Files that no raw table names.
     left: tuple[str, ...] = ()
-    #: Where the files came from; None when only definitions were looked at.
-    looked_at: Path | None = None
+    #: Whether files were looked at, or definitions only.
+    looked_at: bool = False
 
     def of(self, level: Level) -> list[Finding]:
         """The findings of one level."""
@@ -94,7 +98,7 @@ class Report:
 def check_source(
     folder: Path,
     catalog: Catalog,
-    files: Path | None,
+    files: Path | Zone | None,
     today: date,
     *,
     memory_limit: str = "2GB",
@@ -105,7 +109,7 @@ def check_source(
     Args:
         folder: the source's folder.
         catalog: the tables there are.
-        files: a folder of exported files, or of drops; without it only definitions are looked at.
+        files: a folder of exported files or of drops, or a landing zone; without it only definitions are looked at.
         today: the day that files count as delivered on.
         memory_limit: what DuckDB may use.
         threads: threads DuckDB may use.
@@ -137,10 +141,14 @@ def check_source(
     _say_unfilled(report, catalog, source, compiled)
     if files is None:
         return report
-    report.looked_at = files
-    drops, report.left = _files(files, source, today)
+    report.looked_at = True
+    zone = None if isinstance(files, Path) else files
+    if isinstance(files, Path):
+        drops, report.left = _files(files, source, today)
+    else:
+        drops = files.drops(source).tables
     with temporary_warehouse(source.name, memory_limit, threads) as (con, scratch):
-        _Look(con, scratch, catalog, source, compiled, report).at(drops)
+        _Look(con, scratch, catalog, source, compiled, report, zone).at(drops)
     return report
 
 
@@ -205,16 +213,28 @@ def _say_unfilled(
 def _files(directory: Path, source: Source, today: date) -> tuple[dict[str, list[RawFile]], tuple[str, ...]]:
     """The files of each raw table in a folder of files or of drops, and the names of others."""
     if directory.is_dir() and not any(p.is_file() and not p.name.startswith(".") for p in directory.iterdir()):
-        drops = list_drops(directory, source)
-        if not any(drops.tables.values()):
-            raise InputError("holds no file of this source", where=directory, fix="give a folder with its files")
-        return drops.tables, tuple(f"{p.parent.name}/{p.name}" for p in drops.left)
+        return _drops(directory, source)
     given, left = choose(directory, source)
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
     for file in given:
         stat = file.path.stat()
         tables[file.table].append(RawFile(today, file.name, file.path, stat.st_size, stat.st_mtime_ns))
     return tables, left
+
+
+def _drops(directory: Path, source: Source) -> tuple[dict[str, list[RawFile]], tuple[str, ...]]:
+    """The same in a folder of drops, which is only read: `list_drops` would lock it."""
+    tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
+    match, left = file_matcher(source), []
+    for day, path in files_of_drops(directory):
+        stat, table = path.stat(), match(path.name, path.parent)
+        if table:
+            tables[table].append(RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns))
+        else:
+            left.append(f"{path.parent.name}/{path.name}")
+    if not any(tables.values()):
+        raise InputError("holds no file of this source", where=directory, fix="give a folder with its files")
+    return tables, tuple(left)
 
 
 class _Look:
@@ -228,17 +248,21 @@ class _Look:
         source: Source,
         compiled: dict[str, tuple[CompiledMapping, ...]],
         report: Report,
+        zone: Zone | None,
     ) -> None:
         self.con, self.scratch, self.catalog, self.source = con, scratch, catalog, source
-        self.compiled, self.report = compiled, report
+        self.compiled, self.report, self.zone = compiled, report, zone
+        self.several = False
 
     def at(self, drops: dict[str, list[RawFile]]) -> None:
         for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
+        self.several = len({file.day for files in drops.values() for file in files}) > 1
         for raw_table, files in drops.items():
-            self._load(raw_table, files)
+            with self.zone.fetched(files, self.scratch) if self.zone else nullcontext(files) as here:
+                self._load(raw_table, here)
         self.con.execute(
-            "create temp table _aside (raw_table varchar, _load_date date, _source_file varchar, _source_row bigint)"
+            "create temp table _no_data (raw_table varchar, _load_date date, _source_file varchar, _source_row bigint)"
         )
         for raw_table in drops:
             self._set_aside(raw_table)
@@ -258,6 +282,14 @@ class _Look:
     def _say(self, level: Level, where: str, what: str, fix: str | None = None) -> None:
         self.report.findings.append(Finding(level, where, what, fix))
 
+    def _file(self, day: date, name: str) -> str:
+        """A file as messages name it: with its day, where there are several."""
+        return f"{day}/{name}" if self.several else name
+
+    def _short(self, name: str) -> str:
+        """`<day>/<name>` likewise."""
+        return name if self.several else name.partition("/")[2]
+
     def _mappings(self, raw_table: str) -> list[CompiledMapping]:
         return [m for found in self.compiled.values() for m in found if m.raw_table == raw_table]
 
@@ -276,9 +308,9 @@ class _Look:
             patterns = ", ".join(self.source.file.tables[raw_table].files)
             self._say("note", where, f"no file of the raw table {raw_table} is there ({patterns})")
         for name, problem in loaded.problems:
-            self._say("data", _file(name), problem)
+            self._say("data", self._short(name), problem)
         for name, problem in loaded.notes:
-            self._say("note", _file(name), problem.removeprefix("note: "))
+            self._say("note", self._short(name), problem.removeprefix("note: "))
         if loaded.rows_rejected:
             self._unparsable(raw_table, {name for name, _ in loaded.problems})
         for mapping in mappings:
@@ -293,7 +325,7 @@ class _Look:
         for day, name, count, line, reason in rows:
             if f"{day}/{name}" not in said:
                 self._say(
-                    "data", f"{name}:{line or 1}", f"{count:,} lines cannot be parsed; the first: {reason}",
+                    "data", f"{self._file(day, name)}:{line or 1}", f"{count:,} lines cannot be parsed; the first: {reason}",
                     "they would stand in bronze.rejects; correct them where the file is made",
                 )  # fmt: skip
 
@@ -319,7 +351,7 @@ class _Look:
             self._say(
                 "data" if required or len(lacking) == len(files) else "note",
                 f"{mapping.mapping.path}:{_line_of(mapping, column)}",
-                f"{some} the raw column {column!r}{serves} (e.g. {lacking[0].name})",
+                f"{some} the raw column {column!r}{serves} (e.g. {self._file(lacking[0].day, lacking[0].name)})",
                 f"did you mean {sql_name(meant)}?" if meant else f"the file has: {', '.join(map(sql_name, there))}",
             )
 
@@ -349,6 +381,9 @@ class _Look:
                 )  # fmt: skip
             for problem in loaded.problems:
                 self._say("data", str(self.source.file.path), problem)
+            for problem in loads_set_aside(self.con, entity):
+                fix = "correct what is said below; where so many rejects are usual, raise max_rejected_share"
+                self._say("data", str(self.source.file.path), f"{entity} from {problem}", fix)
             return bool(mappings)
         self.con.execute(create_table_sql(contract))
         return False
@@ -368,29 +403,30 @@ class _Look:
         }
         for what, condition in kinds.items():
             found = self.con.execute(
-                f"insert into _aside select {text(raw_table)}, {_ROW} from {bronze} where {condition} "
+                f"insert into _no_data select {text(raw_table)}, {_ROW} from {bronze} where {condition} "
                 "returning _load_date, _source_file, _source_row"
             ).fetchall()
             if found:
-                _, name, row = min(found)
+                day, name, row = min(found)
                 self._say(
                     "note",
-                    f"{name} record {row}",
+                    f"{self._file(day, name)} record {row}",
                     f"{len(found):,} rows of {raw_table} {what} and will be rejected, which is right",
                 )
 
     def _taken_all_the_same(self, mapping: CompiledMapping) -> None:
         """Rows that are no data and yet pass for one of the entity."""
         row = self.con.execute(
-            f"select count(*), min(b._source_file), min(b._source_row) from {mapping.bronze} as b where {mapping.where or 'true'} "
-            f"and ({_ROW}) in (select ({_ROW}) from _aside where raw_table = {text(mapping.raw_table)}) "
+            f"select count(*), min((b._load_date, b._source_file, b._source_row)) from {mapping.bronze} as b where {mapping.where or 'true'} "
+            f"and ({_ROW}) in (select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)}) "
             f"and ({_ROW}) not in (select ({_ROW}) from silver.rejects where entity = {text(mapping.contract.name)} "
             f"and _raw_table = {text(mapping.raw_table)})"
         ).fetchone()
         if row and row[0]:
+            day, name, record = row[1]
             self._say(
                 "data", str(mapping.mapping.path),
-                f"{row[0]:,} rows that are headers or totals would become {mapping.contract.name}, first {row[1]} record {row[2]}",
+                f"{row[0]:,} rows that are headers or totals would become {mapping.contract.name}, first {self._file(day, name)} record {record}",
                 "leave them out: where as_text(x) <> 'the word that stands there'; the other mappings reject them by name",
             )  # fmt: skip
 
@@ -398,7 +434,7 @@ class _Look:
         """Values that a macro does not convert, and which macro would."""
         rows = (
             f"from {mapping.bronze} where {mapping.where or 'true'} and ({_ROW}) not in "
-            f"(select ({_ROW}) from _aside where raw_table = {text(mapping.raw_table)})"
+            f"(select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)})"
         )
         found = self.con.execute(
             f"select value, count(*) as n, min((_load_date, _source_file, _source_row)) as first from "
@@ -408,12 +444,12 @@ class _Look:
         if not found:
             return
         count = sum(n for _, n, _ in found)
-        _, name, row = min(first for _, _, first in found)
+        day, name, row = min(first for _, _, first in found)
         values = ", ".join(f"{value!r} ({n:,} rows)" if n > 1 else repr(value) for value, n, _ in found[:_SHOWN])
         more = ", …" if len(found) > _SHOWN else ""
         self._say(
             "data", f"{mapping.mapping.path}:{mapping.lines.get(conversion.column, 1)}",
-            f"{conversion.call} does not convert {count:,} rows, first {name} record {row}: {values}{more}",
+            f"{conversion.call} does not convert {count:,} rows, first {self._file(day, name)} record {row}: {values}{more}",
             self._better(mapping, conversion, {value for value, _, _ in found}, rows),
         )  # fmt: skip
 
@@ -441,13 +477,13 @@ class _Look:
                 "(select split_part(split_part('; ' || reason, $label || ', but is \"', 2), '\"', 1) as value, "
                 "_load_date, _source_file, _source_row from silver.rejects where entity = $entity and _raw_table = $raw "
                 "and contains('; ' || reason, $label) and (_load_date, _source_file, _source_row) not in "
-                "(select (_load_date, _source_file, _source_row) from _aside where raw_table = $raw)) group by value order by n desc, first",
+                "(select (_load_date, _source_file, _source_row) from _no_data where raw_table = $raw)) group by value order by n desc, first",
                 {"label": label, "entity": mapping.contract.name, "raw": mapping.raw_table},
             ).fetchall()
             if not found:
                 continue
             count = sum(n for _, n, _ in found)
-            _, file, row = min(first for _, _, first in found)
+            day, file, row = min(first for _, _, first in found)
             values = [value for value, _, _ in found if value]
             shown = "".join(
                 f"{', ' if place else ': '}{value!r} ({n:,} rows)"
@@ -456,7 +492,7 @@ class _Look:
             )
             self._say(
                 "data", f"{mapping.mapping.path}:{mapping.lines.get(name, 1)}",
-                f"{count:,} rows are rejected because {rule}, first {file} record {row}{shown}",
+                f"{count:,} rows are rejected because {rule}, first {self._file(day, file)} record {row}{shown}",
                 self._for_rule(mapping, name, code, values),
             )  # fmt: skip
 
@@ -502,11 +538,11 @@ class _Look:
             if not row or not row[0]:
                 continue
             example = self.con.execute(
-                f"select _source_file, first, last, {key} from _shared where {condition} order by n desc, first limit 1"
+                f"select _source_file, first, last, _load_date, {key} from _shared where {condition} order by n desc, first limit 1"
             ).fetchone()
             assert example is not None
-            values = ", ".join(f"{k}={v}" for k, v in zip(contract.key, example[3:], strict=True))
-            shared = f"{row[0]:,} keys ({', '.join(contract.key)}) stand in several rows of a file, e.g. {values} in records {example[1]} and {example[2]} of {example[0]}"
+            values = ", ".join(f"{k}={v}" for k, v in zip(contract.key, example[4:], strict=True))
+            shared = f"{row[0]:,} keys ({', '.join(contract.key)}) stand in several rows of a file, e.g. {values} in records {example[1]} and {example[2]} of {self._file(example[3], example[0])}"
             if versions == "same":
                 self._say("note", where, f"{shared}; these rows say the same, so one of each is kept")
             else:
@@ -613,8 +649,3 @@ def _line_of(mapping: CompiledMapping, column: str) -> int:
     lines = mapping.mapping.sql.splitlines()
     code = [line.split("--")[0] for line in lines]
     return next((n for n, line in enumerate(code, 1) if column.lower() in line.lower()), 1)
-
-
-def _file(name: str) -> str:
-    """`<day>/<name>` without the day."""
-    return name.partition("/")[2]

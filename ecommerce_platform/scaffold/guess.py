@@ -241,7 +241,7 @@ class Guesser:
                 inner = f"nullif({inner}, {text(marker)})"
             sql = f"as_text({inner})"
             if (name.endswith("_id") or name in contract.key) and _float_ids(column):
-                sql = f"regexp_replace({sql}, '\\.0$', '')"
+                sql = f"as_id({inner})"
                 why.append("without the .0 behind the number")
             if name == "customer_id" and names_persons(column):
                 sql = f"md5(lower({sql}))"

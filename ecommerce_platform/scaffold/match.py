@@ -133,7 +133,8 @@ def fits(name: str, contract: Contract, column: Column) -> bool:
             return False
         return not column.dated
     if kind in ("DATE", "TIMESTAMP"):
-        return column.dated or column.offset
+        # 20240131 is a number as well, but not where a name says date.
+        return column.dated or column.offset or "%Y%m%d" in getattr(column.forms.get("timestamp"), "sql", "")
     return column.form(kind) is not None
 
 

@@ -30,6 +30,7 @@ _DAYS = {
     "day": ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y", "%d-%m-%y", "%d %b %Y", "%d-%b-%Y", "%d %B %Y"),
     "month": ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y", "%m-%d-%y", "%b %d, %Y", "%B %d, %Y"),
     "year": ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y-%m-%d"),
+    "period": ("%m/%Y", "%m.%Y", "%Y-%m"),
 }
 _TIMES = ("", " %H:%M:%S", " %H:%M", "T%H:%M:%S", " %I:%M:%S %p", " %I:%M %p", ", %H:%M", " %H:%M:%S.%f")
 _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

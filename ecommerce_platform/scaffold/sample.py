@@ -7,7 +7,6 @@ mean is `profile`'s and `guess`'s business. The folder is only read.
 from __future__ import annotations
 
 import codecs
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -167,17 +166,20 @@ def _said(loaded: BronzeLoad) -> list[str]:
 def _list(directory: Path, today: date) -> list[RawFile]:
     if not directory.is_dir():
         raise InputError("there is no such folder", where=directory, fix="give the folder that holds the export")
-    found: list[tuple[date, os.DirEntry[str]]] = []
     with explained(directory, 0):
-        entries = sorted(os.scandir(directory), key=lambda e: e.name)
-        found = [(today, e) for e in entries if e.is_file() and not e.name.startswith(".")]
-        if not found:
-            for entry in entries:
-                if entry.is_dir() and re.fullmatch(r"\d{4}-\d{2}-\d{2}", entry.name):
-                    day = date.fromisoformat(entry.name)
-                    inner = sorted(os.scandir(entry.path), key=lambda e: e.name)
-                    found += [(day, e) for e in inner if e.is_file() and not e.name.startswith((".", "_"))]
-        return [RawFile(day, e.name, Path(e.path), e.stat().st_size, e.stat().st_mtime_ns) for day, e in found]
+        found = [(today, p) for p in sorted(directory.iterdir()) if p.is_file() and not p.name.startswith(".")]
+        files = [(day, path, path.stat()) for day, path in found or files_of_drops(directory)]
+    return [RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns) for day, path, stat in files]
+
+
+def files_of_drops(directory: Path) -> list[tuple[date, Path]]:
+    """The files in the folders of a folder of drops, with their day; hidden ones and marks are none."""
+    found = []
+    for folder in sorted(directory.iterdir()):
+        if folder.is_dir() and re.fullmatch(r"\d{4}-\d{2}-\d{2}", folder.name):
+            day = date.fromisoformat(folder.name)
+            found += [(day, p) for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith((".", "_"))]
+    return found
 
 
 def _examine(file: RawFile) -> SampleFile | str:

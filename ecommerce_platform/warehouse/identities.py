@@ -116,9 +116,9 @@ def _register(
     con: DuckDBPyConnection, registry: Contract, models: Path, trained: identity.TrainedIdentity
 ) -> artifacts.Card:
     card = artifacts.save_json_artifact(models, trained.parameters.to_json(), trained.card)
-    con.register("_card", artifacts.registry_frame(card).to_arrow())
-    upsert(con, registry, _typed(registry, "select * from _card"))
-    con.unregister("_card")
+    con.register("_link_card", artifacts.registry_frame(card).to_arrow())
+    upsert(con, registry, _typed(registry, "select * from _link_card"))
+    con.unregister("_link_card")
     return card
 
 
@@ -269,15 +269,15 @@ def _write_links(
     log: Log | None,
     full_checks: bool,
 ) -> Written:
-    con.register("_scored", links.to_arrow())
+    con.register("_link_scored", links.to_arrow())
     version = f"'{linking.parameters.version}' as parameters_version"
-    select = f"select * from (select *, {version} from _scored) as scored"
+    select = f"select * from (select *, {version} from _link_scored) as scored"
     if work.touched is None:
         return replace_table(
             con, contract, _typed(contract, select), code_version=linking.code_version, log=log, seen=work.now
         )
-    con.register("_again", work.touched.rename("customer_id").to_frame().to_arrow())
-    mine = "customer_id_1 in (select customer_id from _again) or customer_id_2 in (select customer_id from _again)"
+    con.register("_link_again", work.touched.rename("customer_id").to_frame().to_arrow())
+    mine = "customer_id_1 in (select customer_id from _link_again) or customer_id_2 in (select customer_id from _link_again)"
     return _write_difference(con, contract, mine, select, linking.code_version, log, work.now, full_checks)
 
 
@@ -318,22 +318,29 @@ def refresh_clusters(
             behind = None
     scope = "" if behind is None else "where customer_id_1 in (select customer_id from _reached)"
     links = con.sql(f"select {', '.join(_links_columns())} from {LINKS} {scope}").pl()
-    con.register("_scope", links.to_arrow())
+    con.register("_link_scope", links.to_arrow())
     keyed = con.sql(
         f"select customer_id, person_key from {CUSTOMERS} where person_key in ("
         f"select person_key from {CUSTOMERS} where customer_id in "
-        "(select customer_id_1 from _scope union all select customer_id_2 from _scope))"
+        "(select customer_id_1 from _link_scope union all select customer_id_2 from _link_scope))"
     ).pl()
-    con.unregister("_scope")
+    con.unregister("_link_scope")
     persons = identity.build_persons(links, keyed, lambda pairs: _conflicts(con, pairs))
-    con.register("_persons", persons.to_arrow())
+    con.register("_link_persons", persons.to_arrow())
     if behind is None:
         written = replace_table(
-            con, contract, _typed(contract, "select * from _persons"), code_version=code_version, log=log, reads=reads
+            con,
+            contract,
+            _typed(contract, "select * from _link_persons"),
+            code_version=code_version,
+            log=log,
+            reads=reads,
         )
     else:
         mine = "customer_id in (select customer_id from _reached)"
-        written = _write_difference(con, contract, mine, "select * from _persons", code_version, log, now, full_checks)
+        written = _write_difference(
+            con, contract, mine, "select * from _link_persons", code_version, log, now, full_checks
+        )
     _drop(con, "_reached")
     return written
 
@@ -380,11 +387,11 @@ def _reach(con: DuckDBPyConnection, behind: Mapping[str, int]) -> int:
 
 
 def _conflicts(con: DuckDBPyConnection, pairs: pl.DataFrame) -> pl.DataFrame:
-    con.register("_pairs", pairs.to_arrow())
-    chosen = f"(select * from {CUSTOMERS} where customer_id in (select l from _pairs union all select r from _pairs))"
+    con.register("_link_pairs", pairs.to_arrow())
+    chosen = f"(select * from {CUSTOMERS} where customer_id in (select l from _link_pairs union all select r from _link_pairs))"
     con.execute(f"create or replace temp table _comparable as {identity.records_select(chosen)}")
-    found = con.sql(identity.conflicts_select("_pairs", "_comparable")).pl()
-    con.unregister("_pairs")
+    found = con.sql(identity.conflicts_select("_link_pairs", "_comparable")).pl()
+    con.unregister("_link_pairs")
     _drop(con, "_comparable")
     return found
 

@@ -140,7 +140,8 @@ def open_snapshot(folder: Path) -> DuckDBPyConnection:
     # Else the views would follow the `current` link to another snapshot later on.
     folder = folder.resolve()
     manifest = read_manifest(folder)
-    con = duckdb.connect(":memory:")
+    # Else a Python variable named like a table would be read where the table is not published.
+    con = duckdb.connect(":memory:", config={"python_enable_replacements": False})
     for table, entry in manifest["tables"].items():
         schema, name = table.split(".")
         path = str(folder / entry["file"]).replace("'", "''")

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, nullcontext
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion import zone as zones
 from ecommerce_platform.ingestion.bronze import load_pending, pending_days
-from ecommerce_platform.ingestion.landing import Landed, land
+from ecommerce_platform.ingestion.landing import Landed, choose, land
 from ecommerce_platform.ingestion.watch import list_landing
 from ecommerce_platform.ingestion.zone import LocalZone, MissingZone, StoreZone, open_zone
 from ecommerce_platform.object_store import ObjectStore
@@ -328,6 +328,16 @@ def test_a_drop_that_is_replaced_is_kept_aside(bucket: Bucket, zone: StoreZone, 
     assert zone.drops(SOURCE).days == (DAY,)
 
 
+def test_a_drop_is_kept_aside_also_by_who_did_not_ask_what_is_there(
+    bucket: Bucket, zone: StoreZone, export: Path
+) -> None:
+    put(export, zone)
+    given, _ = choose(export, SOURCE)
+    assert StoreZone(zone.where, zone.scratch).put(given[:1], DAY) is not None
+    assert bucket.names("raw/2024-05-01") == [f"raw/2024-05-01/{n}" for n in ("_SUCCESS", "t_1.csv")]
+    assert len(bucket.names("raw/.replaced")) == 2
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_day_whose_upload_was_cut_off_is_held_back_until_it_is_landed_again(
     bucket: Bucket, zone: StoreZone, export: Path, bench: Bench
@@ -411,6 +421,23 @@ def test_wrong_credentials_are_named_and_not_shown(
     assert secret not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("bucket", ["azure"], indirect=True)
+def test_a_shared_access_signature_is_enough(bucket: Bucket, zone: StoreZone, monkeypatch: pytest.MonkeyPatch) -> None:
+    from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+
+    signature = generate_account_sas(
+        ACCOUNT, KEY, ResourceTypes(container=True, object=True), AccountSasPermissions(read=True, list=True),
+        datetime.now(UTC) + timedelta(hours=1),
+    )  # fmt: skip
+    endpoint = bucket.environment["AZURE_STORAGE_CONNECTION_STRING"].split("BlobEndpoint=")[1]
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", f"BlobEndpoint={endpoint}SharedAccessSignature={signature}")
+    bucket.put("raw/2024-05-01/t.csv", "id\n1\n")
+    assert zone.drops(SOURCE).days == (DAY,)
+    with pytest.raises(SettingsError, match="access is refused") as caught:
+        zone.put([], DAY)
+    assert "sig=" not in str(caught.value)
 
 
 def test_no_credentials_at_all_say_what_to_set(

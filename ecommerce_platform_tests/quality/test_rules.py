@@ -91,7 +91,7 @@ FAULTS: dict[tuple[str, str], tuple[str, int | None]] = {
     ("gold.fct_payments", "paid_after_it_was_placed"): (
         "update gold.fct_payments set paid_at = paid_at - interval 1 day where order_id = 'O1'", 1
     ),
-    ("silver.customers", "age_is_plausible"): (
+    ("silver.customers", "ages_are_plausible"): (
         "update silver.customers set birth_date = case customer_id when 'C1' then date '2015-01-01' else date '1890-01-01' end "
         "where customer_id in ('C1', 'C2')", 2
     ),

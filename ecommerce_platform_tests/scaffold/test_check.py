@@ -290,6 +290,8 @@ def test_drops_are_looked_at_day_by_day(bench: Bench) -> None:
     report = bench.check()
     assert report.findings == []
     assert report.accounting == [("orders", 3, 2, 1, 0)]
+    bench.file("2024-01-03/orders.csv", "id,placed,state\n3,soon,delivered\n")
+    assert "first 2024-01-03/orders.csv record 1" in one(bench.check(), "data", "does not convert").what
 
 
 def test_no_source_and_no_files_are_said(bench: Bench) -> None:

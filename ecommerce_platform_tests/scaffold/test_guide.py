@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform_tests.conftest import ROOT, Shop
 from ecommerce_platform_tests.examples.herbolario_export import Truth, write_export
@@ -99,6 +100,13 @@ def test_the_lines_that_the_guide_shows_stand_in_the_export(followed: Shop) -> N
     for content in GUIDE.of("sql"):
         for line in content.splitlines():
             assert line in drafted
+
+
+def test_the_source_yml_that_shows_all_fields_is_one(tmp_path: Path) -> None:
+    (content,) = GUIDE.of("yaml")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "source.yml").write_text(content)
+    assert read_source(tmp_path / "mine", ()).file.tables["orders"].delimiter == ";"
 
 
 RECIPES = [row for row in GUIDE.tables() if len(row) == 3 and "x" in row[1]]

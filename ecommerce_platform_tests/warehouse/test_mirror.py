@@ -146,6 +146,7 @@ def test_it_does_so_wherever_the_store_stops(tiny: PublishingShop, url: str, buc
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
+from ecommerce_platform.object_store import ObjectStore
 from ecommerce_platform.warehouse.mirror import mirror
 
 left = int(sys.argv[3])
