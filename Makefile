@@ -61,7 +61,7 @@ ui: setup  ## Dagster UI on http://127.0.0.1:3000; beside it the Data Docs that 
 	  { $(BIN)/ecommerce data-docs & exec $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1; }
 
 bench: setup  ## our way beside the bare engine and pandas, as ratios
-	@env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks && env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks.incremental
+	@env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks && env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks.incremental && env -u ECOMMERCE_SOURCE $(BIN)/python -m benchmarks.identity
 
 docs: setup  ## write the data dictionary and the ER diagram
 	@$(BIN)/ecommerce docs

@@ -1,11 +1,9 @@
 """Keeping a fitted model on disk and getting exactly it back: skops file (or plain JSON), card, hash.
 
-An artifact is the folder `<models_dir>/<model>/<version>/` with `model.skops`, or `model.json` for a model that is
-numbers and texts only (all that scoring needs), and
-`card.json` (what it is and how it came about, for people and for `ml.models`). Nothing here knows what a
-model predicts; each model's module turns its object into a storable state and back. Unpickling runs whatever
-code the file
-holds, so nothing here or elsewhere unpickles: skops names every type in a file before it builds any of them.
+An artifact is the folder `<models_dir>/<model>/<version>/` with `model.skops` (all that scoring needs; `model.json`
+for a model that is numbers and texts only) and `card.json` (what it is and how it came about, for people and for
+`ml.models`). Nothing here knows what a model predicts; each model's module turns its object into a storable state and
+back. Unpickling runs whatever code the file holds, so nothing here or elsewhere unpickles: skops names every type in a file before it builds any of them.
 """
 
 from __future__ import annotations

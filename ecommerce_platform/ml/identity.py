@@ -51,6 +51,8 @@ BLOCKS: tuple[tuple[str, ...], ...] = (
     ("birth_date", "postal_code"),
     ("last_name", "first_name", "postal_code"),
 )
+#: Columns by how few records share a value, the fewest first; every block has one of them.
+_RARE = ("email", "phone", "birth_date", "last_name")
 #: A value that more records than this share says nothing about a person (`info@…`, a shop's own number).
 LARGEST_BLOCK = 100
 
@@ -175,6 +177,12 @@ def keys_select(records: str) -> str:
         f"select customer_id, {i} as block, {block_key(block)} as key from {records} where {block_key(block)} is not null"
         for i, block in enumerate(BLOCKS)
     )
+
+
+def may_share_block(records: str) -> str:
+    """Condition that is true for every record that shares a block with one of the relation, and for few others."""
+    rarest = [next(c for c in _RARE if c in block) for block in BLOCKS]
+    return " or ".join(f"{c} in (select {c} from {records})" for c in dict.fromkeys(rarest))
 
 
 def conflicts_select(pairs: str, records: str) -> str:

@@ -226,38 +226,42 @@ def _plan(
         now=now,
         seen=seen_versions(con).get(LINKS, {}),
     )
-    _drop(con, "_comparable", "_changed", "_keys", "_touched", "_near")
+    _drop(con, "_comparable", "_changed", "_keys", "_few", "_touched", "_near")
     return work
 
 
 def _touch_records(con: DuckDBPyConnection, since: int) -> int:
     """Fills `_touched` with the records whose links may differ, `_near` with all that share a block with them."""
-    con.execute(
-        f"create or replace temp table _changed as {identity.records_select(f'({changed_rows(CUSTOMERS, since)})')}"
-    )
+    changed = f"({changed_rows(CUSTOMERS, since)})"
+    con.execute(f"create or replace temp table _changed as {identity.records_select(changed)}")
     con.execute("create or replace temp table _touched as select distinct customer_id from _changed")
+    _near_to(con, "_changed")
     # A block that a change lifts over the largest size, or brings back below it, concerns all records in it.
-    con.execute(
-        "create or replace temp table _keys as select block, key, count(*) as n from "
-        f"({identity.keys_select('_changed')}) as keys group by block, key"
-    )
-    con.execute(
-        "insert into _touched select distinct members.customer_id from ("
-        f"select keys.*, _keys.n, count(*) over (partition by keys.block, keys.key) as size "
-        f"from ({identity.keys_select('_comparable')}) as keys inner join _keys using (block, key)) as members "
-        f"where size > {identity.LARGEST_BLOCK} - n and size <= {identity.LARGEST_BLOCK} + n "
-        "and members.customer_id not in (select customer_id from _touched)"
-    )
-    con.execute(
-        "create or replace temp table _keys as select distinct block, key from ("
-        + identity.keys_select("(select * from _comparable where customer_id in (select customer_id from _touched))")
-        + ") as keys"
-    )
-    con.execute(
-        f"create or replace temp table _near as select distinct customer_id from ({identity.keys_select('_comparable')}) "
-        "as keys semi join _keys using (block, key)"
-    )
+    most = identity.LARGEST_BLOCK
+    more = con.execute(
+        "insert into _touched select distinct customer_id from (select customer_id, n, count(*) over (partition by block, "
+        "key) as size from _near inner join (select block, key, count(*) as n from "
+        f"({identity.keys_select('_changed')}) as keys group by block, key) as changed using (block, key)) as members "
+        f"where size > {most} - n and size <= {most} + n and customer_id not in (select customer_id from _touched)"
+    ).fetchall()
+    if more[0][0]:
+        _near_to(con, "(select * from _comparable where customer_id in (select customer_id from _touched))")
     return int(con.execute("select count(*) from _touched").fetchall()[0][0])
+
+
+def _near_to(con: DuckDBPyConnection, records: str) -> None:
+    """Fills `_near` with (customer_id, block, key) of all records that share a block with one of `records`."""
+    con.execute(
+        f"create or replace temp table _keys as select distinct block, key from ({identity.keys_select(records)}) as k"
+    )
+    # First whoever shares the rarest column of a block, which is quick to see; keys are made of those alone.
+    con.execute(
+        f"create or replace temp table _few as select * from _comparable where {identity.may_share_block(records)}"
+    )
+    con.execute(
+        f"create or replace temp table _near as select keys.* from ({identity.keys_select('_few')}) as keys "
+        "semi join _keys using (block, key)"
+    )
 
 
 def _write_links(

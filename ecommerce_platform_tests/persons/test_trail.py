@@ -79,6 +79,14 @@ def test_other_parameters_work_everything_out_again_and_say_so() -> None:
     assert persons.trail()[3:] == [("b", "b", "a", "merge"), ("b", "a", "b", "split")]
     versions = persons.con.execute(f"select parameters_version from {CHANGES} where reason = 'merge'").fetchall()
     assert versions == [(DEFAULT.parameters.version,)]
+    # Without linking everybody is as the keys say.
+    persons.linking = LINKING
+    persons.build()
+    persons.linking = None
+    persons.build()
+    assert persons.persons() == {"a": "a", "b": "b", "c": "c"}
+    assert persons.content(LINKS) == []
+    assert persons.trail()[5:] == [("b", "b", "a", "merge"), ("b", "a", "b", "split")]
 
 
 def test_a_failed_write_leaves_no_trace(monkeypatch: Any) -> None:
