@@ -174,9 +174,11 @@ def drop_of(final: Path, day: date) -> list[Path]:
 
 def finish(final: Path) -> list[date]:
     """Gives all files of the final drops their time; the days of the drops."""
-    for folder in final.iterdir():
+    # Beside the drops there may be the file that `ecommerce land` locks.
+    drops = [folder for folder in final.iterdir() if folder.is_dir()]
+    for folder in drops:
         _set_times(folder, FINAL_TIME)
-    return sorted(date.fromisoformat(folder.name) for folder in final.iterdir())
+    return sorted(date.fromisoformat(folder.name) for folder in drops)
 
 
 def _set_times(folder: Path, time: int) -> None:

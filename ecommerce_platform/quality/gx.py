@@ -108,7 +108,8 @@ def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> l
     Args:
         con: a connection to the warehouse, not inside a transaction with changes of its own: the rules see what is
             committed.
-        suites: what to ask; tables that do not exist or hold no rows are answered with `no data`.
+        suites: what to ask; rules about tables that hold no rows, or that look at one that does not exist, are
+            answered with `no data`.
         catalog: keys and personal data.
     """
     load()
@@ -127,6 +128,10 @@ def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -
             answers[rule.name] = Verdict(
                 rule.name, rule.rule, rule.severity, "no data", detail=_too_few(count, rule.min_rows)
             )
+            continue
+        if missing := [t for t in sorted(rule.reads - {suite.table}) if _count(con, t) is None]:
+            detail = f"not built yet: {', '.join(missing)}"
+            answers[rule.name] = Verdict(rule.name, rule.rule, rule.severity, "no data", detail=detail)
             continue
         try:
             expectations[rule.name] = _expectation(rule)
