@@ -45,14 +45,18 @@ PROFILES = "gold.table_profiles"
 WHOLE = "*"
 #: Loads that one is compared with, and how far back they are looked for; loads whose differences say how much is usual.
 _REFERENCE, _WITHIN, _PAST = 28, 56, 84
-#: Fewest loads before the first verdict, and past differences that say how much is usual; with fewer so much is assumed.
-_FEWEST_LOADS, _FEWEST_PAST, _ASSUMED = 10, 14, 2.0
+#: Fewest loads before the first verdict: of tables that come by the day (three of each weekday), of others, and for rows.
+_FEWEST_DAILY, _FEWEST_LOADS, _FEWEST_ROWS = 21, 10, 14
+#: Fewest past differences that say how much is usual; with fewer so much is assumed.
+_FEWEST_PAST, _ASSUMED = 14, 2.0
 #: Rows that are compared at a time; loads with fewer are put together, up to so many.
 _WINDOW_ROWS, _WINDOW_LOADS = 200, 3
 #: Fewer values than this have no distribution.
 _FEWEST_VALUES = 50
 #: Error probabilities: of a load that differs, and of one so different that a warning needs no second.
 _ALPHA, _BEYOND_DOUBT = 1e-4, 1e-9
+#: Loads of the same weekday that a load which differs is held against, too: fewest and most.
+_SAME_WEEKDAY = (3, 6)
 #: A single load is enough from so many times the least difference that counts.
 _ONCE = 2.5
 #: Loads in a row that differ, after which they are what is usual.
@@ -62,11 +66,11 @@ _TENTHS, _OWN_GROUP, _GROUPS = 10, 0.05, 21
 #: Rows with a value never seen: fewest, and how improbable so many must be; new values that a column may have had lately.
 _NEW_ROWS, _NEW_ALPHA, _OPEN = 3, 1e-4, 2
 #: Limits for the number of rows: usual errors, and what is not known more exactly.
-_ROWS_ERRORS, _ROWS_FLOOR = 4.75, 0.05
-_ROWS_WITHIN, _ROWS_LEVEL = 56, 7
+_ROWS_ERRORS, _ROWS_FLOOR = 4.0, 0.05
+_ROWS_WITHIN, _ROWS_LEVEL = 56, 10
 _MAD = 1.4826
-#: Name of the bin of values that hardly repeat.
-_VARIED = "\0varied"
+#: Name of the bin of values that hardly repeat, and the share of it from which on a column's values are not compared.
+_VARIED, _MOST_VARIED = "\0varied", 0.02
 
 
 @dataclass
@@ -146,21 +150,22 @@ def judge_rows(days: Sequence[date], rows: np.ndarray, rules: DriftRules, known:
     """
     told, y, size = Verdicts.none(len(rows)), np.log1p(rows), len(rows)
     told.value = rows.astype(float)
-    for t in range(min(size, _FEWEST_LOADS)):
-        told.explanation[t] = _too_few(t)
-    if size <= _FEWEST_LOADS:
+    for t in range(min(size, _FEWEST_ROWS)):
+        told.explanation[t] = _too_few(t, _FEWEST_ROWS)
+    if size <= _FEWEST_ROWS:
         return told
     weekday = np.array([day.weekday() for day in days])
     effect = _weekday_effects(y, weekday)
     # By load: the loads before it without the effect that their weekdays have at that time.
     past = _past(y, _ROWS_LEVEL * 4) - np.take_along_axis(effect, _past(weekday, _ROWS_LEVEL * 4).astype(int), axis=1)
     log_expected = _median(past[:, -_ROWS_LEVEL:]) + np.take_along_axis(effect, weekday[:, None], axis=1)[:, 0]
-    log_expected[:_FEWEST_LOADS] = np.nan
+    log_expected[:_FEWEST_ROWS] = np.nan
     expected = np.maximum(np.expm1(log_expected), 0.0)
     off = y - log_expected
     # How far expectations were off lately; before there are enough, how far the loads lie from their level.
     errors = _past(np.abs(off), _PAST)
-    own = 1.25 * _MAD * _median(np.abs(past - _median(past)[:, None]))
+    spread = np.abs(past - _median(past)[:, None])
+    own = np.fmax(1.25 * _MAD * _median(spread), _upper(spread) / 1.645)
     usual = np.where(np.isfinite(errors).sum(axis=1) >= _FEWEST_PAST, _MAD * _median(errors), own)
     usual = np.maximum(usual, np.sqrt(1 / (expected + 1) + _ROWS_FLOOR**2))
     width = np.maximum(_ROWS_ERRORS * usual, -np.log1p(-rules.rows))
@@ -217,22 +222,38 @@ def _median(values: np.ndarray) -> np.ndarray:
     return np.where(known > 0, both.mean(axis=1), np.nan)
 
 
+def _upper(values: np.ndarray) -> np.ndarray:
+    """What nine of ten values of each row are at most; nans count as not there."""
+    if not values.shape[1]:
+        return np.full(len(values), np.nan)
+    place = np.maximum(np.ceil(0.9 * np.isfinite(values).sum(axis=1)).astype(int) - 1, 0)
+    return np.take_along_axis(np.sort(values, axis=1), place[:, None], axis=1)[:, 0]
+
+
 # -- nulls and distributions -------------------------------------------------------------------------------------
 
 
-def judge_columns(loads: Sequence[Loads], rules: DriftRules, start: int = 0, before: Sequence[Told] = ()) -> list[Told]:
+def judge_columns(
+    loads: Sequence[Loads],
+    rules: DriftRules,
+    known: AnomalyRules | None = None,
+    *,
+    start: int = 0,
+    before: Sequence[Told] = (),
+) -> list[Told]:
     """Judges the columns of raw tables whose loads came on the same days.
 
     Args:
         loads: per entity and raw table, all with the same days.
         rules: of the source.
+        known: days on which the shop is known to be different: told, but no warning.
         start: position of the first load that is judged.
         before: the verdicts on the loads before it, per entity and raw table.
 
     Returns:
         Per entity and raw table: the verdicts; those before `start` are the ones given, or none.
     """
-    chain = _Chain(loads, rules)
+    chain = _Chain(loads, rules, known)
     for t in range(start):
         chain.learn(t, before)
     for t in range(start, len(loads[0].days)):
@@ -247,8 +268,10 @@ class _Chain:
     has one.
     """
 
-    def __init__(self, loads: Sequence[Loads], rules: DriftRules) -> None:
-        self.loads, self.rules = loads, rules
+    def __init__(self, loads: Sequence[Loads], rules: DriftRules, known: AnomalyRules | None) -> None:
+        self.loads, self.rules, self.days = loads, rules, loads[0].days
+        self.known_as = [known.known(day, day) if known is not None else None for day in self.days]
+        self.weekday = np.array([day.weekday() for day in self.days])
         self.place = [(number, s) for number, found in enumerate(loads) for s in found.series]
         series, days = len(self.place), len(loads[0].days)
         self.counts = np.zeros((series, days, max((len(s.bins) for _, s in self.place), default=1)))
@@ -262,6 +285,8 @@ class _Chain:
         kinds = np.array([s.kind for _, s in self.place], dtype=object)
         self.nulls, self.figures = np.flatnonzero(kinds == "nulls"), np.flatnonzero(kinds == "figures")
         self.spread, self.values = np.flatnonzero(kinds != "nulls"), kinds == "values"
+        #: Place of the bin of texts that hardly repeat; -1 where there is none.
+        self.varied = np.array([s.bins.index(_VARIED) if _VARIED in s.bins else -1 for _, s in self.place], dtype=int)
         #: Whether later loads are compared with a load.
         self.usable = np.ones((series, days), dtype=bool)
         self.main, self.ks = _Found(series, days), _Found(series, days)
@@ -288,63 +313,96 @@ class _Chain:
             joined = window > back
             test[joined] += self.counts[joined, t - back]
         first = max(0, t - _WITHIN)
-        mask = self.usable[:, first:t] & (self.sizes[:, first:t] > 0)
+        there = self.sizes[:, first:t] > 0
         for back in range(1, min(_WINDOW_LOADS, t - first + 1)):
-            mask[window > back, -back] = False
+            there[window > back, -back] = False
+        mask = there & self.usable[:, first:t]
         mask &= np.cumsum(mask[:, ::-1], axis=1)[:, ::-1] <= _REFERENCE  # only the newest of them
-        reference = np.einsum("slb,sl->sb", self.counts[:, first:t], _weights(self.sizes[:, first:t], mask))
-        n, m, enough = test.sum(axis=1), reference.sum(axis=1), mask.sum(axis=1)
+        n, enough = test.sum(axis=1), mask.sum(axis=1)
         self.known[:, t] = enough
-        ready = (enough >= _FEWEST_LOADS) & (n >= _FEWEST_VALUES) & (m >= _FEWEST_VALUES) & (self.sizes[:, t] > 0)
-        for found, rows, limits in (
+        reference = self._reference(first, t, mask)
+        fewest = _fewest(self.days, t)
+        ready = (enough >= fewest) & (n >= _FEWEST_VALUES) & (self.sizes[:, t] > 0)
+        ready &= (reference.sum(axis=1) >= _FEWEST_VALUES) & ~self._open(reference)
+        for found, rows, compare in (
             (self.main, self.nulls[ready[self.nulls]], self._nulls),
             (self.main, self.spread[ready[self.spread]], self._psi),
             (self.ks, self.figures[ready[self.figures]], self._ks),
         ):
-            if len(rows):
-                limits(t, found, rows, test[rows], reference[rows], n[rows], m[rows])
+            if not len(rows):
+                continue
+            usual = self._usual(t, found, rows)
+            off, limit, once, noise = compare(t, rows, test[rows], reference[rows], usual)
+            differs, beyond = off > limit, off > once
+            # What is unlike the last weeks may still be what this weekday is like.
+            if differs.any():
+                unlike = np.flatnonzero(differs)
+                again = self._of_weekday(first, t, there)[rows[unlike]]
+                known = again.sum(axis=1) >= _SAME_WEEKDAY[0]
+                unlike, again = unlike[known], again[known]
+                if len(unlike):
+                    same = np.einsum("slb,sl->sb", self.counts[rows[unlike], first:t], again)
+                    off, limit, *_ = compare(t, rows[unlike], test[rows[unlike]], same, usual[unlike], enter=False)
+                    differs[unlike] &= off > limit
+            found.enter(t, rows, noise, differs, beyond)
         self._begin_anew(t)
         self._use(t)
 
-    def _nulls(self, t: int, found: _Found, rows: np.ndarray, test: Any, reference: Any, n: Any, m: Any) -> None:
+    def _reference(self, first: int, t: int, mask: np.ndarray) -> np.ndarray:
+        return np.einsum("slb,sl->sb", self.counts[:, first:t], _weights(self.sizes[:, first:t], mask))
+
+    def _open(self, reference: np.ndarray) -> np.ndarray:
+        """Series of texts that usually hardly repeat: which values they take says nothing."""
+        rows = np.arange(len(reference))
+        return (self.varied >= 0) & (reference[rows, self.varied] > _MOST_VARIED * reference.sum(axis=1))
+
+    def _of_weekday(self, first: int, t: int, there: np.ndarray) -> np.ndarray:
+        """Which loads are of the same weekday; none where loads do not come by the day. Unusual ones count, too."""
+        if not _by_the_day(self.days, t):
+            return np.zeros_like(there)
+        mask = there & (self.weekday[first:t] == self.weekday[t])
+        return np.asarray(mask & (np.cumsum(mask[:, ::-1], axis=1)[:, ::-1] <= _SAME_WEEKDAY[1]))
+
+    def _nulls(self, t: int, rows: np.ndarray, test: Any, reference: Any, usual: np.ndarray, enter: bool = True) -> Any:
+        n, m = test.sum(axis=1), reference.sum(axis=1)
         share, expected, chance = test[:, 0] / n, reference[:, 0] / m, 1 / n + 1 / m
         both = (test[:, 0] + reference[:, 0] + 0.5) / (n + m + 1)
         variance = both * (1 - both) * chance
-        usual = np.sqrt(variance * self._usual(t, found, rows))
-        off = np.abs(share - expected)
-        limit = np.maximum(self.rules.nulls, _normal(_ALPHA) * usual)
-        once = np.maximum(self.rules.nulls, _normal(_BEYOND_DOUBT) * usual)
-        found.expected[rows, t] = expected
-        found.low[rows, t], found.high[rows, t] = np.maximum(expected - limit, 0), np.minimum(expected + limit, 1)
-        found.enter(t, rows, share, off**2 / variance / _chi2(0.9, 1), off > limit, off > once)
+        error, off = np.sqrt(variance * usual), np.abs(share - expected)
+        limit = np.maximum(self.rules.nulls, _normal(_ALPHA) * error)
+        once = np.maximum(self.rules.nulls, _normal(_BEYOND_DOUBT) * error)
+        if enter:
+            found = self.main
+            found.value[rows, t], found.expected[rows, t] = share, expected
+            found.low[rows, t], found.high[rows, t] = np.maximum(expected - limit, 0), np.minimum(expected + limit, 1)
+        return off, limit, once, off**2 / variance / _chi2(0.9, 1)
 
-    def _psi(self, t: int, found: _Found, rows: np.ndarray, test: Any, reference: Any, n: Any, m: Any) -> None:
+    def _psi(self, t: int, rows: np.ndarray, test: Any, reference: Any, usual: np.ndarray, enter: bool = True) -> Any:
         psi, df = _psi(test, reference, self.values[rows])
-        chance, usual, least = 1 / n + 1 / m, self._usual(t, found, rows), self.rules.psi
+        chance, least = 1 / test.sum(axis=1) + 1 / reference.sum(axis=1), self.rules.psi
         limit = np.maximum(least, usual * _chi2s(1 - _ALPHA, df) * chance)
         once = np.maximum(_ONCE * least, usual * _chi2s(1 - _BEYOND_DOUBT, df) * chance)
-        found.high[rows, t] = limit
-        found.enter(t, rows, psi, psi / chance / _chi2s(0.9, df), psi > limit, psi > once)
+        if enter:
+            self.main.value[rows, t], self.main.high[rows, t] = psi, limit
+        return psi, limit, once, psi / chance / _chi2s(0.9, df)
 
-    def _ks(self, t: int, found: _Found, rows: np.ndarray, test: Any, reference: Any, n: Any, m: Any) -> None:
+    def _ks(self, t: int, rows: np.ndarray, test: Any, reference: Any, usual: np.ndarray, enter: bool = True) -> Any:
+        n, m = test.sum(axis=1), reference.sum(axis=1)
         distance = np.abs(np.cumsum(test, axis=1) / n[:, None] - np.cumsum(reference, axis=1) / m[:, None]).max(axis=1)
-        chance = 1 / n + 1 / m
-        usual, least = np.sqrt(self._usual(t, found, rows) * chance), self.rules.ks
-        limit = np.maximum(least, _smirnov(_ALPHA) * usual)
-        once = np.maximum(_ONCE * least, _smirnov(_BEYOND_DOUBT) * usual)
-        found.high[rows, t] = limit
-        found.enter(t, rows, distance, distance**2 / (chance * _smirnov(0.1) ** 2), distance > limit, distance > once)
+        chance, least = 1 / n + 1 / m, self.rules.ks
+        error = np.sqrt(usual * chance)
+        limit = np.maximum(least, _smirnov(_ALPHA) * error)
+        once = np.maximum(_ONCE * least, _smirnov(_BEYOND_DOUBT) * error)
+        if enter:
+            self.ks.value[rows, t], self.ks.high[rows, t] = distance, limit
+        return distance, limit, once, distance**2 / (chance * _smirnov(0.1) ** 2)
 
     def _usual(self, t: int, found: _Found, rows: np.ndarray) -> np.ndarray:
         """By how much past differences exceeded what chance explains: nine of ten were at most so large."""
         back = slice(max(0, t - _PAST), t)
         past = np.where(self.usable[rows, back], found.noise[rows, back], np.nan)
         known = np.isfinite(past).sum(axis=1)
-        if not past.shape[1]:
-            return np.full(len(rows), _ASSUMED)
-        place = np.maximum(np.ceil(0.9 * known).astype(int) - 1, 0)
-        factor = np.take_along_axis(np.sort(past, axis=1), place[:, None], axis=1)[:, 0]
-        return np.fmax(factor, np.where(known >= _FEWEST_PAST, 1.0, _ASSUMED))
+        return np.fmax(_upper(past), np.where(known >= _FEWEST_PAST, 1.0, _ASSUMED))
 
     def _begin_anew(self, t: int) -> None:
         differs = (self.main.differs[:, t] == 1) | (self.ks.differs[:, t] == 1)
@@ -365,15 +423,18 @@ class _Chain:
         for row, (number, s) in enumerate(self.place):
             for measure, found in zip(_MEASURES[s.kind], (self.main, self.ks), strict=False):
                 if measure == "new_values":
-                    out[number][s.column, measure] = _new_values(s, start)
+                    out[number][s.column, measure] = _new_values(s, self.days, start)
                     continue
                 told = Verdicts(*(a[row] for a in found.arrays), self.anew[row])
                 for t in range(start, self.sizes.shape[1]):
                     if told.differs[t] == 1:
                         told.explanation[t] = _sentence(s.column, measure, told, t)
+                        if name := self.known_as[t]:
+                            told.drifted[t] = 0
+                            told.explanation[t] += f"; the day is known as {name}"
                     elif told.differs[t] < 0 and self.sizes[row, t]:
-                        known = int(self.known[row, t])
-                        told.explanation[t] = _too_few(known) if known < _FEWEST_LOADS else _FEW_VALUES
+                        known, fewest = int(self.known[row, t]), _fewest(self.days, t)
+                        told.explanation[t] = _too_few(known, fewest) if known < fewest else _NO_VALUES
                 out[number][s.column, measure] = told
         return out
 
@@ -392,10 +453,10 @@ class _Found:
         return (getattr(self, name) for name in _FIELDS[:-1])
 
     def enter(
-        self, t: int, rows: np.ndarray, value: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray
+        self, t: int, rows: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray
     ) -> None:
         """Notes what was found in a load. It takes a second load that differs, or one that does beyond doubt."""
-        self.value[rows, t], self.noise[rows, t], self.differs[rows, t] = value, noise, differs
+        self.noise[rows, t], self.differs[rows, t] = noise, differs
         again = (self.differs[rows, max(0, t - 2) : t] == 1).any(axis=1)
         self.drifted[rows, t] = differs & (again | beyond)
 
@@ -439,7 +500,7 @@ def _psi(test: np.ndarray, reference: np.ndarray, categories: np.ndarray) -> tup
     return ((p - q) * np.log(p / q)).sum(axis=1), np.maximum(k - 1, 1)
 
 
-def _new_values(series: Series, start: int) -> Verdicts:
+def _new_values(series: Series, dates: Sequence[date], start: int) -> Verdicts:
     """Rows with values that none of the loads before had, in columns that usually take values that are known."""
     counts, days = series.counts, len(series.counts)
     told, sizes = Verdicts.none(days), series.counts.sum(axis=1)
@@ -451,8 +512,9 @@ def _new_values(series: Series, start: int) -> Verdicts:
         m = seen.sum()
         if not n:
             continue
-        if t - first < _FEWEST_LOADS or m < _FEWEST_VALUES:
-            told.explanation[t] = _too_few(t - first) if t - first < _FEWEST_LOADS else _FEW_VALUES
+        known, fewest = int((sizes[first:t] > 0).sum()), _fewest(dates, t)
+        if known < fewest or m < _FEWEST_VALUES or (varied is not None and seen[varied] > _MOST_VARIED * m):
+            told.explanation[t] = _too_few(known, fewest) if known < fewest else _NO_VALUES
             continue
         told.value[t], told.high[t], told.differs[t], told.drifted[t] = 0, 0, 0, 0
         new = (seen == 0) & (counts[t] >= _NEW_ROWS)
@@ -508,11 +570,22 @@ def _smirnov(alpha: float) -> float:
     return math.sqrt(-math.log(alpha / 2) / 2)
 
 
-def _too_few(loads: int) -> str:
-    return f"no verdict: {loads} loads to compare with, {_FEWEST_LOADS} are needed"
+def _by_the_day(days: Sequence[date], t: int) -> bool:
+    """Whether loads have lately come on most days, so that weekdays can be told apart."""
+    first = max(0, t - _WITHIN)
+    return (days[t] - days[first]).days <= 2 * (t - first)
 
 
-_FEW_VALUES = f"no verdict: fewer than {_FEWEST_VALUES} values"
+def _fewest(days: Sequence[date], t: int) -> int:
+    """Loads that a verdict needs."""
+    return _FEWEST_DAILY if _by_the_day(days, t) else _FEWEST_LOADS
+
+
+def _too_few(loads: int, fewest: int) -> str:
+    return f"no verdict: {loads} loads to compare with, {fewest} are needed"
+
+
+_NO_VALUES = f"no verdict: fewer than {_FEWEST_VALUES} values, or values that hardly repeat"
 
 
 # -- the table ---------------------------------------------------------------------------------------------------
@@ -521,8 +594,8 @@ Pair = tuple[str, str]
 #: Loads before the first one to be judged that verdicts may look back to, and those that expected rows may.
 _LOOK_BACK = _PAST + _WINDOW_LOADS + 1
 _ROWS_LOOK_BACK = _PAST + _ROWS_WITHIN + 8
-#: Texts from which on it says something that they hardly repeat.
-_VARIED_FROM = 20
+#: Texts from which on it says something how often they repeat.
+_FEWEST_TEXTS = 10
 
 
 def refresh_drift(
@@ -614,7 +687,7 @@ def _judge_from(
     first = max(0, position - _LOOK_BACK)
     loads = [_read_loads(con, pair, days[first:], rules) for pair in pairs]
     before = [_read_verdicts(con, contract, pair, days[first:position]) for pair in pairs] if position else []
-    for found, told in zip(loads, judge_columns(loads, rules, position - first, before), strict=True):
+    for found, told in zip(loads, judge_columns(loads, rules, known, start=position - first, before=before), strict=True):
         sizes = {(s.column, m): s.counts.sum(axis=1) for s in found.series for m in _MEASURES[s.kind]}
         for (column, measure), verdicts in told.items():
             written = np.flatnonzero(sizes[column, measure] > 0)
@@ -651,9 +724,11 @@ def _read_loads(con: DuckDBPyConnection, pair: Pair, days: Sequence[date], rules
         cells[column, "nulls"][t] = {"null": nulls, "filled": filled}
         if kind in ("number", "time") and histogram:
             cells[column, "figures"][t] = json.loads(histogram)
-        elif kind in ("text", "flag") and values:
+        elif kind in ("text", "flag") and filled < _FEWEST_TEXTS:
+            continue
+        elif values:
             cells[column, "values"][t] = json.loads(values)
-        elif kind == "text" and filled >= _VARIED_FROM:
+        elif kind == "text":
             cells[column, "values"][t] = {_VARIED: filled}
             cells[column, "lengths"][t] = json.loads(histogram)
     series = []

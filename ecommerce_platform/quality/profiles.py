@@ -35,8 +35,8 @@ VALUED = ("text", "flag")
 
 #: Part of every profile's version: another number profiles all loads again.
 _RULES = "1"
-#: Rows of a load that are looked at, at most about.
-_SAMPLE = 1000
+#: Rows of a load that are looked at, at most about; of larger loads at least half as many.
+_SAMPLE = 600
 #: Values that a column may take for each of them to be counted, and how often each occurs at least on average: what
 #: hardly repeats is free text, which may be personal and says nothing by its values.
 _MOST_VALUES, _REPEATED = 50, 2
@@ -194,15 +194,10 @@ def _profile(con: DuckDBPyConnection, mapping: CompiledMapping, loads: Sequence[
         con.execute(f"create or replace temp table _sample as {rows}")
         con.execute("create or replace temp table _counted as select _load_date, rows_accepted as rows_count from _loads")
     columns = {n: kind_of(n, contract.columns[n], contract) for n in contract.columns if n in mapping.expressions}
-    figures = ["count(*) as rows_profiled"]
-    for number, (name, kind) in enumerate(columns.items()):
-        figures += _aggregates(number, name, kind, contract.columns[name])
-    con.execute(
-        f"create or replace temp table _figures as select _load_date, {', '.join(figures)} from _sample group by _load_date"
-    )
-    for number, (name, kind) in enumerate(columns.items()):
-        con.execute(_insert(number, kind), [entity, raw, name, kind])
-    con.execute("drop table _loads; drop table _rejected; drop table _sample; drop table _counted; drop table _figures")
+    cells = " union all ".join(_cells(number, name, kind) for number, (name, kind) in enumerate(columns.items()))
+    names = ", ".join(f"({n}, '{name}', '{kind}')" for n, (name, kind) in enumerate(columns.items()))
+    con.execute(_PROFILE.format(entity=entity, raw=raw, cells=cells, columns=names))
+    con.execute("drop table _loads; drop table _rejected; drop table _sample; drop table _counted")
 
 
 def _sampled(loads: Sequence[_Load]) -> str:
@@ -224,51 +219,67 @@ def _sampled(loads: Sequence[_Load]) -> str:
     )
 
 
-def _aggregates(number: int, name: str, kind: Kind, column: Column) -> list[str]:
+def _cells(number: int, name: str, kind: Kind) -> str:
+    """SELECT of one column of `_sample` with a row per row: the column's number, its figure, its value as far as single
+    values are counted, and a hash that tells values apart."""
     value = quote(name)
-    found = [f"count({value}) as c{number}", f"count(distinct {value}) as d{number}"]
-    if kind in VALUED:
-        found.append(f"histogram(cast({value} as varchar)) as v{number}")
     figure = {
         "number": f"cast({value} as double)",
         "time": f"cast(date_diff('day', cast({value} as date), _load_date) as double)",
         "text": f"cast(length({value}) as double)",
         "key": f"cast(length({value}) as double)",
-    }.get(kind)
-    if figure:
-        found += [
-            f"quantile_disc({figure}, [{', '.join(map(str, _LEVELS))}]) as q{number}",
-            f"avg({figure}) as m{number}",
-            f"stddev_samp({figure}) as s{number}",
-        ]
-    if kind in BINNED:
-        found.append(f"histogram(_bin({figure})) as h{number}")
-    return found
-
-
-def _insert(number: int, kind: Kind) -> str:
-    """SELECT of the profiles of one column, written to `_table_profiles`. Loads without a row have one, too."""
-    told = kind not in ("flag", "personal")
-    figures = [f"f.q{number}[{i}]" if told else "null" for i in range(1, len(_LEVELS) + 1)]
-    figures += [f"f.m{number}", f"f.s{number}"] if told else ["null", "null"]
-    names = (*_FIGURES, "mean", "deviation")
-    values = "null"
-    if kind in VALUED:
-        values = (
-            f"case when f.d{number} <= {_MOST_VALUES} and f.d{number} * {_REPEATED} <= f.c{number} then "
-            "'{' || array_to_string(list_transform(list_sort(list_transform(map_entries("
-            f"f.v{number}), lambda e: {{'n': -cast(e.value as bigint), 'k': e.key}})), "
-            "lambda e: cast(to_json(e.k) as varchar) || ':' || -e.n), ',') || '}' end"
-        )
-    histogram = f"nullif(cast(to_json(f.h{number}) as varchar), '{{}}')" if kind in BINNED else "null"
+    }.get(kind, "cast(null as double)")
+    shown = f"cast({value} as varchar)" if kind in VALUED else "cast(null as varchar)"
     return (
-        "insert into _table_profiles by name select ? as entity, ? as _raw_table, l._load_date, ? as column_name, "
-        "? as kind, coalesce(n.rows_count, 0) as rows_count, coalesce(f.rows_profiled, 0) as rows_profiled, "
-        f"coalesce(f.rows_profiled - f.c{number}, 0) as nulls, coalesce(f.d{number}, 0) as distinct_values, "
-        f"{', '.join(f'{e} as {n}' for n, e in zip(names, figures, strict=True))}, "
-        f"{values} as top_values, {histogram} as histogram, l.version "
-        "from _loads as l left join _counted as n using (_load_date) left join _figures as f using (_load_date)"
+        f"select _load_date, {number} as place, {figure} as figure, {shown} as shown, "
+        f"case when {value} is not null then hash({value}) end as told_apart from _sample"
     )
+
+
+#: Profiles of the cells of a sample. Loads without a row have one, too.
+_PROFILE = f"""
+insert into _table_profiles by name
+with cells as ({{cells}}),
+figures as (
+    select
+        _load_date, place, count(*) as rows_profiled, count(told_apart) as filled,
+        count(distinct told_apart) as distinct_values,
+        quantile_disc(figure, [{", ".join(map(str, _LEVELS))}]) as levels,
+        avg(figure) as mean, stddev_samp(figure) as deviation,
+        histogram(_bin(figure)) as bins, histogram(shown) as shown
+    from cells
+    group by _load_date, place
+)
+select
+    '{{entity}}' as entity, '{{raw}}' as _raw_table, l._load_date, c.column_name, c.kind,
+    coalesce(n.rows_count, 0) as rows_count, coalesce(f.rows_profiled, 0) as rows_profiled,
+    coalesce(f.rows_profiled - f.filled, 0) as nulls, coalesce(f.distinct_values, 0) as distinct_values,
+    {", ".join(f"f.levels[{n}] as {name}" for n, name in enumerate(_FIGURES, start=1))},
+    f.mean, f.deviation,
+    case
+        when f.distinct_values <= {_MOST_VALUES} and f.distinct_values * {_REPEATED} <= f.filled
+            and c.kind in ({", ".join(f"'{kind}'" for kind in VALUED)})
+            then '{{{{' || array_to_string(
+                list_transform(
+                    list_sort(
+                        list_transform(
+                            map_entries(f.shown), lambda e: {{{{'n': -cast(e.value as bigint), 'k': e.key}}}}
+                        )
+                    ),
+                    lambda e: cast(to_json(e.k) as varchar) || ':' || -e.n
+                ), ','
+            ) || '}}}}'
+    end as top_values,
+    case
+        when f.filled > 0 and c.kind in ({", ".join(f"'{kind}'" for kind in BINNED)})
+            then cast(to_json(f.bins) as varchar)
+    end as histogram,
+    l.version
+from _loads as l
+cross join (values {{columns}}) as c (place, column_name, kind)
+left join _counted as n on l._load_date = n._load_date
+left join figures as f on l._load_date = f._load_date and c.place = f.place
+"""
 
 
 def _days(days: Collection[date]) -> str:
