@@ -104,7 +104,7 @@ def build_definitions(
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
-    assets.append(snapshot_asset(ground, published))
+    assets.append(snapshot_asset(ground, published, lambda: watched_tables(ground, [*assets, *checks])))
     _no_cycles(assets)
     checks = expectation_checks(ground, {key for asset in assets for key in asset.keys})
     found = [*jobs(assets, checks), prune_job()]
@@ -128,7 +128,7 @@ def build_definitions(
 
 
 def watched_tables(ground: Ground, assets: Iterable[dg.AssetsDefinition]) -> Watched:
-    """What alerts look at: tables, and the checks declared with them or apart."""
+    """What alerts and the manifest tell of: tables, and the checks declared with them or apart."""
     from ecommerce_platform.automation.findings import watched
 
     file = ground.source.file
