@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 _WAIT = 1800.0
 
 
-def snapshot_asset(
-    ground: Ground, tables: Sequence[dg.AssetKey], seen: "Callable[[], Watched]"
-) -> dg.AssetsDefinition:
+def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey], seen: "Callable[[], Watched]") -> dg.AssetsDefinition:
     """The asset that publishes all tables.
 
     Args:

@@ -181,7 +181,9 @@ def _look_at_rest(
 ) -> None:
     """What was wrong and may be over, tables that are too old, published figures."""
     renewed = {finding.key for finding in result.found}
-    newest = newest_builds(instance, [*_with_limit(seen), *(t for e in state.firing.values() for t in e.finding.tables)])
+    newest = newest_builds(
+        instance, [*_with_limit(seen), *(t for e in state.firing.values() for t in e.finding.tables)]
+    )
     for key, entry in state.firing.items():
         finding = entry.finding
         if finding.kind == "run" and key not in renewed:
