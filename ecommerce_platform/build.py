@@ -107,7 +107,7 @@ def build_definitions(
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
-    assets.append(snapshot_asset(ground, published))
+    assets.append(snapshot_asset(ground, published, lambda: watched_tables(ground, [*assets, *checks])))
     _no_cycles(assets)
     keys = {key for asset in assets for key in asset.keys}
     expectations, drifts = expectation_checks(ground, keys), profile_checks(ground, keys)
@@ -133,7 +133,7 @@ def build_definitions(
 
 
 def watched_tables(ground: Ground, assets: Iterable[dg.AssetsDefinition]) -> Watched:
-    """What alerts look at: tables, and the checks declared with them or apart."""
+    """What alerts and the manifest tell of: tables, and the checks declared with them or apart."""
     from ecommerce_platform.automation.findings import watched
 
     file = ground.source.file
