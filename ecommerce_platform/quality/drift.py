@@ -18,8 +18,8 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from hashlib import sha256
@@ -121,13 +121,16 @@ class Verdicts:
     @classmethod
     def none(cls, loads: int) -> Verdicts:
         """No verdict on any of so many loads."""
-        numbers = [np.full(loads, np.nan) for _ in range(5)]
-        return cls(*numbers, np.full(loads, -1), np.full(loads, -1), np.zeros(loads, dtype=bool))
+        value, expected, low, high, noise = np.full((5, loads), np.nan)
+        differs, drifted = np.full((2, loads), -1)
+        return cls(value, expected, low, high, noise, differs, drifted, np.zeros(loads, dtype=bool))
 
     def tail(self, start: int) -> Verdicts:
         """The verdicts from load `start` on."""
-        arrays = [getattr(self, name)[start:] for name in _FIELDS]
-        return Verdicts(*arrays, {t - start: text for t, text in self.explanation.items() if t >= start})
+        arrays = {name: getattr(self, name)[start:] for name in _FIELDS}
+        return replace(
+            self, **arrays, explanation={t - start: text for t, text in self.explanation.items() if t >= start}
+        )
 
 
 _FIELDS = ("value", "expected", "low", "high", "noise", "differs", "drifted", "begins_anew")
@@ -140,7 +143,9 @@ _MEASURES = {"nulls": ("nulls",), "figures": ("psi", "ks"), "values": ("values",
 # -- the number of rows ------------------------------------------------------------------------------------------
 
 
-def judge_rows(days: Sequence[date], rows: np.ndarray, rules: DriftRules, known: AnomalyRules | None = None) -> Verdicts:
+def judge_rows(
+    days: Sequence[date], rows: np.ndarray, rules: DriftRules, known: AnomalyRules | None = None
+) -> Verdicts:
     """Judges how many rows each load brought: by the level of the week before, times what the weekday makes of it.
 
     Args:
@@ -177,10 +182,7 @@ def judge_rows(days: Sequence[date], rows: np.ndarray, rules: DriftRules, known:
     told.differs = np.where(judged, np.abs(off) > width, -1)
     told.drifted = told.differs.copy()
     for t in np.flatnonzero(told.differs == 1).tolist():
-        text = (
-            f"{rows[t]:,.0f} rows where {expected[t]:,.0f} were expected "
-            f"({told.low[t]:,.0f} to {told.high[t]:,.0f})"
-        )
+        text = f"{rows[t]:,.0f} rows where {expected[t]:,.0f} were expected ({told.low[t]:,.0f} to {told.high[t]:,.0f})"
         if known is not None and (name := known.known(days[t], days[t])):
             told.drifted[t] = 0
             text += f"; the day is known as {name}"
@@ -433,7 +435,8 @@ class _Chain:
                 if measure == "new_values":
                     out[number][s.column, measure] = _new_values(s, self.days, start)
                     continue
-                told = Verdicts(*(a[row] for a in found.arrays), self.anew[row])
+                arrays = {name: getattr(found, name)[row] for name in _FIELDS if name != "begins_anew"}
+                told = replace(Verdicts.none(0), **arrays, begins_anew=self.anew[row], explanation={})
                 for t in range(start, self.sizes.shape[1]):
                     if told.differs[t] == 1:
                         told.explanation[t] = _sentence(s.column, measure, told, t)
@@ -455,14 +458,7 @@ class _Found:
         self.value, self.expected, self.low, self.high, self.noise = (np.full(shape, np.nan) for _ in range(5))
         self.differs, self.drifted = np.full(shape, -1), np.full(shape, -1)
 
-    @property
-    def arrays(self) -> Iterator[np.ndarray]:
-        """In the order of the fields of `Verdicts`."""
-        return (getattr(self, name) for name in _FIELDS[:-1])
-
-    def enter(
-        self, t: int, rows: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray
-    ) -> None:
+    def enter(self, t: int, rows: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray) -> None:
         """Notes what was found in a load. It takes a second load that differs, or one that does beyond doubt."""
         self.noise[rows, t], self.differs[rows, t] = noise, differs
         again = (self.differs[rows, max(0, t - 2) : t] == 1).any(axis=1)
@@ -695,7 +691,9 @@ def _judge_from(
     first = max(0, position - _LOOK_BACK)
     loads = [_read_loads(con, pair, days[first:], rules) for pair in pairs]
     before = [_read_verdicts(con, contract, pair, days[first:position]) for pair in pairs] if position else []
-    for found, told in zip(loads, judge_columns(loads, rules, known, start=position - first, before=before), strict=True):
+    for found, told in zip(
+        loads, judge_columns(loads, rules, known, start=position - first, before=before), strict=True
+    ):
         sizes = {(s.column, m): s.counts.sum(axis=1) for s in found.series for m in _MEASURES[s.kind]}
         for (column, measure), verdicts in told.items():
             written = np.flatnonzero(sizes[column, measure] > 0)
@@ -795,7 +793,9 @@ class _Rows:
         import polars as pl
 
         types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean}
-        frame = pl.DataFrame({n: pl.Series(n, self.columns[n], types[c.type]) for n, c in self.contract.columns.items()})
+        frame = pl.DataFrame(
+            {n: pl.Series(n, self.columns[n], types[c.type]) for n, c in self.contract.columns.items()}
+        )
         con.register("_verdicts", frame.with_columns(pl.col(pl.Float64).fill_nan(None)).to_arrow())
         select = ", ".join(f"cast({quote(n)} as {c.type}) as {quote(n)}" for n, c in self.contract.columns.items())
         try:

@@ -67,7 +67,9 @@ def make_loads(
         if figures:
             bins = ["0.0", *(f"{b:.3g}" for b in BORDERS)]
             edges = [-np.inf, *BORDERS, np.inf]
-            spread = np.array([np.histogram(load[name][~np.isnan(load[name])], edges)[0] for load in loads], dtype=float)
+            spread = np.array(
+                [np.histogram(load[name][~np.isnan(load[name])], edges)[0] for load in loads], dtype=float
+            )
             series.append(Series(name, "figures", bins, spread))
         else:
             values = sorted({str(v) for load in loads for v in np.unique(load[name]) if v})
@@ -149,7 +151,7 @@ def test_loads_without_drift_hardly_ever_warn(capsys: pytest.CaptureFixture[str]
 
 def test_what_is_said_of_a_load_does_not_change_when_more_come() -> None:
     change = PLANTED["prices in cents"][1]
-    loads = make_loads(90, 1, changes={n: change for n in range(60, 75)})
+    loads = make_loads(90, 1, changes=dict.fromkeys(range(60, 75), change))
     (whole,) = judge_columns([loads], RULES)
     part = replace(
         loads, days=loads.days[:65], rows=loads.rows[:65], profiled=loads.profiled[:65],
@@ -158,18 +160,20 @@ def test_what_is_said_of_a_load_does_not_change_when_more_come() -> None:
     (told,) = judge_columns([part], RULES)
     for key, verdicts in told.items():
         for name in ("value", "high", "noise", "differs", "drifted", "begins_anew"):
-            assert np.array_equal(getattr(verdicts, name), getattr(whole[key], name)[:65], equal_nan=name not in ("begins_anew",)), key
+            assert np.array_equal(
+                getattr(verdicts, name), getattr(whole[key], name)[:65], equal_nan=name not in ("begins_anew",)
+            ), key
 
 
 def test_a_change_that_lasts_becomes_what_is_usual() -> None:
     change = PLANTED["prices in cents"][1]
-    (told,) = judge_columns([make_loads(130, 2, changes={n: change for n in range(60, 130)})], RULES)
+    (told,) = judge_columns([make_loads(130, 2, changes=dict.fromkeys(range(60, 130), change))], RULES)
     price = told["price", "psi"]
     assert price.drifted[60:70].tolist() == [1] * 10
     assert price.begins_anew[69]
     assert not (price.drifted[70:] == 1).any()
     # And back again is a change, too.
-    back = {n: change for n in range(60, 100)}
+    back = dict.fromkeys(range(60, 100), change)
     (told,) = judge_columns([make_loads(130, 2, changes=back)], RULES)
     assert (told["price", "psi"].drifted[100:103] == 1).any()
 
@@ -285,7 +289,7 @@ def refreshed(con: duckdb.DuckDBPyConnection, rules: DriftRules = RULES):
 
 
 def test_loads_in_any_order_are_judged_alike() -> None:
-    loads = make_loads(130, 21, changes={n: PLANTED["prices in another currency"][1] for n in range(95, 120)})
+    loads = make_loads(130, 21, changes=dict.fromkeys(range(95, 120), PLANTED["prices in another currency"][1]))
     at_once = warehouse()
     put(at_once, loads, list(range(130)))
     refreshed(at_once)
@@ -295,7 +299,12 @@ def test_loads_in_any_order_are_judged_alike() -> None:
         random, con = Random(seed), warehouse()
         order = list(range(130))
         late = random.sample(order, 6)
-        batches = [[n for n in order[:100] if n not in late], [n for n in order[100:] if n not in late], late[:3], late[3:]]
+        batches = [
+            [n for n in order[:100] if n not in late],
+            [n for n in order[100:] if n not in late],
+            late[:3],
+            late[3:],
+        ]
         for batch in batches:
             put(con, loads, batch)
             refreshed(con)

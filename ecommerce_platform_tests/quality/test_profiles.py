@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64decode
 from datetime import date
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import duckdb
 import pytest
@@ -15,7 +18,7 @@ from ecommerce_platform.quality.pictures import pictures
 from ecommerce_platform.quality.profiles import refresh_profiles
 from ecommerce_platform.warehouse.silver import load_entity
 from ecommerce_platform.warehouse.write import Written
-from ecommerce_platform_tests.warehouse.shop import SOURCE_YML, TinyShop, day, deliver
+from ecommerce_platform_tests.warehouse.shop import FIRST_DAY, MAPPINGS, SOURCE_YML, TinyShop, day, deliver
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +38,10 @@ def take_over(shop: TinyShop, con: duckdb.DuckDBPyConnection, **asked: Any) -> W
     return refresh_profiles(con, shop.catalog.contract("gold.table_profiles"), shop.compiled, **asked)
 
 
-def profile(con: duckdb.DuckDBPyConnection, raw: str, column: str, on: date = day(0)) -> dict[str, Any]:
+def profile(con: duckdb.DuckDBPyConnection, raw: str, column: str, on: date = FIRST_DAY) -> dict[str, Any]:
     found = con.execute(
-        "select * from gold.table_profiles where _raw_table = ? and column_name = ? and _load_date = ?", [raw, column, on]
+        "select * from gold.table_profiles where _raw_table = ? and column_name = ? and _load_date = ?",
+        [raw, column, on],
     )
     names = [d[0] for d in found.description]
     (row,) = found.fetchall()
@@ -129,9 +133,9 @@ def test_a_load_that_comes_again_or_goes_replaces_its_profile(shop, con) -> None
     assert profile(con, "orders", "status")["rows_count"] == 1
     deliver(con, "orders", day(0), None)
     take_over(shop, con)
-    assert con.execute("select distinct _load_date from gold.table_profiles where _raw_table = 'orders'").fetchall() == [
-        (day(1),)
-    ]
+    assert con.execute(
+        "select distinct _load_date from gold.table_profiles where _raw_table = 'orders'"
+    ).fetchall() == [(day(1),)]
 
 
 def test_every_order_of_loads_gives_the_same_profiles(shop) -> None:
@@ -178,19 +182,15 @@ def test_large_loads_are_looked_at_in_part_always_in_the_same(shop) -> None:
 def test_a_changed_mapping_profiles_its_loads_again(shop, tmp_path: Path, con) -> None:
     deliver(con, "products", day(0), [("p", "shirt", "1")])
     take_over(shop, con)
-    from ecommerce_platform_tests.warehouse.shop import MAPPINGS
-
-    changed = MAPPINGS | {"products.products": MAPPINGS["products.products"].replace("as_decimal(price)", "as_decimal(price) * 100")}
+    changed = MAPPINGS | {
+        "products.products": MAPPINGS["products.products"].replace("as_decimal(price)", "as_decimal(price) * 100")
+    }
     other = TinyShop(tmp_path, changed)
     take_over(other, con)
     assert profile(con, "products", "list_price")["maximum"] == 100
 
 
 def test_the_picture_shows_the_newest_load_beside_those_before_it(shop, con) -> None:
-    import re
-    from base64 import b64decode
-    from xml.etree import ElementTree
-
     for number in range(3):
         rows = [(f"o{number}-{n}", "2024-01-01", "created" if n % 2 else "shipped") for n in range(10 + number)]
         deliver(con, "orders", day(number), rows)
