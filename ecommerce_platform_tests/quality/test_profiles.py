@@ -201,5 +201,6 @@ def test_the_picture_shows_the_newest_load_beside_those_before_it(shop, con) -> 
     svg = ElementTree.fromstring(b64decode(uri))
     labels = [e.text for e in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert {"status", "is_valid", "ordered_at"} <= set(labels)
-    assert "shipped … created" in labels
+    assert "shipped, created" in labels
+    assert "2 … 2 days before the load" in labels
     assert len(text) < 4000
