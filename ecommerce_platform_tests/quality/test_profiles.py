@@ -172,9 +172,9 @@ def test_large_loads_are_looked_at_in_part_always_in_the_same(shop) -> None:
         take_over(shop, con)
         found = profile(con, "orders", "status")
         assert found["rows_count"] == 20000
-        assert 300 <= found["rows_profiled"] <= 700
+        assert 200 <= found["rows_profiled"] <= 400
         # Every fourth order is canceled: a sample of every so-many-th row would see all of them, or none.
-        assert json.loads(found["top_values"])["canceled"] / found["rows_profiled"] == pytest.approx(0.25, abs=0.03)
+        assert json.loads(found["top_values"])["canceled"] / found["rows_profiled"] == pytest.approx(0.25, abs=0.06)
         results.append(con.execute("from gold.table_profiles order by all").fetchall())
     assert results[0] == results[1]
 
