@@ -9,17 +9,23 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from random import Random
 
+import dagster as dg
 import duckdb
 import numpy as np
 import pytest
 
+from ecommerce_platform.assets.profiles import profile_checks
+from ecommerce_platform.assets.resources import open_warehouse, warehouse_resource
+from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import AnomalyRules, DriftRules, KnownDays
 from ecommerce_platform.quality.drift import Loads, Series, judge_columns, judge_rows, refresh_drift
 from ecommerce_platform.quality.drift_report import read_reports
+from ecommerce_platform.settings import read_settings
 
 START = date(2024, 1, 1)
 WEEK = np.array([1.2, 1.0, 0.9, 0.9, 1.0, 0.7, 1.3])
@@ -346,3 +352,35 @@ def test_the_checks_tell_of_the_last_days_only() -> None:
     (half,) = read_reports(con, 30)["orders", "load_size"].alarms
     assert half.day == loads.days[70]
     assert "rows where" in half.text
+
+
+# -- the checks --------------------------------------------------------------------------------------------------
+
+
+def test_a_half_empty_load_fails_its_entitys_check_and_alerts_know_it(tmp_path: Path) -> None:
+    ground = read_ground(read_settings(source="synthetic", data_dir=tmp_path))
+    keys = {dg.AssetKey(name.split(".")) for name in ground.contracts}
+    (checks,) = profile_checks(ground, keys)
+    assert {(key.asset_key.path[-1], key.name) for key in checks.check_keys} >= {
+        ("orders", "load_size"),
+        ("orders", "drift"),
+    }
+    definitions = build_definitions(ground.settings)
+    assert ("silver.orders", "load_size") in watched_tables(ground, definitions.asset_checks or ()).checks
+    with open_warehouse(ground.settings).connect() as con:
+        con.execute("create schema if not exists gold")
+        con.execute(create_table_sql(CATALOG.contract("gold.table_profiles")))
+        put(con, make_loads(60, 25, mean=300, changes={58: _keep(0.5)}), list(range(60)))
+        refreshed(con)
+    alone = dg.Definitions(asset_checks=[checks], resources={"warehouse": warehouse_resource(ground.settings)})
+    job = alone.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
+    found = {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
+    half = found["orders", "load_size"]
+    assert (half.passed, half.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert half.description is not None
+    assert half.description.startswith("2024-02-28: ")
+    assert "were expected" in half.description
+    assert found["orders", "drift"].passed
+    assert found["payments", "drift"].passed
+    assert "no load yet" in str(found["payments", "drift"].metadata["newest_loads"])
