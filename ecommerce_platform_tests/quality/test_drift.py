@@ -22,10 +22,12 @@ from ecommerce_platform.assets.resources import open_warehouse, warehouse_resour
 from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.contracts.source import AnomalyRules, DriftRules, KnownDays
+from ecommerce_platform.contracts.source import AnomalyRules, DriftRules, KnownDays, check_ignored, read_source
+from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.drift import Loads, Series, judge_columns, judge_rows, refresh_drift
 from ecommerce_platform.quality.drift_report import read_reports
 from ecommerce_platform.settings import read_settings
+from ecommerce_platform_tests.warehouse.shop import SOURCE_YML, write_source
 
 START = date(2024, 1, 1)
 WEEK = np.array([1.2, 1.0, 0.9, 0.9, 1.0, 0.7, 1.3])
@@ -337,6 +339,15 @@ def test_columns_that_source_yml_names_are_not_compared() -> None:
     refreshed(con, DriftRules(ignore=("orders.price",)))
     columns = {c for (c,) in con.execute("select distinct column_name from gold.profile_drift").fetchall()}
     assert columns == {"*", "quantity", "age_days", "channel", "age_group"}
+
+
+def test_an_ignored_column_that_is_none_is_answered_with_its_line(tmp_path: Path) -> None:
+    text = SOURCE_YML + "drift:\n  ignore: [orders.colour]\n"
+    source = read_source(write_source(tmp_path, source_yml=text), CATALOG.entities)
+    contracts = {entity: CATALOG.contract(f"silver.{entity}") for entity in CATALOG.entities}
+    with pytest.raises(DefinitionError, match=r"source\.yml:\d+: .*'orders.colour' is no column") as found:
+        check_ignored(source.file, contracts)
+    assert "order_id" in str(found.value)
 
 
 def test_the_checks_tell_of_the_last_days_only() -> None:
