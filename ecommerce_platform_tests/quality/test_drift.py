@@ -247,6 +247,25 @@ def test_known_days_are_told_but_warn_nobody() -> None:
     assert (told["price", "psi"].differs[80], told["price", "psi"].drifted[80]) == (1, 0)
 
 
+def test_half_of_a_load_is_found_at_once_where_chance_makes_no_such_thing(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {}
+    for mean in (40, 100, 200):
+        first = within = wrong = 0
+        for seed in range(50):
+            rng = np.random.default_rng(7000 + seed)
+            days = [START + timedelta(n) for n in range(120)]
+            rows = rng.poisson(mean * WEEK[np.arange(120) % 7] * rng.lognormal(0, 0.05, 120)).astype(float)
+            rows[117:] = rng.binomial(rows[117:].astype(int), 0.5)
+            drifted = judge_rows(days, rows, RULES).drifted == 1
+            first, within, wrong = first + drifted[117], within + drifted[117:].any(), wrong + drifted[30:117].sum()
+        told[mean] = (first / 50, within / 50, wrong / 50 / 87)
+    with capsys.disabled():
+        print("\nhalf of the rows, found with the first load, within three, false alarms: ", told)
+    assert told[200][0] >= 0.95
+    assert told[100][1] >= 0.9
+    assert max(false for *_, false in told.values()) <= 0.01
+
+
 def test_weekdays_and_growth_are_expected_of_the_number_of_rows() -> None:
     loads = make_loads(200, 9, mean=300)
     told = judge_rows(loads.days, loads.rows, RULES)
