@@ -113,8 +113,14 @@ def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> l
         catalog: keys and personal data.
     """
     load()
-    with open_context() as context, _data_source(context, con) as source, _quiet():
-        return [_ask(con, source, suite, catalog) for suite in suites]
+    cursor = con.cursor()
+    try:
+        with open_context() as context, _quiet():
+            source = _data_source(context, cursor)
+            return [_ask(cursor, source, suite, catalog) for suite in suites]
+    finally:
+        # Great Expectations keeps its engines: a cursor left open would keep the file from other processes.
+        cursor.close()
 
 
 def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -> Asked:
@@ -134,7 +140,7 @@ def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -
             answers[rule.name] = Verdict(rule.name, rule.rule, rule.severity, "no data", detail=detail)
             continue
         try:
-            expectations[rule.name] = _expectation(rule)
+            expectations[rule.name] = _expectation(rule, _found(con, rule))
         except Exception as error:  # what Great Expectations and pydantic raise for wrong arguments has no common type
             answers[rule.name] = _error(suite, rule, str(error))
     if not expectations:
@@ -187,8 +193,23 @@ def _too_few(count: int | None, wanted: int) -> str:
     return f"asked from {wanted:,} rows on, there are {count:,}" if count else "the table is empty"
 
 
-def _expectation(rule: Rule) -> Any:
-    """The rule as an expectation of Great Expectations."""
+def _found(con: DuckDBPyConnection, rule: Rule) -> str | None:
+    """SELECT of the rows that break a rule, which are found once: Great Expectations runs it for the rows and again for
+    their number. Where they cannot be found it is the rule's own, so that Great Expectations tells why.
+    """
+    import duckdb
+
+    if rule.rows is None:
+        return None
+    try:
+        con.execute(f"create or replace temp table {quote(f'_{rule.name}')} as {rule.rows}")
+    except duckdb.Error:
+        return rule.rows
+    return f"select * from {quote(f'_{rule.name}')}"
+
+
+def _expectation(rule: Rule, rows: str | None) -> Any:
+    """The rule as an expectation of Great Expectations; `rows` is the SELECT that is run for it, where it has one."""
     from great_expectations.expectations.core import UnexpectedRowsExpectation
     from great_expectations.expectations.registry import get_expectation_impl
 
@@ -197,9 +218,9 @@ def _expectation(rule: Rule) -> Any:
         "severity": "critical" if rule.severity == "block" else "warning",
         "meta": {"rule": rule.name, "severity": rule.severity},
     }
-    if rule.rows is not None:
+    if rows is not None:
         # The comment keeps Great Expectations from printing that the SELECT does not name the batch: it names the table.
-        query = rule.rows.replace("{", "{{").replace("}", "}}")
+        query = rows.replace("{", "{{").replace("}", "}}")
         return UnexpectedRowsExpectation(
             unexpected_rows_query=f"{query}\n/* {{batch}} */", notes=f"```\n{rule.rows}\n```", **about
         )
@@ -415,9 +436,8 @@ def _keep_connections() -> None:
         engine._PERSISTED_CONNECTION_DIALECTS = (*engine._PERSISTED_CONNECTION_DIALECTS, _DuckDB("duckdb"))
 
 
-@contextmanager
-def _data_source(context: Any, con: DuckDBPyConnection) -> Iterator[Any]:
-    """The warehouse as a data source whose every connection is a cursor of `con`, closed when the block ends."""
+def _data_source(context: Any, cursor: DuckDBPyConnection) -> Any:
+    """The warehouse as a data source whose every connection is `cursor`."""
     import duckdb_engine
 
     class Cursor(duckdb_engine.ConnectionWrapper):
@@ -426,22 +446,12 @@ def _data_source(context: Any, con: DuckDBPyConnection) -> Iterator[Any]:
         def begin(self) -> None: ...
         def commit(self) -> None: ...
         def rollback(self) -> None: ...
-
-    cursors = []
-
-    def connect() -> Cursor:
-        cursors.append(con.cursor())
-        return Cursor(cursors[-1])
+        def close(self) -> None: ...
 
     _keep_connections()
-    try:
-        yield context.data_sources.add_sql(
-            name="warehouse",
-            connection_string="duckdb:///:memory:",
-            create_temp_table=False,
-            kwargs={"creator": connect},
-        )
-    finally:
-        # Great Expectations keeps its engines: a cursor left open would keep the file from other processes.
-        for cursor in cursors:
-            cursor.close()
+    return context.data_sources.add_sql(
+        name="warehouse",
+        connection_string="duckdb:///:memory:",
+        create_temp_table=False,
+        kwargs={"creator": lambda: Cursor(cursor)},
+    )
