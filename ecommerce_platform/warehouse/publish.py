@@ -392,8 +392,15 @@ def superseded(
 
 
 @contextmanager
-def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
-    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies."""
+def alone(published: Path, lock: str, log: Any, doing: str = "is publishing") -> Iterator[None]:
+    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies.
+
+    Args:
+        published: the folder.
+        lock: name of the file that stands for the lock.
+        log: told who is waited for.
+        doing: what that one does.
+    """
     path = published / lock
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -402,7 +409,7 @@ def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
         except BlockingIOError:
             holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
             name = process_name(int(holder)) if holder.isdigit() else "another process"
-            log.info(f"waiting for {published}: {name} is publishing")
+            log.info(f"waiting for {published}: {name} {doing}")
             fcntl.flock(handle, fcntl.LOCK_EX)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
