@@ -22,7 +22,7 @@ from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.disk import sync
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.rewrite import MARKER
-from ecommerce_platform.forgetting.tables import filled, personal_columns, tell_ids, whose
+from ecommerce_platform.forgetting.tables import filled, personal_columns, tell_ids, telling_columns, whose
 from ecommerce_platform.warehouse.publish import alone
 from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
 
@@ -84,10 +84,17 @@ def clean_snapshots(
                     stat = path.stat()
                     names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
         touched: set[Path] = set()
-        for shared in names.values():
+        dirty = {
+            p.parents[1]
+            for s in names.values()
+            for p, t in s
+            if _decides(t) and cleaner.rows(s[0][0], catalog.contract(t))
+        }
+        # What decides about other tables comes last, so that a kill leaves it to decide again.
+        for shared in sorted(names.values(), key=lambda s: _decides(s[0][1])):
             path, table = shared[0]
             contract = catalog.contract(table)
-            if not (rows := cleaner.rows(path, contract)):
+            if not (rows := cleaner.rows(path, contract, all_columns=any(p.parents[1] in dirty for p, _ in shared))):
                 continue
             done.files += 1
             done.rows[table] = done.rows.get(table, 0) + rows
@@ -108,6 +115,11 @@ def clean_snapshots(
             for folder in snapshot_folders(published):
                 _true_sizes(folder)
     return done
+
+
+def _decides(table: str) -> bool:
+    """Whether its rows say that a snapshot still holds something of the person."""
+    return table.startswith("silver.")
 
 
 def _true_sizes(folder: Path) -> None:
@@ -173,13 +185,20 @@ def _clean_copy(
     dry: bool,
 ) -> bool:
     changed = False
-    for table, entry in manifest.get("tables", {}).items():
+    concerned = {
+        table: entry
+        for table, entry in manifest.get("tables", {}).items()
+        if table in cleaner.catalog.tables and prefix + entry["file"] in there
+        and cleaner.concerned(entry["columns"], table)
+    }  # fmt: skip
+    for table, entry in concerned.items():
+        store.download(prefix + entry["file"], folder / table, there[prefix + entry["file"]].size)
+    dirty = any(_decides(t) and cleaner.rows(folder / t, cleaner.catalog.contract(t)) for t in concerned)
+    for table in sorted(concerned, key=_decides):
+        entry = concerned[table]
         name = prefix + entry["file"]
-        if table not in cleaner.catalog.tables or name not in there or not cleaner.concerned(entry["columns"], table):
-            continue
-        old, new, contract = folder / "old.parquet", folder / "new.parquet", cleaner.catalog.contract(table)
-        store.download(name, old, there[name].size)
-        rows = cleaner.rows(old, contract)
+        old, new, contract = folder / table, folder / "new.parquet", cleaner.catalog.contract(table)
+        rows = cleaner.rows(old, contract, all_columns=dirty)
         if rows:
             done.files += 1
             done.rows[table] = done.rows.get(table, 0) + rows
@@ -214,14 +233,15 @@ class _Cleaner:
         contract = self.catalog.contract(table)
         return bool(personal_columns(contract, columns) and whose(columns, contract))
 
-    def rows(self, path: Path, contract: Contract) -> int:
-        """Rows of the person that hold something personal."""
+    def rows(self, path: Path, contract: Contract, *, all_columns: bool = False) -> int:
+        """Rows of the person that hold something personal; with `all_columns` also what may be derived from it."""
         columns = self._columns(path)
         if not self.concerned(columns, contract.table):
             return 0
+        looked_at = (personal_columns if all_columns else telling_columns)(contract, columns)
         row = self.con.execute(
             f"select count(*) from read_parquet(?) where {whose(columns, contract)} "
-            f"and ({filled(personal_columns(contract, columns), columns)})",
+            f"and ({filled(looked_at, columns) or 'false'})",
             [str(path)],
         ).fetchone()
         return int(row[0]) if row else 0

@@ -59,6 +59,14 @@ def personal_columns(contract: Contract, columns: Collection[str]) -> list[str]:
     return [n for n, c in contract.all_columns.items() if n in columns and is_personal(c)]
 
 
+def telling_columns(contract: Contract, columns: Collection[str]) -> list[str]:
+    """Those of them that are empty once the person is forgotten.
+
+    In gold that is what is published hashed: a place on the map, say, is there the postal code's when it is not the person's.
+    """
+    return [n for n in personal_columns(contract, columns) if contract.layer == "silver" or contract.all_columns[n].pii]
+
+
 def holding(con: DuckDBPyConnection, catalog: Catalog, journal: Journal) -> dict[str, int]:
     """Table of the warehouse → rows of the person that hold something personal; without tables that have none."""
     tell_ids(con, journal)
@@ -68,7 +76,7 @@ def holding(con: DuckDBPyConnection, catalog: Catalog, journal: Journal) -> dict
         if contract.layer == "bronze" or not table_exists(con, contract.layer, contract.name):
             continue
         columns = column_types(con, f"{contract.layer}.{quote(contract.name)}")
-        personal, mine = personal_columns(contract, columns), whose(columns, contract)
+        personal, mine = telling_columns(contract, columns), whose(columns, contract)
         # A rejected row is kept for its reason; what it quotes is looked at in the row as delivered.
         if not personal or not mine or name == "silver.rejects":
             continue
