@@ -1,0 +1,50 @@
+"""Where a value still stands: in any file of a folder, packed or not, and in any column of any table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import duckdb
+
+from ecommerce_platform.ingestion.gunzip import MAGIC, gunzip
+
+_ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
+
+
+def traces(folder: Path, values: Collection[str]) -> list[str]:
+    """Every file, table and column below `folder` that holds one of the values, whatever case it is written in.
+
+    Files are searched byte by byte (unpacked, too), Parquet files and databases besides by query.
+    """
+    needles = {v.lower().encode(e, "ignore") for v in values for e in _ENCODINGS}
+    found = []
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        contents = [data, b"".join(gunzip([data], []))] if data.startswith(MAGIC) else [data]
+        if any(needle in content.lower() for content in contents for needle in needles):
+            found.append(str(path.relative_to(folder)))
+        if path.suffix in (".parquet", ".duckdb"):
+            found += [f"{path.relative_to(folder)}: {where}" for where in _in_tables(path, values)]
+    return found
+
+
+def _in_tables(path: Path, values: Collection[str]) -> Iterator[str]:
+    if path.suffix == ".parquet":
+        with duckdb.connect() as con:
+            yield from _in_columns(con, f"read_parquet('{path}')", values)
+        return
+    with duckdb.connect(str(path), read_only=True) as con:
+        for schema, table in con.execute("select schema_name, table_name from duckdb_tables()").fetchall():
+            yield from _in_columns(con, f'{schema}."{table}"', values)
+
+
+def _in_columns(con: duckdb.DuckDBPyConnection, table: str, values: Collection[str]) -> Iterator[str]:
+    for column, *_ in con.execute(f"describe select * from {table}").fetchall():
+        row = con.execute(
+            f"select count(*) from {table}, (select unnest(?::varchar[]) as needle) "
+            f'where contains(lower(cast("{column}" as varchar)), lower(needle))',
+            [list(values)],
+        ).fetchone()
+        if row and row[0]:
+            yield f"{table}.{column}"
