@@ -244,16 +244,22 @@ class Search:
         """
         if not table_exists(self.con, "bronze", "rejects"):
             return {}
-        keys = self._tokens()
+        tokens = self._tokens()
+        # An id alone says nothing of a person; beside columns that go it says whose they are.
+        beside = {raw for raw, plan in self.plans.items() if self._columns_that_go(plan)}
         found: dict[tuple[str, date, str], set[int]] = {}
         rows = self.con.execute(
             "select raw_table, _load_date, _source_file, line, raw_text from bronze.rejects "
             "where line is not null and raw_text is not null"
         ).fetchall()
         for raw, day, file, line, text in rows:
+            keys = tokens if raw in beside else None
             if (day, file) in self.files.get(raw, ()) and self._speaks(text, keys, ambiguous):
                 found.setdefault((raw, day, file), set()).add(line)
         return found
+
+    def _columns_that_go(self, plan: RawPlan) -> bool:
+        return bool({n.lower() for n in column_types(self.con, plan.bronze)} - plan.kept - set(_OURS))
 
     def _speaks(self, text: str, keys: re.Pattern[str] | None, ambiguous: Collection[str]) -> bool:
         values, text = self.journal.values, text.lower()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import duckdb
 
+from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.ingestion.gunzip import MAGIC, gunzip
 
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
@@ -21,8 +23,9 @@ def traces(folder: Path, values: Collection[str]) -> list[str]:
     found = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         data = path.read_bytes()
-        contents = [data, b"".join(gunzip([data], []))] if data.startswith(MAGIC) else [data]
-        if any(needle in content.lower() for content in contents for needle in needles):
+        packed = b"".join(gunzip([data], [])) if data.startswith(MAGIC) else b""
+        content = (data + packed).lower()
+        if any(needle in content for needle in needles):
             found.append(str(path.relative_to(folder)))
         if path.suffix in (".parquet", ".duckdb"):
             found += [f"{path.relative_to(folder)}: {where}" for where in _in_tables(path, values)]
@@ -40,11 +43,8 @@ def _in_tables(path: Path, values: Collection[str]) -> Iterator[str]:
 
 
 def _in_columns(con: duckdb.DuckDBPyConnection, table: str, values: Collection[str]) -> Iterator[str]:
-    for column, *_ in con.execute(f"describe select * from {table}").fetchall():
-        row = con.execute(
-            f"select count(*) from {table}, (select unnest(?::varchar[]) as needle) "
-            f'where contains(lower(cast("{column}" as varchar)), lower(needle))',
-            [list(values)],
-        ).fetchone()
-        if row and row[0]:
-            yield f"{table}.{column}"
+    pattern = "(?i)" + "|".join(re.escape(value) for value in values)
+    columns = [column for column, *_ in con.execute(f"describe select * from {table}").fetchall()]
+    counts = ", ".join(f"count(*) filter (regexp_matches(cast({quote(c)} as varchar), $p))" for c in columns)
+    found = con.execute(f"select {counts} from {table}", {"p": pattern}).fetchone()
+    yield from (f"{table}.{column}" for column, count in zip(columns, found or (), strict=True) if count)
