@@ -29,10 +29,11 @@ from ecommerce_platform.forgetting.ledger import (
     write_journal,
 )
 from ecommerce_platform.forgetting.persons import find_person
-from ecommerce_platform.forgetting.published import Cleaned, clean_mirror, clean_snapshots
+from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_rejects, clean_snapshots
 from ecommerce_platform.forgetting.raw import Found, Landing
-from ecommerce_platform.forgetting.tables import holding
+from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.settings import Settings
+from ecommerce_platform.warehouse.publish import read_hash_key
 
 if TYPE_CHECKING:
     from ecommerce_platform.assets.tables import Ground
@@ -69,6 +70,8 @@ class Forgotten:
     #: Somebody whom an earlier command was about and that was finished first.
     resumed: bool = False
     done: bool = False
+    #: See `published.Wanted`.
+    clean: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def nothing(self) -> bool:
@@ -172,9 +175,10 @@ class _Work:
             person = find_person(con, who)
             journal = Journal(who.strip(), set(person.customer_ids), set(person.person_ids))
             found = self.landing.search(con, journal, read_tombstones(self.settings.data))
-            plan = Forgotten(tuple(sorted(journal.customer_ids)))
+            plan = Forgotten(self._shown(journal))
             plan.add(found)
             plan.tables = holding(con, self.ground.catalog, journal)
+            plan.clean = clean_rejects(con, journal, found.positions, self._hash_key())
         self._snapshots(journal, plan, dry=True)
         plan.untouched = self._untouched(found, journal)
         return journal, plan
@@ -208,8 +212,10 @@ class _Work:
                 fix="stop what delivers drops (docs/personal-data.md), then run the command again",
             )
         with self.warehouse.connect() as con:
+            replace_ids(con, tombstones.stand_ins(journal))
             unseen = forget_seen(con, self.ground.logs)
             left = holding(con, self.ground.catalog, journal)
+            done.clean = clean_rejects(con, journal, (), self._hash_key())
             self._sweep()
         if left or unseen:
             raise CheckError(
@@ -220,7 +226,7 @@ class _Work:
         done.before, done.after = compact(self.warehouse)
         self._snapshots(journal, done, dry=False)
         done.untouched = self._untouched(found, journal)
-        done.customer_ids = tuple(sorted(journal.customer_ids))
+        done.customer_ids = self._shown(journal)
         end_journal(data)
         done.done = True
         return done
@@ -241,12 +247,28 @@ class _Work:
             )
 
     def _snapshots(self, journal: Journal, done: Forgotten, *, dry: bool) -> None:
-        settings, catalog = self.settings, self.ground.catalog
-        done.snapshots = clean_snapshots(settings.published, catalog, journal, self.config, dry=dry)
+        settings = self.settings
+        wanted = Wanted(
+            self.ground.catalog,
+            journal,
+            self.config,
+            read_tombstones(settings.data).stand_ins(journal),
+            done.clean,
+        )
+        done.snapshots = clean_snapshots(settings.published, wanted, dry=dry)
         if settings.publish_url:
-            done.mirror = clean_mirror(
-                settings.published, settings.publish_url, catalog, journal, self.config, settings.scratch, dry=dry
-            )
+            done.mirror = clean_mirror(settings.published, settings.publish_url, wanted, settings.scratch, dry=dry)
+
+    def _hash_key(self) -> str | None:
+        """What personal data was published hashed with."""
+        if self.settings.hash_key:
+            return self.settings.hash_key.get_secret_value()
+        return read_hash_key(self.settings.published)
+
+    def _shown(self, journal: Journal) -> tuple[str, ...]:
+        """The person's ids as they may be shown: one that is an address is not."""
+        stand_ins = read_tombstones(self.settings.data).stand_ins(journal)
+        return tuple(sorted(stand_ins.get(c, c) for c in journal.customer_ids))
 
     def _sweep(self) -> None:
         """Removes what killed processes have left; with the warehouse in hand nobody else is loading or spilling."""

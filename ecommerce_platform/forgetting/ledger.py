@@ -109,6 +109,20 @@ class Tombstones:
         digest = hmac.new(self.salt.encode(), value.strip().lower().encode(), sha256).hexdigest()
         return f"{PSEUDONYM}{digest[:20]}"
 
+    def stand_ins(self, journal: Journal) -> dict[str, str]:
+        """Ids of the person that hold something personal → what they are without; empty where ids are mere numbers."""
+        telling = sorted(
+            (v for name in ("email", "phone", "full_name") for v in journal.values.get(name, ()) if len(v) >= 6),
+            key=len,
+            reverse=True,
+        )
+        found = {}
+        for key in journal.customer_ids | journal.person_ids:
+            if value := next((v for v in telling if v in key.lower()), None):
+                start = key.lower().index(value)
+                found[key] = key[:start] + self.pseudonym(value) + key[start + len(value) :]
+        return found
+
 
 #: How the stand-ins of keys begin.
 PSEUDONYM = "forgotten-"

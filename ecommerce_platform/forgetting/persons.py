@@ -94,7 +94,8 @@ def _by_email(con: DuckDBPyConnection, who: str) -> set[str]:
 
 
 def returned(con: DuckDBPyConnection, contract: Contract, tombstones: Tombstones) -> list[str]:
-    """Customer ids of forgotten persons whose personal data the shop's systems have delivered again, in order.
+    """Customer ids of forgotten persons whose personal data the shop's systems have delivered again, in order; in place of
+    an id that is an e-mail address, its stand-in.
 
     Args:
         con: the warehouse.
@@ -110,4 +111,4 @@ def returned(con: DuckDBPyConnection, contract: Contract, tombstones: Tombstones
         "and sha256($salt || customer_id) in (select unnest($hashes::varchar[])) order by 1",
         {"salt": tombstones.salt, "hashes": list(tombstones.hashes)},
     ).fetchall()
-    return [customer for (customer,) in rows]
+    return [tombstones.pseudonym(customer) if "@" in customer else customer for (customer,) in rows]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.disk import sync
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.rewrite import MARKER
-from ecommerce_platform.forgetting.tables import filled, personal_columns, tell_ids, telling_columns, whose
+from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
+from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.publish import alone
 from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+REJECTS = "silver.rejects"
+#: Takes the place of what must not be missing.
+_MARKED = f"'{MARKER}'"
 #: Files on their way into a snapshot; nothing reads them.
 _NEW = ".forgetting-"
 
@@ -46,22 +50,31 @@ class Cleaned:
     rows: dict[str, int] = field(default_factory=dict)
 
 
-def clean_snapshots(
-    published: Path,
-    catalog: Catalog,
-    journal: Journal,
-    config: Mapping[str, Any],
-    *,
-    dry: bool = False,
-    log: Any = _log,
-) -> Cleaned:
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be taken out.
+
+    Args:
+        catalog: which columns are personal.
+        journal: whom to take out.
+        config: DuckDB settings of the database in memory that rewrites files.
+        stand_ins: ids of the person that are personal → what takes their place in every table.
+        clean: hashes of rejected rows of the person, as published, that hold nothing (any more).
+    """
+
+    catalog: Catalog
+    journal: Journal
+    config: Mapping[str, Any]
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    clean: frozenset[str] = frozenset()
+
+
+def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: Any = _log) -> Cleaned:
     """Takes the person out of all snapshots of a folder. Waits for a publish; none begins meanwhile.
 
     Args:
         published: the folder of snapshots.
-        catalog: which columns are personal.
-        journal: whom to take out.
-        config: DuckDB settings of the database in memory that rewrites files.
+        wanted: what to take out.
         dry: only counts.
         log: where waiting is told.
 
@@ -72,7 +85,8 @@ def clean_snapshots(
     done = Cleaned()
     if not (published / "snapshots").is_dir():
         return done
-    with alone(published, ".lock", log), _Cleaner(catalog, journal, config) as cleaner:
+    catalog = wanted.catalog
+    with alone(published, ".lock", log), _Cleaner(wanted) as cleaner:
         for left in published.glob(f"snapshots/*/**/{_NEW}*"):
             left.unlink()
         # By file, not by name: what snapshots share must not keep its old content under another name.
@@ -122,6 +136,29 @@ def _decides(table: str) -> bool:
     return table.startswith("silver.")
 
 
+def clean_rejects(
+    con: DuckDBPyConnection, journal: Journal, still: Collection[tuple[str, str, str, int]], key: str | None
+) -> frozenset[str]:
+    """Hashes, as published, of the person's rejected rows that the warehouse holds and that hold nothing.
+
+    Args:
+        con: the warehouse.
+        journal: whose rows.
+        still: records that are still to be changed: raw table, day, file, number.
+        key: that personal data is hashed with; None while nothing is published.
+    """
+    if key is None or not table_exists(con, *REJECTS.split(".")):
+        return frozenset()
+    tell_ids(con, replace(journal, records=journal.records - set(still)))
+    columns = ("_raw_table", "_load_date", "_source_file", "_source_row")
+    rows = con.execute(
+        f"select distinct sha256($key || raw_row) from {REJECTS} where ({', '.join(columns)}) in "
+        f"(select ({', '.join(columns)}) from _forgotten_records) and raw_row is not null",
+        {"key": key},
+    ).fetchall()
+    return frozenset(digest for (digest,) in rows)
+
+
 def _true_sizes(folder: Path) -> None:
     """Makes a manifest say how large its files are."""
     manifest = read_manifest(folder)
@@ -140,15 +177,7 @@ def _true_sizes(folder: Path) -> None:
 
 
 def clean_mirror(
-    published: Path,
-    url: str,
-    catalog: Catalog,
-    journal: Journal,
-    config: Mapping[str, Any],
-    scratch: Path,
-    *,
-    dry: bool = False,
-    log: Any = _log,
+    published: Path, url: str, wanted: Wanted, scratch: Path, *, dry: bool = False, log: Any = _log
 ) -> Cleaned:
     """The same for the copy in an object store; a mirror is waited for.
 
@@ -160,7 +189,7 @@ def clean_mirror(
     store, done = ObjectStore(url), Cleaned()
     scratch.mkdir(parents=True, exist_ok=True)
     published.mkdir(parents=True, exist_ok=True)
-    with alone(published, ".mirror.lock", log), _Cleaner(catalog, journal, config) as cleaner:
+    with alone(published, ".mirror.lock", log), _Cleaner(wanted) as cleaner:
         there = store.objects("snapshots")
         for name in sorted(n for n in there if n.endswith("/manifest.json") and snapshot_time(n.split("/")[1])):
             prefix = name.removesuffix("manifest.json")
@@ -215,14 +244,14 @@ def _clean_copy(
 class _Cleaner:
     """A database in memory that looks for the person in Parquet files and writes them without."""
 
-    def __init__(self, catalog: Catalog, journal: Journal, config: Mapping[str, Any]) -> None:
-        self.catalog, self.journal, self.config = catalog, journal, config
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted, self.catalog, self.stand_ins = wanted, wanted.catalog, wanted.stand_ins
 
     def __enter__(self) -> _Cleaner:
         import duckdb
 
-        self.con: DuckDBPyConnection = duckdb.connect(":memory:", config=dict(self.config))
-        tell_ids(self.con, self.journal)
+        self.con: DuckDBPyConnection = duckdb.connect(":memory:", config=dict(self.wanted.config))
+        tell_ids(self.con, self.wanted.journal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,40 +260,57 @@ class _Cleaner:
     def concerned(self, columns: Mapping[str, str], table: str) -> bool:
         """Whether a table with these columns can hold anything of a person."""
         contract = self.catalog.contract(table)
-        return bool(personal_columns(contract, columns) and whose(columns, contract))
+        return bool((personal_columns(contract, columns) and whose(columns, contract)) or self._ids(columns, contract))
 
     def rows(self, path: Path, contract: Contract, *, all_columns: bool = False) -> int:
         """Rows of the person that hold something personal; with `all_columns` also what may be derived from it."""
         columns = self._columns(path)
-        if not self.concerned(columns, contract.table):
-            return 0
+        conditions = [f"{quote(n)} in (select unnest($ids::varchar[]))" for n in self._ids(columns, contract)]
         looked_at = (personal_columns if all_columns else telling_columns)(contract, columns)
+        if looked_at and (mine := self._whose(columns, contract)):
+            conditions.append(f"({mine} and ({filled(looked_at, columns)}))")
+        if not conditions:
+            return 0
+        ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, contract) else {}
         row = self.con.execute(
-            f"select count(*) from read_parquet(?) where {whose(columns, contract)} "
-            f"and ({filled(looked_at, columns) or 'false'})",
-            [str(path)],
+            f"select count(*) from read_parquet({_path(path)}) where {' or '.join(conditions)}", ids
         ).fetchone()
         return int(row[0]) if row else 0
 
     def write(self, path: Path, target: Path, contract: Contract) -> None:
         """Writes the file without what is personal in the person's rows; all else is as it was, in its order."""
         columns = self._columns(path)
-        mine = whose(columns, contract)
-        blank = {
+        mine = self._whose(columns, contract)
+        new = {n: instead(n, self.stand_ins) for n in self._ids(columns, contract)}
+        for name in personal_columns(contract, columns) if mine else ():
             # What a contract requires must not be missing.
-            n: f"'{MARKER}'" if contract.all_columns[n].required and columns[n] == "VARCHAR" else "null"
-            for n in personal_columns(contract, columns)
-        }
-        instead = ", ".join(f"case when {mine} then {b} else {quote(n)} end as {quote(n)}" for n, b in blank.items())
+            needed = contract.all_columns[name].required and columns[name] == "VARCHAR"
+            new[name] = f"case when {mine} then {_MARKED if needed else 'null'} else {quote(name)} end"
+        values = ", ".join(f"{value} as {quote(name)}" for name, value in new.items())
         out = str(target).replace("'", "''")
         self.con.execute(
-            f"copy (select * replace ({instead}) from read_parquet({_path(path)})) to '{out}' "
+            f"copy (select * replace ({values}) from read_parquet({_path(path)})) to '{out}' "
             "(format parquet, compression zstd)"
         )
+
+    def _whose(self, columns: Mapping[str, str], contract: Contract) -> str:
+        mine = whose(columns, contract)
+        if contract.table != REJECTS or not self.wanted.clean:
+            return mine
+        return f"({mine} and coalesce(raw_row not in ({', '.join(map(_quoted, sorted(self.wanted.clean)))}), true))"
+
+    def _ids(self, columns: Mapping[str, str], contract: Contract) -> list[str]:
+        """Columns in which ids of the person may stand, where these are personal themselves."""
+        personal = personal_columns(contract, columns)
+        return [n for n, t in columns.items() if t == "VARCHAR" and n not in personal] if self.stand_ins else []
 
     def _columns(self, path: Path) -> dict[str, str]:
         return {n: t for n, t, *_ in self.con.execute(f"describe select * from read_parquet({_path(path)})").fetchall()}
 
 
 def _path(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    return _quoted(str(path))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

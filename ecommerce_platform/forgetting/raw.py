@@ -62,6 +62,15 @@ class Found:
     unreadable: list[str] = field(default_factory=list)
 
     @property
+    def positions(self) -> set[tuple[str, str, str, int]]:
+        """Raw table, day, file and number of the records that change."""
+        return {
+            (raw, book.file.day.isoformat(), book.file.name, number)
+            for raw, book, change in self.work
+            for number in change.cells
+        }
+
+    @property
     def values(self) -> int:
         """Values that go."""
         return sum(len(cells) for _, _, found in self.work for cells in found.cells.values())

@@ -220,6 +220,7 @@ class Search:
 
     def _know(self, name: str, values: Iterable[Any]) -> None:
         known = {str(v).strip().lower() for v in values if v is not None and str(v).strip()} - {MARKER}
+        known = {value for value in known if not value.startswith(PSEUDONYM)}
         if known:
             self.journal.values.setdefault(name, set()).update(known)
 

@@ -88,6 +88,23 @@ def holding(con: DuckDBPyConnection, catalog: Catalog, journal: Journal) -> dict
     return found
 
 
+def replace_ids(con: DuckDBPyConnection, stand_ins: Mapping[str, str]) -> None:
+    """Puts stand-ins for ids into the audit trail of persons, which no load makes anew."""
+    if stand_ins and table_exists(con, "silver", "identity_changes"):
+        names = ("customer_id", "old_person_id", "new_person_id")
+        con.execute(f"update silver.identity_changes set {', '.join(f'{n} = {instead(n, stand_ins)}' for n in names)}")
+
+
+def instead(column: str, stand_ins: Mapping[str, str]) -> str:
+    """SQL: the column with stand-ins for ids."""
+    cases = " ".join(f"when {_text(old)} then {_text(new)}" for old, new in sorted(stand_ins.items()))
+    return f"case {quote(column)} {cases} else {quote(column)} end"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
 def filled(personal: Collection[str], columns: Mapping[str, str]) -> str:
     """The condition for one of these columns to hold something."""
     return " or ".join(

@@ -473,6 +473,12 @@ def _own_hash_key(published: Path) -> str:
     return path.read_text(encoding="utf-8").strip()
 
 
+def read_hash_key(published: Path) -> str | None:
+    """The key made for this folder; None when nothing was published with it."""
+    path = published / _KEY_FILE
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+
 def _write_whole(path: Path, line: str, mode: int) -> None:
     """The file with its line or no file, whatever happens meanwhile: half a key would be a weak one."""
     new = path.with_name(path.name + ".new")
