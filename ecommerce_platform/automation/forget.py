@@ -172,9 +172,10 @@ class _Work:
     def plan(self, who: str) -> tuple[Journal, Forgotten]:
         """Whom it is about and what would be done."""
         with self.warehouse.connect() as con:
-            person = find_person(con, who)
+            tombstones = read_tombstones(self.settings.data)
+            person = find_person(con, who, self.settings.published, tombstones)
             journal = Journal(who.strip(), set(person.customer_ids), set(person.person_ids))
-            found = self.landing.search(con, journal, read_tombstones(self.settings.data))
+            found = self.landing.search(con, journal, tombstones)
             plan = Forgotten(self._shown(journal))
             plan.add(found)
             plan.tables = holding(con, self.ground.catalog, journal)

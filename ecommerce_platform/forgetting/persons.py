@@ -7,13 +7,15 @@ who has come back.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.forgetting.ledger import Tombstones
+from ecommerce_platform.forgetting.ledger import PSEUDONYM, Tombstones
 from ecommerce_platform.forgetting.tables import filled
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
+from ecommerce_platform.warehouse.snapshots import snapshot_folders
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -30,12 +32,15 @@ class Person:
     person_ids: frozenset[str]
 
 
-def find_person(con: DuckDBPyConnection, who: str) -> Person:
+def find_person(con: DuckDBPyConnection, who: str, published: Path, tombstones: Tombstones) -> Person:
     """The person with this id, customer id or e-mail address.
 
     Args:
         con: the warehouse.
-        who: as it was typed; an id is taken as it is, the case of an e-mail address does not matter.
+        who: as it was typed; an id is taken as it is, the case of an e-mail address does not matter. The stand-in for an
+            id that is an address will do, too.
+        published: the folder of snapshots: somebody whose drops were taken away may stand there still.
+        tombstones: make the stand-ins.
 
     Raises:
         InputError: nobody is called so, or several persons have the e-mail address.
@@ -44,6 +49,10 @@ def find_person(con: DuckDBPyConnection, who: str) -> Person:
         raise InputError("there are no customers yet", where="silver.customer_identities", fix="run `ecommerce build`")
     who = who.strip()
     persons = _by_id(con, who) or (_by_email(con, who) if "@" in who else set())
+    if not persons and who.startswith(PSEUDONYM):
+        persons = _by_stand_in(con, who, tombstones)
+    if not persons and (before := _published(published, who)):
+        return before
     if not persons:
         # An id is a pseudonym; an address is not repeated.
         raise InputError(
@@ -91,6 +100,33 @@ def _by_email(con: DuckDBPyConnection, who: str) -> set[str]:
             ).fetchall()
             found |= {person for (person,) in rows}
     return found
+
+
+def _by_stand_in(con: DuckDBPyConnection, who: str, tombstones: Tombstones) -> set[str]:
+    rows = con.execute(
+        "select customer_id, person_id from silver.customer_identities where contains(customer_id, '@')"
+    ).fetchall()
+    return {person for customer, person in rows if tombstones.pseudonym(customer) == who}
+
+
+def _published(published: Path, who: str) -> Person | None:
+    """The person with an id in the newest snapshot that knows it."""
+    import duckdb
+
+    for folder in reversed(snapshot_folders(published)):
+        path = folder / "silver" / "customer_identities.parquet"
+        if not path.is_file():
+            continue
+        with duckdb.connect(":memory:") as con:
+            rows = con.execute(
+                "select customer_id, person_id from read_parquet($path) where person_id in "
+                "(select person_id from read_parquet($path) where person_id = $who or customer_id = $who)",
+                {"path": str(path), "who": who},
+            ).fetchall()
+        if rows:
+            persons = {person for _, person in rows}
+            return Person(frozenset({customer for customer, _ in rows} | persons), frozenset(persons))
+    return None
 
 
 def returned(con: DuckDBPyConnection, contract: Contract, tombstones: Tombstones) -> list[str]:

@@ -86,10 +86,14 @@ def test_a_key_that_is_an_address_gets_a_stand_in(tmp_path: Path) -> None:
 
     shutil.copytree(drop, drop.with_name("2024-01-02"))
     (drop.with_name("2024-01-02") / "people.csv").write_bytes(PEOPLE)
+    (drop.with_name("2024-01-02") / "sales.csv").write_bytes(SALES)
     driver.build()
     with driver.connect() as con:
         back = returned(con, driver.ground.catalog.contract("silver.customers"), read_tombstones(driver.settings.data))
     assert back == [stand_in], "an address is not told"
+    again = forget(driver.settings, stand_in, build=driver.build)
+    assert again.records == {"people": 1, "sales": 2}
+    assert traces(driver.settings.data, ["anna@post", "Anna Abel", "number 9"]) == []
 
 
 def plans(source: str) -> dict:

@@ -57,6 +57,7 @@ def test_what_a_kill_has_left_is_no_hindrance(warehouse: Warehouse) -> None:
     assert not warehouse.path.with_name("warehouse.duckdb.compact").exists()
 
 
+@pytest.mark.long
 @pytest.mark.servers
 def test_writers_that_wait_lose_nothing(warehouse: Warehouse) -> None:
     """Other processes write as fast as they can while the file is exchanged again and again."""
@@ -64,7 +65,7 @@ def test_writers_that_wait_lose_nothing(warehouse: Warehouse) -> None:
         "import sys; from pathlib import Path\n"
         "from ecommerce_platform.warehouse.connection import Warehouse\n"
         "w = Warehouse(Path(sys.argv[1]), 'shop', {'threads': 1})\n"
-        "for n in range(8):\n"
+        "for n in range(25):\n"
         "    with w.connect() as con:\n"
         "        con.execute('insert into silver.written values (?, ?)', [int(sys.argv[2]), n])\n"
     )
@@ -82,7 +83,7 @@ def test_writers_that_wait_lose_nothing(warehouse: Warehouse) -> None:
     assert exchanged > 2
     with warehouse.connect() as con:
         assert con.execute("select who, count(*), count(distinct n) from silver.written group by 1 order by 1").fetchall() == [
-            (0, 8, 8), (1, 8, 8),
+            (0, 25, 25), (1, 25, 25),
         ]  # fmt: skip
 
 
