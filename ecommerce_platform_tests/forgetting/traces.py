@@ -20,22 +20,26 @@ def traces(folder: Path, values: Collection[str]) -> list[str]:
     Files are searched byte by byte (unpacked, too), Parquet files and databases besides by query.
     """
     needles = {v.lower().encode(e, "ignore") for v in values for e in _ENCODINGS}
-    found = []
+    found: list[str] = []
+    known: set[int] = set()
+    memory = duckdb.connect(config={"threads": 1})
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        if path.stat().st_ino in known:  # another name of a file that was looked into
+            continue
+        known.add(path.stat().st_ino)
         data = path.read_bytes()
         packed = b"".join(gunzip([data], [])) if data.startswith(MAGIC) else b""
         content = (data + packed).lower()
         if any(needle in content for needle in needles):
             found.append(str(path.relative_to(folder)))
         if path.suffix in (".parquet", ".duckdb"):
-            found += [f"{path.relative_to(folder)}: {where}" for where in _in_tables(path, values)]
+            found += [f"{path.relative_to(folder)}: {where}" for where in _in_tables(memory, path, values)]
     return found
 
 
-def _in_tables(path: Path, values: Collection[str]) -> Iterator[str]:
+def _in_tables(memory: duckdb.DuckDBPyConnection, path: Path, values: Collection[str]) -> Iterator[str]:
     if path.suffix == ".parquet":
-        with duckdb.connect() as con:
-            yield from _in_columns(con, f"read_parquet('{path}')", values)
+        yield from _in_columns(memory, f"read_parquet('{path}')", values)
         return
     with duckdb.connect(str(path), read_only=True) as con:
         for schema, table in con.execute("select schema_name, table_name from duckdb_tables()").fetchall():
@@ -44,7 +48,10 @@ def _in_tables(path: Path, values: Collection[str]) -> Iterator[str]:
 
 def _in_columns(con: duckdb.DuckDBPyConnection, table: str, values: Collection[str]) -> Iterator[str]:
     pattern = "(?i)" + "|".join(re.escape(value) for value in values)
-    columns = [column for column, *_ in con.execute(f"describe select * from {table}").fetchall()]
+    described = con.execute(f"describe select * from {table}").fetchall()
+    columns = [column for column, kind, *_ in described if kind in ("VARCHAR", "DATE", "BLOB") or "[" in kind]
+    if not columns:
+        return
     counts = ", ".join(f"count(*) filter (regexp_matches(cast({quote(c)} as varchar), $p))" for c in columns)
     found = con.execute(f"select {counts} from {table}", {"p": pattern}).fetchone()
     yield from (f"{table}.{column}" for column, count in zip(columns, found or (), strict=True) if count)
