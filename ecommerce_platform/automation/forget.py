@@ -33,7 +33,7 @@ from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirro
 from ecommerce_platform.forgetting.raw import Found, Landing
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.settings import Settings
-from ecommerce_platform.warehouse.publish import read_hash_key
+from ecommerce_platform.warehouse.publish import lagging, read_hash_key
 
 if TYPE_CHECKING:
     from ecommerce_platform.assets.tables import Ground
@@ -194,6 +194,8 @@ class _Work:
         tombstones = add_tombstones(data, read_tombstones(data), journal.customer_ids, self.today)
         with self.warehouse.connect() as con:
             done.tables = holding(con, self.ground.catalog, journal)
+            # A build that was killed may have left tables behind although no load is waiting.
+            behind = done.resumed or bool(lagging(con, self.ground.catalog))
         for _ in range(_ROUNDS):
             with self.warehouse.connect() as con:
                 found = self.landing.search(con, journal, tombstones)
@@ -202,10 +204,11 @@ class _Work:
                 write_journal(data, journal)
                 self.landing.apply(found, self.progress)
                 done.add(found)
-            if pending_loads(self.settings):
+            if behind or pending_loads(self.settings):
                 self.build()
             elif not found.work:
                 break
+            behind = False
         else:
             raise PassingError(
                 "the person is delivered again and again",

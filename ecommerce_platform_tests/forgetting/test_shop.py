@@ -364,6 +364,21 @@ def test_what_was_interrupted_is_finished(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("tables", [12, 25, 45])
+def test_a_build_that_dies_between_two_tables_is_finished(built: Corner, tmp_path: Path, tables: int) -> None:
+    shop = copied(built, tmp_path)
+
+    def dying() -> None:
+        shop.driver.build(only_first=tables)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        forget(shop.driver.settings, "web-W100001", build=dying)
+    assert shop.forget("web-W100001").done
+    assert traces(shop.data, corner.ANNAS) == []
+
+
+@pytest.mark.long
 def test_somebody_else_is_forgotten_after_what_was_interrupted(built: Corner, tmp_path: Path) -> None:
     shop = copied(built, tmp_path)
     with pytest.raises(KeyboardInterrupt):
