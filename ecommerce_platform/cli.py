@@ -591,6 +591,93 @@ def alerts_test() -> None:
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def forget(
+    person: Annotated[str, typer.Argument(metavar="PERSON", help="A person_id, a customer_id or an e-mail address.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Removes a person's personal data from every drop, table and snapshot, and says what it did.
+
+    Interrupted, it is finished by running it again.
+    """
+    from ecommerce_platform.automation.forget import Forgotten
+    from ecommerce_platform.automation.forget import forget as forget_person
+
+    settings, console = _settings(), _console()
+
+    def agreed(plan: Forgotten) -> bool:
+        if plan.nothing:
+            return True
+        _show_forgotten(console, settings, plan, "would be changed")
+        if yes:
+            return True
+        if not sys.stdin.isatty():
+            raise InputError("nobody is there to be asked", where="--yes", fix="add --yes, or --dry-run to look only")
+        return typer.confirm("Blank these values for good? This cannot be undone")
+
+    with _progress() as bar:
+        task = bar.add_task("looking for the person", total=None)
+
+        def listener(table: str, what: str, done: int, total: int) -> None:
+            bar.update(
+                task, description=table if what == "start" else bar.tasks[0].description, completed=done, total=total
+            )
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        def ask(plan: Forgotten) -> bool:
+            bar.stop()
+            answer = agreed(plan)
+            bar.start()
+            return answer
+
+        result = forget_person(settings, person, agreed=ask, dry_run=dry_run, listener=listener, progress=step)
+    if not result.done:
+        if dry_run:
+            _show_forgotten(console, settings, result, "would be changed")
+            if result.pending:
+                _note(console, f"{result.pending} loads are not taken over yet; they may hold more of the person")
+        console.print("nothing was changed")
+        return
+    _show_forgotten(console, settings, result, "changed")
+    console.print(
+        "done; what is left of the person are keys and amounts (docs/personal-data.md). The shop's own systems and your "
+        "backups have to forget by themselves: `ecommerce status` warns when they deliver the person again"
+    )
+
+
+def _show_forgotten(console: Console, settings: Settings, plan: Any, what: str) -> None:
+    rows: list[tuple[Any, ...]] = []
+    rows += [("drops", raw, n, plan.files.get(raw, 0)) for raw, n in sorted(plan.records.items())]
+    if plan.lines:
+        rows.append(("drops", "lines that could not be parsed", plan.lines, None))
+    rows += [("warehouse", table, n, None) for table, n in sorted(plan.tables.items())]
+    for name, cleaned in (("snapshots", plan.snapshots), ("copy of the snapshots", plan.mirror)):
+        rows += [(name, table, n, None) for table, n in sorted(cleaned.rows.items())]
+    ids = ", ".join(plan.customer_ids)
+    console.print(f"customer records: {ids}", highlight=False, soft_wrap=True)
+    if plan.nothing:
+        console.print(
+            "nothing personal is held about them" if what != "changed" else "nothing personal was left to remove"
+        )
+    else:
+        _table(console, f"What {what}", ["where", "table", "records or rows", "files"], rows, right={2, 3})
+        parts = [f"{plan.values:,} values in {sum(plan.files.values()):,} delivered files"]
+        if plan.snapshots.files:
+            parts.append(f"{plan.snapshots.files:,} files in {len(plan.snapshots.snapshots):,} snapshots")
+        if plan.mirror.files:
+            parts.append(
+                f"{plan.mirror.files:,} files in {len(plan.mirror.snapshots):,} snapshots at {settings.publish_url}"
+            )
+        if plan.after:
+            parts.append(f"the warehouse file was written anew ({_size(plan.before)}, now {_size(plan.after)})")
+        console.print("; ".join(parts), highlight=False, soft_wrap=True)
+    for place, why in plan.untouched:
+        console.print(f"[yellow]not touched:[/] {_short(place)}: {why}", highlight=False, soft_wrap=True)
+
+
 @app.command(hidden=True)
 def setup() -> None:
     """Initialises DAGSTER_HOME (done by `make setup`)."""

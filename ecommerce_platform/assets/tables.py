@@ -30,6 +30,8 @@ from ecommerce_platform.automation.partitions import daily_partitions
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.forgetting.ledger import read_tombstones
+from ecommerce_platform.forgetting.persons import returned
 from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.quality.suites import Suite, read_suites
 from ecommerce_platform.settings import Settings
@@ -272,6 +274,13 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
         "aside: none of its rows is used, all stand in silver.rejects, and the versions before stay in force.",
     )
 
+    nobody_back = dg.AssetCheckSpec(
+        "no_forgotten_person_returns",
+        asset=key,
+        description="No system of the shop delivers personal data of somebody who was forgotten (docs/personal-data.md).",
+    )
+    customers = contract.table == CUSTOMERS
+
     def work(step: Step) -> Outcome:
         with step.connect() as con:
             loaded = load_entity(
@@ -280,6 +289,7 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
             )  # fmt: skip
             shown = preview(con, contract)
             aside = loads_set_aside(con, contract.name)
+            back = returned(con, contract, read_tombstones(ground.settings.data)) if customers else []
         for problem in (*loaded.problems, *aside):
             step.log.error(problem)
         lineage = {
@@ -298,13 +308,19 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
             [
                 *([_no_problems(key, usable.name, loaded.problems)] if full and loaded.loads else []),
                 *([_no_problems(key, within_limits.name, aside)] if loaded.loads else []),
+                *([_nobody_back(key, nobody_back.name, back)] if customers else []),
             ],
         )
 
     return table_asset(
         key,
         work,
-        checks=[*check_specs(contract, key), *([usable] if full else []), *([within_limits] if mappings else [])],
+        checks=[
+            *check_specs(contract, key),
+            *([usable] if full else []),
+            *([within_limits] if mappings else []),
+            *([nobody_back] if customers else []),
+        ],
         partitions=ground.partitions_of(contract),
         listener=ground.listener,
         deps=[_bronze_key(ground, m.raw_table) for m in mappings],
@@ -312,6 +328,21 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
         code_version=code_version(contract, mappings),
         metadata=_metadata(contract, *(m.mapping.path for m in mappings)),
         **_labels(contract),
+    )
+
+
+def _nobody_back(key: dg.AssetKey, name: str, back: Sequence[str]) -> dg.AssetCheckResult:
+    shown = ", ".join(back[:5]) + (" …" if len(back) > 5 else "")
+    return dg.AssetCheckResult(
+        passed=not back,
+        check_name=name,
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{len(back):,} customer records of forgotten persons were delivered again with personal data ({shown}): "
+        f"have them deleted in the system that delivers them, then run `ecommerce forget {back[0]}` again"
+        if back
+        else None,
+        metadata={"records": len(back)},
     )
 
 

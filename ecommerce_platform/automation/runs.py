@@ -134,14 +134,8 @@ def run_build(
     return result
 
 
-def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
-    """Ranges of days that hold every load that is not taken over yet, in order; never empty.
-
-    A day between two loads is valid and empty, so a range may cover it; days far apart are ranges of their own. With
-    nothing to take over, it is the newest load once more, which finds that nothing has changed.
-    """
-    from zoneinfo import ZoneInfo
-
+def pending_loads(settings: Settings) -> set[date]:
+    """The loads that are not taken over yet: new, changed, redelivered or removed drops, and those a run left half-way."""
     from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.ingestion.bronze import pending_days
@@ -155,6 +149,22 @@ def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
         pending = (pending - drops.unfinished) | lagging_days(con)
     for day in sorted(drops.unfinished):
         _log.warning(unfinished(f"{ground.zone.where}/{day}/{UPLOADING}"))
+    return pending
+
+
+def pending_ranges(settings: Settings) -> list[tuple[date, date]]:
+    """Ranges of days that hold every load that is not taken over yet, in order; never empty.
+
+    A day between two loads is valid and empty, so a range may cover it; days far apart are ranges of their own. With
+    nothing to take over, it is the newest load once more, which finds that nothing has changed.
+    """
+    from zoneinfo import ZoneInfo
+
+    from ecommerce_platform.build import read_ground
+
+    ground = read_ground(settings)
+    drops = ground.zone.drops(ground.source)
+    pending = pending_loads(settings)
     if not pending:
         today = datetime.now(ZoneInfo(ground.source.file.time_zone)).date()
         newest = max(drops.days, default=today)

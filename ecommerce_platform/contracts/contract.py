@@ -33,7 +33,8 @@ class Column(Strict):
     """One column: its type, its meaning and its rules.
 
     `required`, `accepted`, `min` and `max` reject a row in silver and block a write in gold and ml;
-    `references` only warns, because the parent may arrive tomorrow.
+    `references` only warns, because the parent may arrive tomorrow. `pii` is personal data: published hashed, and blanked
+    when its person is forgotten. `erase` is published as it is and blanked all the same: what a person wrote, say.
     """
 
     type: str
@@ -45,6 +46,7 @@ class Column(Strict):
     max: float | None = None
     references: str | None = None
     pii: bool = False
+    erase: bool = False
 
     @field_validator("type")
     @classmethod

@@ -91,6 +91,8 @@ def _row(name: str, column: Column, contract: Contract) -> str:
         rules.append(f"→ {column.references}")
     if column.pii:
         rules.append("personal data, published hashed")
+    elif column.erase:
+        rules.append("blanked when the person is forgotten")
     return f"| {name} | {column.type} | {column.unit or ''} | {column.description} | {'; '.join(rules)} |".replace(
         "  ", " "
     )

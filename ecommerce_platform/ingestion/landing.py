@@ -31,7 +31,8 @@ from ecommerce_platform.ingestion.swap import place, settled
 
 _CHUNK = 1 << 20
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_INCOMING = ".incoming-"
+#: Begins the names of the folders that deliveries come in by.
+INCOMING = ".incoming-"
 #: What a killed `land` left behind is removed after this many seconds; a running one is younger.
 _STALE = 24 * 3600
 
@@ -207,7 +208,7 @@ def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progres
         InputError: a file cannot be read; the disk is full.
     """
     size = sum(file.size for file in given)
-    incoming = Path(tempfile.mkdtemp(prefix=f"{_INCOMING}{day.isoformat()}-", dir=raw_dir))
+    incoming = Path(tempfile.mkdtemp(prefix=f"{INCOMING}{day.isoformat()}-", dir=raw_dir))
     try:
         with explained(raw_dir, size):
             _copy(given, incoming, progress, size)
@@ -384,7 +385,7 @@ def _copy(given: Sequence[Given], target: Path, progress: Progress | None, size:
 def _sweep(raw_dir: Path) -> None:
     """Removes what a killed `land` left behind; a killed extract's is left to the next extract."""
     for entry in os.scandir(raw_dir):
-        if re.match(rf"{_INCOMING}\d", entry.name) and time.time() - entry.stat().st_mtime > _STALE:
+        if re.match(rf"{INCOMING}\d", entry.name) and time.time() - entry.stat().st_mtime > _STALE:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 

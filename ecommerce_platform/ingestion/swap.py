@@ -22,6 +22,8 @@ from ecommerce_platform.disk import sync
 
 REPLACED = ".replaced"
 _LOCK = ".lock"
+#: Begins the name of a file that is to take another's place; hidden, so no part of the drop.
+_EXCHANGED = ".exchanged-"
 _READY = re.compile(r"\.ready-(\d{4}-\d{2}-\d{2})-\d{8}T\d{12}")
 
 
@@ -92,6 +94,50 @@ def extend(incoming: Path, day: date, raw_dir: Path, leave_out: Callable[[str], 
             return None
         _forget_links(replaced, there)
         return replaced if replaced.is_dir() else None
+
+
+def exchange(path: Path, raw_dir: Path, content: bytes, size: int, mtime_ns: int) -> bool:
+    """Gives a delivered file another content, whole or not at all; whether it still was the one that is meant.
+
+    It is then another file than the one that was loaded, so the next load takes it over. Nothing of the old one is kept.
+
+    Args:
+        path: the file, in a drop or in what was replaced.
+        raw_dir: the folder of drops.
+        content: its new content.
+        size: how large it was when it was read.
+        mtime_ns: when it had been written then.
+
+    Raises:
+        OSError: it cannot be written; it is as it was.
+    """
+    new = path.with_name(f"{_EXCHANGED}{path.name}")
+    with _locked(raw_dir, exclusive=True):
+        try:
+            stat = path.stat()
+            if (stat.st_size, stat.st_mtime_ns) != (size, mtime_ns):
+                return False
+            with new.open("wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+        except FileNotFoundError:
+            return False
+        shutil.copymode(path, new)
+        with suppress(OSError):
+            os.chown(new, stat.st_uid, stat.st_gid)
+        if new.stat().st_mtime_ns == mtime_ns:  # a clock of whole seconds: a load must see that it is another file
+            os.utime(new, ns=(mtime_ns, mtime_ns + 10**9))
+        os.replace(new, path)
+        sync(path.parent)
+    return True
+
+
+def sweep_exchanged(raw_dir: Path) -> None:
+    """Removes what an `exchange` that was killed has left."""
+    with _locked(raw_dir, exclusive=True):
+        for left in raw_dir.glob(f"**/{_EXCHANGED}*"):
+            left.unlink(missing_ok=True)
 
 
 def tidy(raw_dir: Path, group: Callable[[Path], str | None], keep: int) -> list[Path]:

@@ -32,7 +32,7 @@ from ecommerce_platform.ingestion.landing import (
     list_drops,
 )
 from ecommerce_platform.ingestion.landing import explained as reading
-from ecommerce_platform.ingestion.swap import settled
+from ecommerce_platform.ingestion.swap import REPLACED, exchange, settled
 from ecommerce_platform.object_store import Entry, ObjectStore, each, entry, explained, protocol
 from ecommerce_platform.settings import Settings
 
@@ -93,6 +93,16 @@ class Zone(Place, Protocol):
     def file_system(self) -> tuple[AbstractFileSystem, str]:
         """File system and root, as `fsspec.core.url_to_fs` gives them."""
 
+    def aside(self, source: Source) -> list[dict[str, list[RawFile]]]:
+        """Files of raw tables that are no drop any more: for each replaced one, raw table → files with its day."""
+
+    def exchange(self, file: RawFile, content: bytes) -> bool:
+        """Gives a file another content, whole or not at all; False if it is not the listed one any more.
+
+        Raises:
+            PlatformError: it cannot be written.
+        """
+
 
 def open_zone(settings: Settings) -> Zone:
     """The landing zone of these settings; nothing is opened or listed yet."""
@@ -130,6 +140,25 @@ class LocalZone(Folder):
         with settled(self.raw_dir):  # a drop that a kill left half in place would look as if it had gone
             found: tuple[AbstractFileSystem, str] = url_to_fs(str(self.raw_dir))
         return found
+
+    def aside(self, source: Source) -> list[dict[str, list[RawFile]]]:
+        """What lies in `.replaced/`. Deliveries that are still coming in are left to whoever writes them."""
+        folders = sorted(f for f in (self.raw_dir / REPLACED).glob("*") if f.is_dir())
+        match, found = file_matcher(source), []
+        for folder in folders:
+            tables: dict[str, list[RawFile]] = {}
+            for path in sorted(folder.iterdir()):
+                if (table := match(path.name, folder)) and path.is_file() and not path.name.startswith("."):
+                    stat = path.stat()
+                    day = as_day(folder.name[:10]) or date.min
+                    tables.setdefault(table, []).append(RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns))
+            found.append(tables)
+        return found
+
+    def exchange(self, file: RawFile, content: bytes) -> bool:
+        """Under the lock that whoever puts drops in place holds, too."""
+        with reading(file.path, len(content)):
+            return exchange(file.path, self.raw_dir, content, file.size, file.mtime_ns)
 
 
 class StoreZone:
@@ -202,10 +231,34 @@ class StoreZone:
                 log(f"fetched {len(files):,} files, {size / 1e6:,.1f} MB, in {seconds:.1f} s from {self.where}")
             yield copies
 
+    def aside(self, source: Source) -> list[dict[str, list[RawFile]]]:
+        """What lies below `.replaced/`."""
+        match = file_matcher(source)
+        folders: dict[str, dict[str, list[RawFile]]] = {}
+        for name, found in sorted(self.store.objects(_REPLACED).items()):
+            folder, _, file = name.rpartition("/")
+            if table := match(file, f"{self.where}/{folder}"):
+                day = as_day(folder.removeprefix(f"{_REPLACED}/")[:10]) or date.min
+                listed = RawFile(day, file, Path(file), found.size, _number(found.version), f"{self.where}/{name}")
+                folders.setdefault(folder, {}).setdefault(table, []).append(listed)
+        return list(folders.values())
+
+    def exchange(self, file: RawFile, content: bytes) -> bool:
+        """An object is written whole or not at all; what `_SUCCESS` says of the old one tells nothing any more."""
+        name = self._name(file)
+        now = self.store.look(name)
+        if now is None or (now.size, _number(now.version)) != (file.size, file.mtime_ns):
+            return False
+        self.store.write(name, content)
+        return True
+
+    def _name(self, file: RawFile) -> str:
+        return file.url.removeprefix(f"{self.where}/")
+
     def _fetch(self, number: int, file: RawFile, folder: Path) -> RawFile:
         # Whatever the object is called, the copy has a name that every file system takes; its ending may matter.
         path = folder / f"{number}{''.join(Path(file.name).suffixes[-2:])}"
-        self.store.download(_name(file), path, file.size)
+        self.store.download(self._name(file), path, file.size)
         stat = path.stat()
         if stat.st_size != file.size:
             raise _changed(file)
@@ -214,7 +267,7 @@ class StoreZone:
     def _check_unchanged(self, files: Sequence[RawFile]) -> None:
         """What was fetched is what was listed: an object that was overwritten in between has another version."""
         listing = self.store.objects() if len(files) > _MANY else None
-        names = [_name(file) for file in files]
+        names = [self._name(file) for file in files]
         found = [listing.get(n) for n in names] if listing is not None else each(self.store.look, names)
         for file, now in zip(files, found, strict=True):
             if now is None or (now.size, _number(now.version)) != (file.size, file.mtime_ns):
@@ -331,10 +384,6 @@ def _folder(scratch: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=f"{_ON_ITS_WAY}{os.getpid()}-", dir=scratch) as folder:
         yield Path(folder)
-
-
-def _name(file: RawFile) -> str:
-    return f"{file.day}/{file.name}"
 
 
 def _size_of(numbered: tuple[int, RawFile]) -> int:

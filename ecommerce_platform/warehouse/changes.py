@@ -195,6 +195,22 @@ def unseen(
     return now, behind
 
 
+def forget_seen(con: DuckDBPyConnection, logs: Mapping[str, Log]) -> list[str]:
+    """Drops from all logs what their followers have seen, which else waits for the table's next change.
+
+    Returns:
+        Tables whose logs still hold something, because a follower has not seen it yet.
+    """
+    left = []
+    for table, log in logs.items():
+        if table_exists(con, "changes", table):
+            _forget_seen(con, table, log)
+            row = con.execute(f"select count(*) from {_log(table)}").fetchone()
+            if row and row[0]:
+                left.append(table)
+    return left
+
+
 def _forget_seen(con: DuckDBPyConnection, table: str, log: Log) -> None:
     """Drops what every follower has seen; one that was never built starts whole and needs no log."""
     con.execute(

@@ -7,11 +7,13 @@ is in `write.py`; nothing here knows a table.
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +71,8 @@ class Warehouse:
         started, wait, logged = time.monotonic(), _FIRST_WAIT, -_REPEAT_LOG
         while True:
             try:
-                return duckdb.connect(str(self.path), config=self.config)
+                with opening(self.path):
+                    return duckdb.connect(str(self.path), config=self.config)
             except duckdb.IOException as error:
                 if "lock" not in str(error).lower():
                     raise SettingsError(
@@ -114,6 +117,24 @@ class Warehouse:
         con.execute("create or replace table main.warehouse_info (source varchar, macros_version varchar)")
         con.execute("insert into main.warehouse_info values (?, ?)", [self.source, version])
         con.execute("commit")
+
+
+@contextmanager
+def opening(path: Path, *, alone: bool = False) -> Iterator[None]:
+    """A moment in which a warehouse file is opened or, `alone`, exchanged for another.
+
+    DuckDB opens a file first and locks it then: without this, whoever waits for the warehouse might come to lock the file
+    that was taken away in between, and what it writes there would be gone.
+    """
+    handle = None
+    with suppress(OSError):  # a file system without locks on folders
+        handle = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def _holder(message: str) -> str:

@@ -405,8 +405,15 @@ def superseded(
 
 
 @contextmanager
-def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
-    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies."""
+def alone(published: Path, lock: str, log: Any, doing: str = "is publishing") -> Iterator[None]:
+    """Holds a lock of the folder, waiting for whoever has it. The kernel frees it when its holder dies.
+
+    Args:
+        published: the folder.
+        lock: name of the file that stands for the lock.
+        log: told who is waited for.
+        doing: what that one does.
+    """
     path = published / lock
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -415,7 +422,7 @@ def alone(published: Path, lock: str, log: Any) -> Iterator[None]:
         except BlockingIOError:
             holder = os.pread(handle, 20, 0).decode(errors="replace").strip()
             name = process_name(int(holder)) if holder.isdigit() else "another process"
-            log.info(f"waiting for {published}: {name} is publishing")
+            log.info(f"waiting for {published}: {name} {doing}")
             fcntl.flock(handle, fcntl.LOCK_EX)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -477,6 +484,12 @@ def _own_hash_key(published: Path) -> str:
     if not path.exists():
         _write_whole(path, secrets.token_hex(32), 0o600)
     return path.read_text(encoding="utf-8").strip()
+
+
+def read_hash_key(published: Path) -> str | None:
+    """The key made for this folder; None when nothing was published with it."""
+    path = published / _KEY_FILE
+    return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
 
 def _write_whole(path: Path, line: str, mode: int) -> None:

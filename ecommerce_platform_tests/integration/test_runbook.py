@@ -168,3 +168,20 @@ def test_without_dagster_home_nothing_of_the_data_is_lost(broken: Shop) -> None:
     out = broken.ok("build")
     assert "tables built" in out
     assert revenue(broken) == before
+
+
+def test_somebody_who_asks_is_forgotten_also_after_an_interruption(broken: Shop) -> None:
+    (who,) = broken.query("select min(customer_id) from silver.customers where email is not null")[0]
+    command = [str(Path(sys.executable).with_name("ecommerce")), "forget", who, "--yes"]
+    child = subprocess.Popen(command, env=broken.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (broken.data / ".forgetting.json").exists():
+        assert child.poll() is None
+    child.kill()
+    child.wait()
+    looked = broken.run("forget", who, "--dry-run")
+    assert looked.returncode == 2
+    assert "An earlier `ecommerce forget` was interrupted".lower() in looked.stderr.lower()
+    assert "what changed" in broken.ok("forget", who, "--yes").lower()
+    assert broken.query(f"select full_name, email, phone from silver.customers where customer_id = '{who}'") == [
+        (None, None, None)
+    ]

@@ -1,0 +1,316 @@
+"""Taking a person out of the published snapshots, here and in their copy in an object store.
+
+In every kept snapshot the person's rows lose their personal columns, hashed ones too: the hash of an e-mail address tells
+who was meant to everybody who has the address. All else stays as it was published. A file that several snapshots share is
+written once and shared again; a reader who has it open keeps reading the version that it opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.disk import sync
+from ecommerce_platform.forgetting.ledger import Journal
+from ecommerce_platform.forgetting.rewrite import MARKER
+from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
+from ecommerce_platform.warehouse.lookup import table_exists
+from ecommerce_platform.warehouse.publish import alone
+from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from ecommerce_platform.object_store import ObjectStore
+
+_log = logging.getLogger(__name__)
+
+REJECTS = "silver.rejects"
+#: Takes the place of what must not be missing.
+_MARKED = f"'{MARKER}'"
+#: Files on their way into a snapshot; nothing reads them.
+_NEW = ".forgetting-"
+
+
+@dataclass
+class Cleaned:
+    """What was (or would be) done: snapshots whose files change, the files, and rows in these by table."""
+
+    snapshots: list[str] = field(default_factory=list)
+    files: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be taken out.
+
+    Args:
+        catalog: which columns are personal.
+        journal: whom to take out.
+        config: DuckDB settings of the database in memory that rewrites files.
+        stand_ins: ids of the person that are personal → what takes their place in every table.
+        clean: hashes of rejected rows of the person, as published, that hold nothing (any more).
+    """
+
+    catalog: Catalog
+    journal: Journal
+    config: Mapping[str, Any]
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    clean: frozenset[str] = frozenset()
+
+
+def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: Any = _log) -> Cleaned:
+    """Takes the person out of all snapshots of a folder. Waits for a publish; none begins meanwhile.
+
+    Args:
+        published: the folder of snapshots.
+        wanted: what to take out.
+        dry: only counts.
+        log: where waiting is told.
+
+    Raises:
+        InputError: a manifest is damaged.
+        OSError: a file cannot be written.
+    """
+    done = Cleaned()
+    if not (published / "snapshots").is_dir():
+        return done
+    catalog = wanted.catalog
+    with alone(published, ".lock", log), _Cleaner(wanted) as cleaner:
+        for left in published.glob(f"snapshots/*/**/{_NEW}*"):
+            left.unlink()
+        # By file, not by name: what snapshots share must not keep its old content under another name.
+        names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
+        for folder in snapshot_folders(published):
+            for table, entry in read_manifest(folder)["tables"].items():
+                path = folder / entry["file"]
+                if table in catalog.tables and path.is_file():
+                    stat = path.stat()
+                    names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
+        touched: set[Path] = set()
+        dirty = {
+            p.parents[1]
+            for s in names.values()
+            for p, t in s
+            if _decides(t) and cleaner.rows(s[0][0], catalog.contract(t))
+        }
+        # What decides about other tables comes last, so that a kill leaves it to decide again.
+        for shared in sorted(names.values(), key=lambda s: _decides(s[0][1])):
+            path, table = shared[0]
+            contract = catalog.contract(table)
+            if not (rows := cleaner.rows(path, contract, all_columns=any(p.parents[1] in dirty for p, _ in shared))):
+                continue
+            done.files += 1
+            done.rows[table] = done.rows.get(table, 0) + rows
+            touched |= {p.parents[1] for p, _ in shared}
+            if not dry:
+                first = path.with_name(f"{_NEW}{path.name}")
+                cleaner.write(path, first, contract)
+                sync(first)
+                for other, _ in shared[1:]:
+                    new = other.with_name(f"{_NEW}{other.name}")
+                    os.link(first, new)
+                    os.replace(new, other)
+                    sync(other.parent)
+                os.replace(first, path)
+                sync(path.parent)
+        done.snapshots = sorted(folder.name for folder in touched)
+        if not dry:
+            for folder in snapshot_folders(published):
+                _true_sizes(folder)
+    return done
+
+
+def _decides(table: str) -> bool:
+    """Whether its rows say that a snapshot still holds something of the person."""
+    return table.startswith("silver.")
+
+
+def clean_rejects(
+    con: DuckDBPyConnection, journal: Journal, still: Collection[tuple[str, str, str, int]], key: str | None
+) -> frozenset[str]:
+    """Hashes, as published, of the person's rejected rows that the warehouse holds and that hold nothing.
+
+    Args:
+        con: the warehouse.
+        journal: whose rows.
+        still: records that are still to be changed: raw table, day, file, number.
+        key: that personal data is hashed with; None while nothing is published.
+    """
+    if key is None or not table_exists(con, *REJECTS.split(".")):
+        return frozenset()
+    tell_ids(con, replace(journal, records=journal.records - set(still)))
+    columns = ("_raw_table", "_load_date", "_source_file", "_source_row")
+    rows = con.execute(
+        f"select distinct sha256($key || raw_row) from {REJECTS} where ({', '.join(columns)}) in "
+        f"(select ({', '.join(columns)}) from _forgotten_records) and raw_row is not null",
+        {"key": key},
+    ).fetchall()
+    return frozenset(digest for (digest,) in rows)
+
+
+def _true_sizes(folder: Path) -> None:
+    """Makes a manifest say how large its files are."""
+    manifest = read_manifest(folder)
+    sizes = {
+        t: (folder / e["file"]).stat().st_size for t, e in manifest["tables"].items() if (folder / e["file"]).is_file()
+    }
+    if all(manifest["tables"][t]["bytes"] == size for t, size in sizes.items()):
+        return
+    for table, size in sizes.items():
+        manifest["tables"][table]["bytes"] = size
+    new = folder / f"{_NEW}manifest.json"
+    new.write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+    sync(new)
+    os.replace(new, folder / "manifest.json")
+    sync(folder)
+
+
+def clean_mirror(
+    published: Path, url: str, wanted: Wanted, scratch: Path, *, dry: bool = False, log: Any = _log
+) -> Cleaned:
+    """The same for the copy in an object store; a mirror is waited for.
+
+    Raises:
+        PlatformError: the store cannot be reached or written.
+    """
+    from ecommerce_platform.object_store import ObjectStore
+
+    store, done = ObjectStore(url), Cleaned()
+    scratch.mkdir(parents=True, exist_ok=True)
+    published.mkdir(parents=True, exist_ok=True)
+    with alone(published, ".mirror.lock", log), _Cleaner(wanted) as cleaner:
+        there = store.objects("snapshots")
+        for name in sorted(n for n in there if n.endswith("/manifest.json") and snapshot_time(n.split("/")[1])):
+            prefix = name.removesuffix("manifest.json")
+            manifest = json.loads(store.read(name) or b"{}")
+            with TemporaryDirectory(prefix="forget-", dir=scratch) as folder:
+                changed = _clean_copy(store, prefix, manifest, cleaner, Path(folder), there, done, dry)
+            if changed:
+                done.snapshots.append(prefix.split("/")[1])
+            if changed and not dry:
+                store.write(name, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
+    return done
+
+
+def _clean_copy(
+    store: ObjectStore,
+    prefix: str,
+    manifest: dict[str, Any],
+    cleaner: _Cleaner,
+    folder: Path,
+    there: Mapping[str, Any],
+    done: Cleaned,
+    dry: bool,
+) -> bool:
+    changed = False
+    concerned = {
+        table: entry
+        for table, entry in manifest.get("tables", {}).items()
+        if table in cleaner.catalog.tables and prefix + entry["file"] in there
+        and cleaner.concerned(entry["columns"], table)
+    }  # fmt: skip
+    for table, entry in concerned.items():
+        store.download(prefix + entry["file"], folder / table, there[prefix + entry["file"]].size)
+    dirty = any(_decides(t) and cleaner.rows(folder / t, cleaner.catalog.contract(t)) for t in concerned)
+    for table in sorted(concerned, key=_decides):
+        entry = concerned[table]
+        name = prefix + entry["file"]
+        old, new, contract = folder / table, folder / "new.parquet", cleaner.catalog.contract(table)
+        rows = cleaner.rows(old, contract, all_columns=dirty)
+        if rows:
+            done.files += 1
+            done.rows[table] = done.rows.get(table, 0) + rows
+            if not dry:
+                cleaner.write(old, new, contract)
+                store.upload(new, name)
+        size = new.stat().st_size if rows and not dry else there[name].size
+        # After a kill the file may be new and the manifest old.
+        changed = changed or bool(rows) or entry["bytes"] != size
+        entry["bytes"] = size if not dry else entry["bytes"]
+    return changed
+
+
+class _Cleaner:
+    """A database in memory that looks for the person in Parquet files and writes them without."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted, self.catalog, self.stand_ins = wanted, wanted.catalog, wanted.stand_ins
+
+    def __enter__(self) -> _Cleaner:
+        import duckdb
+
+        self.con: DuckDBPyConnection = duckdb.connect(":memory:", config=dict(self.wanted.config))
+        tell_ids(self.con, self.wanted.journal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.con.close()
+
+    def concerned(self, columns: Mapping[str, str], table: str) -> bool:
+        """Whether a table with these columns can hold anything of a person."""
+        contract = self.catalog.contract(table)
+        return bool((personal_columns(contract, columns) and whose(columns, contract)) or self._ids(columns, contract))
+
+    def rows(self, path: Path, contract: Contract, *, all_columns: bool = False) -> int:
+        """Rows of the person that hold something personal; with `all_columns` also what may be derived from it."""
+        columns = self._columns(path)
+        conditions = [f"{quote(n)} in (select unnest($ids::varchar[]))" for n in self._ids(columns, contract)]
+        looked_at = (personal_columns if all_columns else telling_columns)(contract, columns)
+        if looked_at and (mine := self._whose(columns, contract)):
+            conditions.append(f"({mine} and ({filled(looked_at, columns)}))")
+        if not conditions:
+            return 0
+        ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, contract) else {}
+        row = self.con.execute(
+            f"select count(*) from read_parquet({_path(path)}) where {' or '.join(conditions)}", ids
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def write(self, path: Path, target: Path, contract: Contract) -> None:
+        """Writes the file without what is personal in the person's rows; all else is as it was, in its order."""
+        columns = self._columns(path)
+        mine = self._whose(columns, contract)
+        new = {n: instead(n, self.stand_ins) for n in self._ids(columns, contract)}
+        for name in personal_columns(contract, columns) if mine else ():
+            # What a contract requires must not be missing.
+            needed = contract.all_columns[name].required and columns[name] == "VARCHAR"
+            new[name] = f"case when {mine} then {_MARKED if needed else 'null'} else {quote(name)} end"
+        values = ", ".join(f"{value} as {quote(name)}" for name, value in new.items())
+        out = str(target).replace("'", "''")
+        self.con.execute(
+            f"copy (select * replace ({values}) from read_parquet({_path(path)})) to '{out}' "
+            "(format parquet, compression zstd)"
+        )
+
+    def _whose(self, columns: Mapping[str, str], contract: Contract) -> str:
+        mine = whose(columns, contract)
+        if contract.table != REJECTS or not self.wanted.clean:
+            return mine
+        return f"({mine} and coalesce(raw_row not in ({', '.join(map(_quoted, sorted(self.wanted.clean)))}), true))"
+
+    def _ids(self, columns: Mapping[str, str], contract: Contract) -> list[str]:
+        """Columns in which ids of the person may stand, where these are personal themselves."""
+        personal = personal_columns(contract, columns)
+        return [n for n, t in columns.items() if t == "VARCHAR" and n not in personal] if self.stand_ins else []
+
+    def _columns(self, path: Path) -> dict[str, str]:
+        return {n: t for n, t, *_ in self.con.execute(f"describe select * from read_parquet({_path(path)})").fetchall()}
+
+
+def _path(path: Path) -> str:
+    return _quoted(str(path))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,306 @@
+"""Looking through the landing zone for a person, and changing the files that hold records of the person.
+
+What the warehouse has loaded is looked for there; every other file (not loaded yet, left out, replaced by a newer
+delivery) is loaded into a database in memory by the same loader, so that all are read alike. Which records and values
+are meant is `records`'s business, how a file is changed `rewrite`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.contracts.source import OnDrift, Source
+from ecommerce_platform.errors import InputError, PassingError
+from ecommerce_platform.forgetting.ledger import Journal, Tombstones
+from ecommerce_platform.forgetting.records import RawPlan, Row, Search, edits, plan_tables
+from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite
+from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+from ecommerce_platform.ingestion.landing import RawFile
+from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
+from ecommerce_platform.warehouse.connection import MACROS
+from ecommerce_platform.warehouse.lookup import table_exists
+from ecommerce_platform.warehouse.mapping import CompiledMapping
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from ecommerce_platform.ingestion.zone import Zone
+
+_log = logging.getLogger(__name__)
+
+#: A file in a drop, or (with the number of its folder) one that was replaced.
+Key = tuple[str, date, str]
+
+
+@dataclass
+class Books:
+    """What the loader found in one file."""
+
+    file: RawFile
+    records: int
+    unparsable: list[Unparsable] = field(default_factory=list)
+
+
+@dataclass
+class Found:
+    """What is to be done in the landing zone.
+
+    `work`: files that change and how. `records`: the person's records that they hold by raw table, `lines` such as
+    could not be parsed. `unreadable`: files that nobody can look into.
+    """
+
+    work: list[tuple[str, Books, Edits]] = field(default_factory=list)
+    records: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def positions(self) -> set[tuple[str, str, str, int]]:
+        """Raw table, day, file and number of the records that change."""
+        return {
+            (raw, book.file.day.isoformat(), book.file.name, number)
+            for raw, book, change in self.work
+            for number in change.cells
+        }
+
+    @property
+    def values(self) -> int:
+        """Values that go."""
+        return sum(len(cells) for _, _, found in self.work for cells in found.cells.values())
+
+
+class Landing:
+    """The landing zone of a source, as a search through it needs it.
+
+    Args:
+        zone: where the drops are.
+        source: the source.
+        compiled: its mappings by entity.
+        scratch: a folder for copies.
+        config: DuckDB settings of the database in memory.
+    """
+
+    def __init__(
+        self,
+        zone: Zone,
+        source: Source,
+        compiled: Mapping[str, Sequence[CompiledMapping]],
+        scratch: Path,
+        config: Mapping[str, Any],
+    ) -> None:
+        self.zone, self.source, self.scratch, self.config = zone, source, scratch, dict(config)
+        self.plans: dict[str, RawPlan] = plan_tables(source, compiled)
+        mappings = [m for found in compiled.values() for m in found]
+        self.expected = {
+            raw: list(dict.fromkeys(c for m in mappings if m.raw_table == raw for c in m.raw_columns))
+            for raw in source.file.tables
+        }
+        # What was agreed on about columns keeps no file from being looked into.
+        tables = {
+            name: raw.model_copy(update={"on_drift": OnDrift(), "columns": {}})
+            for name, raw in source.file.tables.items()
+        }
+        self.lenient = replace(source, file=source.file.model_copy(update={"tables": tables}))
+
+    def search(self, con: DuckDBPyConnection, journal: Journal, tombstones: Tombstones) -> Found:
+        """Looks through every file; adds to the journal what is learnt about the person.
+
+        Args:
+            con: the warehouse.
+            journal: whom to look for.
+            tombstones: give the stand-ins for keys that are personal.
+        """
+        found = Found()
+        with ExitStack() as stack:
+            places = [self._loaded(con), *(stack.enter_context(self._beside(files)) for files in self._others(con))]
+            searches = [
+                (Search(place, self.plans, journal, _names(books)), place, books) for place, books in places if books
+            ]
+            while True:  # orders lead to records, which may name more of the person's values
+                before = _size(journal)
+                for search, _, _ in searches:
+                    search.learn(lambda orders: _others_orders(con, orders, journal))
+                if _size(journal) == before:
+                    break
+            ambiguous = _other_names(con, journal)
+            for search, place, books in searches:
+                rows, lines = search.rows(), search.lines(ambiguous)
+                _note(journal, rows)
+                changes = edits(rows, self.plans, journal, tombstones.pseudonym)
+                for key, numbers in lines.items():
+                    changes.setdefault(key, Edits()).lines |= numbers
+                self._add(found, place, books, changes)
+                found.unreadable += _unreadable(place, books)
+        return found
+
+    def _add(
+        self, found: Found, con: DuckDBPyConnection, books: Mapping[Key, Books], changes: Mapping[Key, Edits]
+    ) -> None:
+        for key, change in sorted(changes.items()):
+            raw = key[0]
+            book = replace(books[key], unparsable=_unparsable(con, key))
+            if change.lines:  # those that hold something still
+                texts = {u.line: u.text for u in book.unparsable}
+                change.lines = {n for n in change.lines if any(c.isalnum() and c != "x" for c in texts.get(n, ""))}
+            if not change:
+                continue
+            found.work.append((raw, book, change))
+            found.records[raw] = found.records.get(raw, 0) + len(change.cells)
+            found.lines += len(change.lines)
+
+    # -- where files are looked into -------------------------------------------------------------------------
+
+    def _loaded(self, con: DuckDBPyConnection) -> tuple[DuckDBPyConnection, dict[Key, Books]]:
+        """The files of drops that the warehouse holds as they are."""
+        books: dict[Key, Books] = {}
+        for raw, files in self._drops().items():
+            late = self._not_loaded(con, raw, files)
+            counts = _counts(con, raw)
+            for file in files:
+                if file not in late:
+                    books[(raw, file.day, file.name)] = Books(file, counts.get((file.day, file.name), 0))
+        return con, books
+
+    def _others(self, con: DuckDBPyConnection) -> list[dict[str, list[RawFile]]]:
+        """All other files, in groups of which no two have the same day and name."""
+        groups = [
+            {raw: [f for f in files if f in late] for raw, files in self._drops().items()
+             if (late := self._not_loaded(con, raw, files))}
+        ]  # fmt: skip
+        groups += self.zone.aside(self.source)
+        return [group for group in groups if any(group.values())]
+
+    def _drops(self) -> dict[str, list[RawFile]]:
+        return self.zone.drops(self.source).tables
+
+    def _not_loaded(self, con: DuckDBPyConnection, raw: str, files: Sequence[RawFile]) -> set[RawFile]:
+        late = pending_days(con, self.source, raw, files)
+        left_out: set[tuple[date, str]] = set()
+        if table_exists(con, "bronze", "rejects"):
+            left_out = {
+                (day, name)
+                for day, name in con.execute(
+                    "select _load_date, _source_file from bronze.rejects where raw_table = ? and reason_code = 'schema_drift'",
+                    [raw],
+                ).fetchall()
+            }
+        return {file for file in files if file.day in late or (file.day, file.name) in left_out}
+
+    @contextmanager
+    def _beside(self, files: Mapping[str, Sequence[RawFile]]) -> Iterator[tuple[DuckDBPyConnection, dict[Key, Books]]]:
+        """Files in a database of their own for as long as the block lasts."""
+        import duckdb
+
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="forget-", dir=self.scratch) as folder, ExitStack() as stack:
+            con = duckdb.connect(":memory:", config={**self.config, "temp_directory": f"{folder}/spill"})
+            stack.callback(con.close)
+            con.execute("create schema bronze; create schema silver")
+            con.execute(MACROS.read_text(encoding="utf-8"))
+            books: dict[Key, Books] = {}
+            for raw, listed in files.items():
+                with self.zone.fetched(list(listed), self.scratch) as here:
+                    load_bronze(
+                        con, self.lenient, raw, here, {f.day for f in here},
+                        expected=self.expected[raw], required={}, scratch=Path(folder),
+                    )  # fmt: skip
+                counts = _counts(con, raw)
+                for file in listed:
+                    books[(raw, file.day, file.name)] = Books(file, counts.get((file.day, file.name), 0))
+            yield con, books
+
+    # -- changing files --------------------------------------------------------------------------------------
+
+    def apply(self, found: Found, progress: Callable[[str, int, int], None] | None = None) -> None:
+        """Changes the files; a kill leaves each as it was or as it is to be.
+
+        Raises:
+            PassingError: a file was delivered anew meanwhile.
+            InputError: a file's records are not where they were found; it cannot be read or written.
+        """
+        for number, (raw, book, change) in enumerate(found.work, start=1):
+            if progress:
+                progress(f"{book.file.day}/{book.file.name}", number, len(found.work))
+            with self.zone.fetched([book.file], self.scratch) as here:
+                (file,) = here
+                table = self.lenient.file.tables[raw]
+                shape = sniff(read_head(file.path), table, self.expected[raw])
+                data = file.path.read_bytes()
+            if not isinstance(shape, Shape):
+                raise InputError(f"cannot be read any more: {shape.text}", where=file.where, fix="try again")
+            content = rewrite(data, shape, change, book.unparsable, book.records, file.where)
+            if not self.zone.exchange(book.file, content):
+                raise PassingError(
+                    "the file was delivered anew at this moment", where=file.where, fix="run the command again"
+                )
+
+
+def _names(books: Mapping[Key, Books]) -> dict[str, set[tuple[date, str]]]:
+    found: dict[str, set[tuple[date, str]]] = {}
+    for raw, day, name in books:
+        found.setdefault(raw, set()).add((day, name))
+    return found
+
+
+def _size(journal: Journal) -> int:
+    return len(journal.order_ids) + sum(map(len, journal.values.values()))
+
+
+def _note(journal: Journal, rows: Sequence[Row]) -> None:
+    journal.records |= {(row.raw_table, row.day.isoformat(), row.file, row.number) for row in rows}
+
+
+def _counts(con: DuckDBPyConnection, raw: str) -> dict[tuple[date, str], int]:
+    if not table_exists(con, "bronze", "files"):
+        return {}
+    rows = con.execute("select _load_date, _source_file, rows_loaded from bronze.files where raw_table = ?", [raw])
+    return {(day, name): count for day, name, count in rows.fetchall()}
+
+
+def _unparsable(con: DuckDBPyConnection, key: Key) -> list[Unparsable]:
+    rows = con.execute(
+        "select line, reason_code, coalesce(raw_text, '') from bronze.rejects "
+        "where raw_table = ? and _load_date = ? and _source_file = ? and line is not null order by reject_number",
+        list(key),
+    ).fetchall()
+    # A record of several lines is rejected as one for its encoding alone.
+    return [Unparsable(n, 1 + text.count("\n") if code == "bad_encoding" else 1, text) for n, code, text in rows]
+
+
+def _unreadable(con: DuckDBPyConnection, books: Mapping[Key, Books]) -> list[str]:
+    rows = con.execute(
+        "select raw_table, _load_date, _source_file from bronze.rejects where reason_code = 'unreadable_file'"
+    ).fetchall()
+    return sorted({books[key].file.where for key in rows if key in books})
+
+
+def _others_orders(con: DuckDBPyConnection, orders: set[str], journal: Journal) -> set[str]:
+    """Those of some orders that are another customer's by now."""
+    if not orders or not table_exists(con, "silver", "orders"):
+        return set()
+    rows = con.execute(
+        "select order_id from silver.orders where order_id in (select unnest($orders)) "
+        "and customer_id not in (select unnest($mine))",
+        {"orders": sorted(orders), "mine": sorted(journal.customer_ids)},
+    ).fetchall()
+    return {order for (order,) in rows}
+
+
+def _other_names(con: DuckDBPyConnection, journal: Journal) -> set[str]:
+    """Names of the person that other people have, too."""
+    names = journal.values.get("full_name", set())
+    if not names or not table_exists(con, "silver", "customers"):
+        return set()
+    rows = con.execute(
+        "select distinct lower(trim(full_name)) from silver.customers where lower(trim(full_name)) in (select unnest($n)) "
+        "and customer_id not in (select unnest($mine))",
+        {"n": sorted(names), "mine": sorted(journal.customer_ids)},
+    ).fetchall()
+    return {name for (name,) in rows}

@@ -1,0 +1,395 @@
+"""Which delivered records are a person's, and which of their values go.
+
+A record is the person's when a mapping makes one of the person's customer or order ids of it, current or not, rejected or
+not. Of its columns those stay that fill nothing but non-personal canonical columns, or a key; whatever no mapping names
+goes, for nobody has said that it is harmless. Records that name nobody are held against the person's known values.
+Works on any database with bronze tables; how files are changed is `rewrite`'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.contracts.contract import Column
+from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.forgetting.ledger import PSEUDONYM, Journal
+from ecommerce_platform.forgetting.rewrite import MARKER, Edits
+from ecommerce_platform.warehouse.lookup import column_types, table_exists
+from ecommerce_platform.warehouse.mapping import CompiledMapping
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+CUSTOMER, ORDER = "silver.customers.customer_id", "silver.orders.order_id"
+_OURS = ("_load_date", "_source_file", "_source_row", "_row_hash")
+#: Canonical columns whose values tell a person apart even where they stand alone.
+_TELLING = ("email", "phone")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
+#: Shorter keys and values are found in any text by chance.
+_SHORTEST_KEY, _SHORTEST_VALUE = 6, 6
+
+Where = tuple[date, str]
+
+
+def is_personal(column: Column) -> bool:
+    """Whether a canonical column's value goes when its person is forgotten."""
+    return column.pii or column.erase
+
+
+@dataclass(frozen=True)
+class RawPlan:
+    """What the mappings say about one raw table. Columns are in lower case.
+
+    `owners`: what a record's ids are (CUSTOMER or ORDER) and the SQL that makes them of it. `kept`: columns that stay.
+    `keys`: those of them that ids are made of. `markers`: conditions under which a value is replaced by a word rather than
+    by nothing. `personal`: the personal columns of `customers`, as SQL text; empty for a table that fills no customers.
+    """
+
+    raw_table: str
+    bronze: str
+    owners: tuple[tuple[str, str], ...] = ()
+    orders: str | None = None
+    kept: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    id_columns: frozenset[str] = frozenset()
+    markers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    personal: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record of the person: where it stands, its values (lower-case column → text), columns that need the marker.
+
+    `only` limits what goes to some columns: the record belongs to nobody and merely holds a value of the person.
+    """
+
+    raw_table: str
+    day: date
+    file: str
+    number: int
+    values: Mapping[str, str]
+    marked: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+
+
+def plan_tables(source: Source, compiled: Mapping[str, Sequence[CompiledMapping]]) -> dict[str, RawPlan]:
+    """What is to be known about every raw table of a source."""
+    return {
+        raw: _plan(
+            raw,
+            f"bronze.{quote(source.bronze_table(raw))}",
+            [m for mappings in compiled.values() for m in mappings if m.raw_table == raw],
+        )
+        for raw in source.file.tables
+    }
+
+
+def _plan(raw: str, bronze: str, mappings: Sequence[CompiledMapping]) -> RawPlan:
+    personal: set[str] = set()
+    other: set[str] = set()
+    keys: set[str] = set()
+    ids: set[str] = set()
+    owners: list[tuple[str, str]] = []
+    values: dict[str, str] = {}
+    orders = None
+    sources = [(m, {n: _lower(c) for n, c in m.column_sources().items()}) for m in mappings]
+    for mapping, filled in sources:
+        for name, columns in filled.items():
+            column = mapping.contract.columns[name]
+            (personal if is_personal(column) else other).update(columns)
+            target = _target(mapping, name)
+            if name in mapping.contract.key or column.references:
+                keys |= columns
+            expression = _of_one_row(mapping.expressions[name])
+            if target and expression:
+                owners.append((target, expression))
+                ids |= columns
+                if f"{mapping.contract.table}.{name}" == ORDER:
+                    orders = expression
+            if mapping.contract.table == "silver.customers" and column.pii and expression:
+                values[name] = f"cast({expression} as varchar)"
+        for part in (mapping.where, mapping.qualify, *mapping.group_by):
+            other |= _columns(part) if part else set()
+    kept = (other - personal) | keys
+    return RawPlan(
+        raw, bronze, tuple(dict.fromkeys(owners)), orders, frozenset(kept), frozenset(keys), frozenset(ids),
+        _markers(sources, kept), values,
+    )  # fmt: skip
+
+
+def _markers(
+    sources: Sequence[tuple[CompiledMapping, Mapping[str, frozenset[str]]]], kept: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Column that goes → when its record would become another one without it."""
+    found: dict[str, list[str]] = {}
+    for mapping, filled in sources:
+        # What does not convert or breaks a rule rejects its record, which is to stay rejected.
+        for conversion in mapping.conversions:
+            for column in _columns(conversion.argument) - set(kept):
+                found.setdefault(column, []).append(conversion.failed)
+        for name, code, _, condition in mapping.row_rules():
+            for column in filled.get(name, frozenset()) - set(kept):
+                found.setdefault(column, []).append("true" if code == "missing_required" else f"({condition}) is true")
+    return {column: tuple(dict.fromkeys(conditions)) for column, conditions in found.items()}
+
+
+def _target(mapping: CompiledMapping, name: str) -> str | None:
+    column = f"{mapping.contract.table}.{name}"
+    reference = mapping.contract.columns[name].references
+    return next((t for t in (CUSTOMER, ORDER) if t in (column, reference)), None)
+
+
+def _columns(sql: str) -> frozenset[str]:
+    import sqlglot
+    from sqlglot import exp
+
+    return _lower(c.name for c in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Column))
+
+
+def _lower(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names) - set(_OURS)
+
+
+def _of_one_row(expression: str) -> str | None:
+    """What an expression is for a single record: gathered values are that record's. None where that has no meaning."""
+    import sqlglot
+    from sqlglot import exp
+
+    def single(node: Any) -> Any:
+        return (
+            node.this if isinstance(node, (exp.Max, exp.Min, exp.AnyValue, exp.First, exp.ArgMax, exp.ArgMin)) else node
+        )
+
+    tree = sqlglot.parse_one(expression, dialect="duckdb").transform(single)
+    if tree.find(exp.AggFunc, exp.Window):
+        return None
+    return tree.sql(dialect="duckdb", normalize_functions=False)
+
+
+# -- finding -----------------------------------------------------------------------------------------------------
+
+
+class Search:
+    """Looking for a person in the bronze tables of one database.
+
+    Args:
+        con: the database, with the mappings' macros.
+        plans: of all raw tables.
+        journal: whom to look for; what is found out about the person is added to it.
+        files: raw table → the files that are meant, as (day, name).
+    """
+
+    def __init__(
+        self,
+        con: DuckDBPyConnection,
+        plans: Mapping[str, RawPlan],
+        journal: Journal,
+        files: Mapping[str, Collection[Where]],
+    ) -> None:
+        self.con, self.journal = con, journal
+        self.files = {raw: set(found) for raw, found in files.items() if found}
+        self.plans = {raw: plans[raw] for raw in self.files if self._there(plans[raw])}
+
+    def _there(self, plan: RawPlan) -> bool:
+        return table_exists(self.con, "bronze", plan.bronze.removeprefix("bronze.").strip('"'))
+
+    def learn(self, taken: Callable[[set[str]], set[str]]) -> None:
+        """Adds the person's orders and personal values to the journal.
+
+        Args:
+            taken: tells which of some order ids are another person's by now.
+        """
+        self._tell_ids()
+        orders: set[str] = set()
+        for plan in self.plans.values():
+            mine = self._mine(plan, (CUSTOMER,))
+            if mine and plan.orders:
+                rows = self.con.execute(f"select distinct {plan.orders} from {plan.bronze} where {mine}").fetchall()
+                orders |= {order for (order,) in rows if order is not None}
+            if mine and plan.personal:
+                for name, expression in plan.personal.items():
+                    rows = self.con.execute(f"select distinct {expression} from {plan.bronze} where {mine}").fetchall()
+                    self._know(name, (value for (value,) in rows))
+        orders -= self.journal.order_ids
+        self.journal.order_ids |= orders - taken(orders)
+
+    def _know(self, name: str, values: Iterable[Any]) -> None:
+        known = {str(v).strip().lower() for v in values if v is not None and str(v).strip()} - {MARKER}
+        known = {value for value in known if not value.startswith(PSEUDONYM)}
+        if known:
+            self.journal.values.setdefault(name, set()).update(known)
+
+    def rows(self) -> list[Row]:
+        """The person's records, and those of nobody that hold the person's values."""
+        self._tell_ids()
+        found: dict[tuple[str, date, str, int], Row] = {}
+        for plan in self.plans.values():
+            if mine := self._mine(plan, (CUSTOMER, ORDER)):
+                found |= self._read(plan, mine)
+            if alike := self._alike(plan):
+                found |= {k: row for k, row in self._read(plan, alike).items() if k not in found}
+            if not plan.owners:
+                found |= self._with_values(plan)
+        return [found[key] for key in sorted(found)]
+
+    def lines(self, ambiguous: Collection[str]) -> dict[tuple[str, date, str], set[int]]:
+        """Lines that could not be parsed and speak of the person: (raw table, day, file) → lines.
+
+        Args:
+            ambiguous: names that other people have, too.
+        """
+        if not table_exists(self.con, "bronze", "rejects"):
+            return {}
+        tokens = self._tokens()
+        # An id alone says nothing of a person; beside columns that go it says whose they are.
+        beside = {raw for raw, plan in self.plans.items() if self._columns_that_go(plan)}
+        found: dict[tuple[str, date, str], set[int]] = {}
+        rows = self.con.execute(
+            "select raw_table, _load_date, _source_file, line, raw_text from bronze.rejects "
+            "where line is not null and raw_text is not null"
+        ).fetchall()
+        for raw, day, file, line, text in rows:
+            keys = tokens if raw in beside else None
+            if (day, file) in self.files.get(raw, ()) and self._speaks(text, keys, ambiguous):
+                found.setdefault((raw, day, file), set()).add(line)
+        return found
+
+    def _columns_that_go(self, plan: RawPlan) -> bool:
+        return bool({n.lower() for n in column_types(self.con, plan.bronze)} - plan.kept - set(_OURS))
+
+    def _speaks(self, text: str, keys: re.Pattern[str] | None, ambiguous: Collection[str]) -> bool:
+        values, text = self.journal.values, text.lower()
+        if any(len(v) >= _SHORTEST_VALUE and v in text for name in _TELLING for v in values.get(name, ())):
+            return True
+        if keys is not None and keys.search(text):
+            return True
+        return any(v in text and v not in ambiguous for v in values.get("full_name", ()) if len(v) >= _SHORTEST_VALUE)
+
+    def _tokens(self) -> re.Pattern[str] | None:
+        """The person's ids as delivered, where they are long enough not to be found by chance."""
+        tokens: set[str] = set()
+        for plan in self.plans.values():
+            if mine := self._mine(plan, (CUSTOMER, ORDER)):
+                names = [n for n in column_types(self.con, plan.bronze) if n.lower() in plan.id_columns]
+                for name in names:
+                    rows = self.con.execute(
+                        f"select distinct {quote(name)} from {plan.bronze} where {mine} and length({quote(name)}) >= {_SHORTEST_KEY}"
+                    ).fetchall()
+                    tokens |= {token.strip().lower() for (token,) in rows}
+        if not tokens:
+            return None
+        return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(t) for t in sorted(tokens)) + r")(?!\w)")
+
+    def _tell_ids(self) -> None:
+        for name, ids in (("customers", self.journal.customer_ids), ("orders", self.journal.order_ids)):
+            self.con.execute(
+                f"create or replace temp table _forget_{name} as select unnest($ids::varchar[]) as id",
+                {"ids": sorted(ids)},
+            )
+
+    def _mine(self, plan: RawPlan, targets: Collection[str]) -> str:
+        tables = {CUSTOMER: "_forget_customers", ORDER: "_forget_orders"}
+        named = [f"({e})" for t, e in plan.owners if t == CUSTOMER]
+        conditions = []
+        for target, expression in plan.owners:
+            if target in targets:
+                condition = f"({expression}) in (select id from {tables[target]})"
+                # Where a customer is named, that is whose record it is, whatever order it belongs to.
+                if target == ORDER and named:
+                    condition = f"(coalesce({', '.join(named)}) is null and {condition})"
+                conditions.append(condition)
+        return f"({' or '.join(conditions)})" if conditions else ""
+
+    def _alike(self, plan: RawPlan) -> str:
+        """Records of customers whose id is missing or unreadable, and that agree with the person more than not."""
+        if not plan.personal:
+            return ""
+        owner = " and ".join(f"({expression}) is null" for _, expression in plan.owners)
+        agree, differ = [], []
+        for name, expression in plan.personal.items():
+            known = ", ".join(_text(v) for v in sorted(self.journal.values.get(name, ())))
+            if known:
+                value = f"lower(trim({expression}))"
+                agree.append(f"coalesce(cast({value} in ({known}) as integer), 0)")
+                differ.append(f"coalesce(cast({value} not in ({known}) as integer), 0)")
+        return f"({owner} and ({' + '.join(agree)}) > ({' + '.join(differ)}))" if agree else ""
+
+    def _with_values(self, plan: RawPlan) -> dict[tuple[str, date, str, int], Row]:
+        """Records of tables that belong to nobody, with an e-mail address of the person in some column."""
+        emails = ", ".join(_text(v) for v in sorted(self.journal.values.get("email", ())))
+        names = [n for n in column_types(self.con, plan.bronze) if n not in _OURS]
+        if not emails or not names:
+            return {}
+        found = self._read(plan, " or ".join(f"lower(trim({quote(n)})) in ({emails})" for n in names))
+        emails_known = self.journal.values.get("email", set())
+        return {
+            key: Row(
+                row.raw_table, row.day, row.file, row.number, row.values,
+                only=frozenset(n for n, v in row.values.items() if v.strip().lower() in emails_known),
+            )
+            for key, row in found.items()
+        }  # fmt: skip
+
+    def _read(self, plan: RawPlan, condition: str) -> dict[tuple[str, date, str, int], Row]:
+        names = [n for n in column_types(self.con, plan.bronze) if n not in _OURS]
+        marked = [(n.lower(), plan.markers[n.lower()]) for n in names if n.lower() in plan.markers]
+        flags = "".join(f", ({' or '.join(conditions)}) is true" for _, conditions in marked)
+        rows = self.con.execute(
+            f"select _load_date, _source_file, _source_row{''.join(f', {quote(n)}' for n in names)}{flags} "
+            f"from {plan.bronze} where {condition}"
+        ).fetchall()
+        found = {}
+        for day, file, number, *rest in rows:
+            if (day, file) not in self.files[plan.raw_table]:
+                continue
+            values = {n.lower(): v for n, v in zip(names, rest[: len(names)], strict=True) if v is not None and v != ""}
+            needs = frozenset(n for (n, _), flag in zip(marked, rest[len(names) :], strict=True) if flag)
+            found[(plan.raw_table, day, file, number)] = Row(plan.raw_table, day, file, number, values, needs)
+        return found
+
+
+def edits(
+    rows: Iterable[Row], plans: Mapping[str, RawPlan], journal: Journal, pseudonym: Callable[[str], str]
+) -> dict[tuple[str, date, str], Edits]:
+    """What is to be changed in which file: (raw table, day, file) → edits; without files that stay as they are."""
+    telling = {
+        v for name in (*_TELLING, "full_name") for v in journal.values.get(name, ()) if len(v) >= _SHORTEST_VALUE
+    }
+    found: dict[tuple[str, date, str], Edits] = {}
+    for row in rows:
+        plan = plans[row.raw_table]
+        cells: dict[str, str | None] = {}
+        for column, value in row.values.items():
+            if row.only is not None and column not in row.only:
+                continue
+            new = _instead(column, value, row, plan, telling, pseudonym)
+            if new != value:
+                cells[column] = new
+        if cells:
+            work = found.setdefault((row.raw_table, row.day, row.file), Edits())
+            work.cells[row.number] = cells
+            work.was[row.number] = {column: row.values[column] for column in cells}
+    return found
+
+
+def _instead(
+    column: str, value: str, row: Row, plan: RawPlan, telling: Collection[str], pseudonym: Callable[[str], str]
+) -> str | None:
+    if value == MARKER or value.startswith(PSEUDONYM):
+        return value
+    if column in plan.kept and row.only is None:
+        bare = value.strip()
+        if not (_EMAIL.fullmatch(bare) or bare.lower() in telling):
+            return value
+        if column in plan.keys:
+            return pseudonym(value)
+    return MARKER if column in row.marked else None
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
