@@ -1,0 +1,142 @@
+"""One clean generated shop, built but for its last days, and what the platform finds when these come spoilt.
+
+The catalogue of corruptions is `corruptions.py`; here is how one is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ecommerce_platform.automation import runs
+from ecommerce_platform.settings import Settings, read_settings
+from ecommerce_platform.simulation import records
+from ecommerce_platform.simulation.shop import generate_shop
+
+#: 92 days from 1 January 2024: the last is a Monday and the first of a month, so that nearly all raw tables come
+#: within the last two days; and no sale begins before the day after.
+ORDERS, DAYS, HELD = 5_000, 92, 2
+#: Without models, which are trained on the tables and are no place where data enters.
+TABLES = 'group:"bronze" or group:"silver" or group:"gold"'
+_RULE = re.compile(r"^\| (?P<rule>.*?) \| (?P<rows>[\d,]+) \|")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A check that failed, with the rules of it that are broken and their rows."""
+
+    table: str
+    check: str
+    severity: str
+    description: str
+    rules: dict[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a build found."""
+
+    failed: tuple[Failed, ...]
+    #: Steps that failed without a check.
+    broken: dict[str, str]
+    #: (raw table, reason) → rows, in silver.rejects and in bronze.rejects.
+    rejects: dict[tuple[str, str], int]
+    unreadable: dict[tuple[str, str], int]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing at all was found."""
+        return not (self.failed or self.broken or self.rejects or self.unreadable)
+
+
+@contextmanager
+def careful_people() -> Iterator[None]:
+    """Generated people mistype no postal code: an unknown one is wrong data, rightly found."""
+    before = dict(records.SYSTEMS)
+    records.SYSTEMS.update({name: replace(system, postal_typo=0.0) for name, system in before.items()})
+    try:
+        yield
+    finally:
+        records.SYSTEMS.update(before)
+
+
+def make_base(folder: Path, *, seed: int, orders: int = ORDERS, days: int = DAYS, held: int = HELD) -> Found:
+    """Generates a clean shop in `folder` and builds all but its last days, which wait in `held`."""
+    with careful_people():
+        generate_shop(folder / "data", orders=orders, days=days, seed=seed, dirty_share=0.0)
+    (folder / "held").mkdir()
+    for drop in sorted((folder / "data" / "raw").iterdir())[-held:]:
+        shutil.move(drop, folder / "held" / drop.name)
+    return build(folder)
+
+
+def copy_base(base: Path, folder: Path) -> Path:
+    """A copy of a base shop with its last days delivered; the folder of its drops."""
+    shutil.copytree(base, folder, symlinks=True, dirs_exist_ok=True)
+    raw = folder / "data" / "raw"
+    for drop in (folder / "held").iterdir():
+        shutil.move(drop, raw / drop.name)
+    return raw
+
+
+def settings_of(folder: Path) -> Settings:
+    """Settings of a shop in a folder."""
+    return read_settings(source="synthetic", data_dir=folder / "data", dagster_home=folder / "home", threads=2)
+
+
+def build(folder: Path) -> Found:
+    """Takes over what is pending, and tells what was found."""
+    settings = settings_of(folder)
+    failed: list[Failed] = []
+    original = runs._read_events
+
+    def read_events(events: Any, result: runs.BuildResult) -> None:
+        events = list(events)
+        failed.extend(_failed(events))
+        original(events, result)
+
+    runs._read_events = read_events
+    try:
+        result = runs.run_build(settings, TABLES)
+    finally:
+        runs._read_events = original
+    with duckdb.connect(str(settings.warehouse), read_only=True) as con:
+        rejects = _counts(con, "select _raw_table, reason_code, count(*) from silver.rejects group by all")
+        unreadable = _counts(con, "select raw_table, reason_code, count(*) from bronze.rejects group by all")
+        rules = _broken_rules(con)
+    failed = [replace(f, rules=rules.get(f.table, {})) if f.check == "expectations" else f for f in failed]
+    named = {f.table for f in failed if f.severity == "ERROR"}
+    broken = {table: why for table, why in result.failed.items() if table not in named}
+    return Found(tuple(failed), broken, rejects, unreadable)
+
+
+def _failed(events: list[Any]) -> Iterator[Failed]:
+    for event in events:
+        if event.event_type_value != "ASSET_CHECK_EVALUATION":
+            continue
+        check = event.asset_check_evaluation_data
+        if not check.passed:
+            shown = check.metadata.get("rules")
+            lines = (_RULE.match(line) for line in str(shown.value if shown else "").splitlines())
+            rules = {m["rule"]: int(m["rows"].replace(",", "")) for m in lines if m and m["rows"] != "0"}
+            table = ".".join(check.asset_key.path)
+            yield Failed(table, check.check_name, check.severity.value, check.description or "", rules)
+
+
+def _counts(con: duckdb.DuckDBPyConnection, sql: str) -> dict[tuple[str, str], int]:
+    return {(table, reason): count for table, reason, count in con.execute(sql).fetchall()}
+
+
+def _broken_rules(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int | None]]:
+    answers = con.execute("select table_name, verdicts from changes.verdicts").fetchall()
+    return {
+        table: {v["rule"]: v["found"] for v in json.loads(text) if v["outcome"] != "held"} for table, text in answers
+    }
