@@ -1,6 +1,8 @@
-"""One clean generated shop, built but for its last days, and what the platform finds when these come spoilt.
+"""One clean generated shop, and what the platform finds when its newest drops are delivered again, spoilt.
 
-The catalogue of corruptions is `corruptions.py`; here is how one is tried.
+That a drop comes spoilt at once, or good first and spoilt later, makes no difference: tables are a function of the drops
+there are (docs/convergence.md). So the shop is built once, and each case works only on what it has spoilt. The catalogue
+of corruptions is `corruptions.py`; here is how one is tried.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from ecommerce_platform.automation import runs
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.simulation import records
 from ecommerce_platform.simulation.shop import generate_shop
+from ecommerce_platform_tests.quality.spoiling import FILES, Drops
 
 #: 92 days from 1 January 2024: the last is a Monday and the first of a month, so that nearly all raw tables come
 #: within the last two days; and no sale begins before the day after.
@@ -68,23 +71,42 @@ def careful_people() -> Iterator[None]:
         records.SYSTEMS.update(before)
 
 
-def make_base(folder: Path, *, seed: int, orders: int = ORDERS, days: int = DAYS, held: int = HELD) -> Found:
-    """Generates a clean shop in `folder` and builds all but its last days, which wait in `held`."""
+def make_base(folder: Path, *, seed: int, orders: int = ORDERS, days: int = DAYS, held: int = HELD) -> list[Found]:
+    """Generates a clean shop in `folder` and builds it: first without its last days, then each of these as it comes.
+
+    Returns:
+        What each of these builds found.
+    """
     with careful_people():
         generate_shop(folder / "data", orders=orders, days=days, seed=seed, dirty_share=0.0)
-    (folder / "held").mkdir()
-    for drop in sorted((folder / "data" / "raw").iterdir())[-held:]:
-        shutil.move(drop, folder / "held" / drop.name)
-    return build(folder)
+    raw, waiting = folder / "data" / "raw", folder / "held"
+    waiting.mkdir()
+    last = sorted(raw.iterdir())[-held:] if held else []
+    for drop in last:
+        shutil.move(drop, waiting / drop.name)
+    found = [build(folder)]
+    for drop in last:
+        shutil.move(waiting / drop.name, drop)
+        found.append(build(folder))
+    return found
 
 
-def copy_base(base: Path, folder: Path) -> Path:
-    """A copy of a base shop with its last days delivered; the folder of its drops."""
+def copy_base(base: Path, folder: Path) -> Drops:
+    """A copy of a base shop, as it stands; its drops, to be spoilt."""
     shutil.copytree(base, folder, symlinks=True, dirs_exist_ok=True)
-    raw = folder / "data" / "raw"
-    for drop in (folder / "held").iterdir():
-        shutil.move(drop, raw / drop.name)
-    return raw
+    return Drops(folder / "data" / "raw")
+
+
+def spoilt_tables(base: Path, folder: Path) -> list[str]:
+    """The raw tables whose files in a copy of a base are not those of the base."""
+
+    def files(shop: Path) -> set[tuple[str, int, int]]:
+        raw = shop / "data" / "raw"
+        found = ((file, file.stat()) for file in raw.glob("*/*"))
+        return {(str(file.relative_to(raw)), stat.st_size, stat.st_mtime_ns) for file, stat in found}
+
+    changed = {Path(name).name for name, *_ in files(base) ^ files(folder)}
+    return [table for table, name in FILES.items() if any(c.startswith(name.split(".")[0]) for c in changed)]
 
 
 def settings_of(folder: Path) -> Settings:
@@ -92,8 +114,8 @@ def settings_of(folder: Path) -> Settings:
     return read_settings(source="synthetic", data_dir=folder / "data", dagster_home=folder / "home", threads=2)
 
 
-def build(folder: Path) -> Found:
-    """Takes over what is pending, and tells what was found."""
+def build(folder: Path, tables: Collection[str] = ()) -> Found:
+    """Takes over what is pending, of all raw tables or of some alone, and tells what was found."""
     settings = settings_of(folder)
     failed: list[Failed] = []
     original = runs._read_events
@@ -105,7 +127,8 @@ def build(folder: Path) -> Found:
 
     runs._read_events = read_events
     try:
-        result = runs.run_build(settings, TABLES)
+        chosen = " or ".join(f'key:"bronze/synthetic__{table}"+' for table in tables)
+        result = runs.run_build(settings, f"({TABLES}) and ({chosen})" if chosen else TABLES)
     finally:
         runs._read_events = original
     with duckdb.connect(str(settings.warehouse), read_only=True) as con:
