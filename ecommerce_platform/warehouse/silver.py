@@ -506,6 +506,7 @@ class _Run:
                 [self.contract.name, mapping.raw_table],
             ).fetchall()
         )
+        contradicting = self._contradicting(mapping, stage)
         ledger = []
         for day, fingerprint in sorted(delivered.items()):
             count = LoadCount(landed.get(day, 0), accepted.get(day, 0), rejected.get(day, 0))
@@ -517,15 +518,33 @@ class _Run:
                 )
             ledger.append(
                 (self.contract.name, mapping.raw_table, day, fingerprint, self.code_version,
-                 count.landed, count.accepted, count.rejected)
+                 count.landed, count.accepted, count.rejected, contradicting.get(day, 0))
             )  # fmt: skip
         if ledger:
             # One statement for all days: a backfill of years has hundreds of them.
             self.con.execute(
-                "insert into silver.loads select unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::date[]), "
-                "unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bigint[])",
+                "insert into silver.loads (entity, _raw_table, _load_date, fingerprint, code_version, rows_landed, "
+                "rows_accepted, rows_rejected, rows_contradicting) select unnest(?::varchar[]), unnest(?::varchar[]), "
+                "unnest(?::date[]), unnest(?::varchar[]), unnest(?::varchar[]), "
+                + ", ".join(["unnest(?::bigint[])"] * 4),
                 [list(column) for column in zip(*ledger, strict=True)],
             )
+
+    def _contradicting(self, mapping: CompiledMapping, stage: str) -> dict[date, int]:
+        """Load day → accepted rows too many, because their key stands in the load with other values, too."""
+        mine = f"from {stage} where _raw_table = '{mapping.raw_table}'"
+        # Equal values have equal hashes, so equal counts prove that there is nothing to look for.
+        row = self.con.execute(f"select count(*), count(distinct hash({self.key}, _load_date)) {mine}").fetchone()
+        assert row is not None
+        if row[0] == row[1]:
+            return {}
+        values = ", ".join(quote(c) for c in self.contract.columns)
+        return dict(
+            self.con.execute(
+                f"select _load_date, count(distinct hash({values})) - count(distinct hash({self.key})) as more {mine} "
+                "group by _load_date having more > 0"
+            ).fetchall()
+        )
 
     def _newest_accepted(self, mapping: CompiledMapping) -> date | None:
         row = self.con.execute(
@@ -747,6 +766,32 @@ def loads_set_aside(con: DuckDBPyConnection, entity: str) -> list[str]:
         [entity, SET_ASIDE],
     ).fetchall()
     return [f"{raw} of {day}: {reason}" for raw, day, reason in rows]
+
+
+def contradicting_loads(con: DuckDBPyConnection, entity: str) -> list[str]:
+    """What there is to say of loads that deliver a key twice with different values, the newest first."""
+    rows = con.execute(
+        "select _raw_table, _load_date, rows_contradicting from silver.loads where entity = ? and rows_contradicting > 0 "
+        "order by _load_date desc, _raw_table",
+        [entity],
+    ).fetchall()
+    return [f"{raw} of {day}: {count:,} rows have the key of another one, but other values" for raw, day, count in rows]
+
+
+def shrunk_deliveries(con: DuckDBPyConnection, entity: str, raw_tables: Sequence[str]) -> list[str]:
+    """What there is to say of full deliveries in force that have less than half of the rows of the one before."""
+    rows = con.execute(
+        "select _raw_table, _load_date, rows_accepted, before from (select _raw_table, _load_date, rows_accepted, "
+        "lag(rows_accepted) over deliveries as before, lead(_load_date) over deliveries as next from silver.loads "
+        "where entity = ? and _raw_table in (select unnest(?)) and rows_accepted > 0 "
+        "window deliveries as (partition by _raw_table order by _load_date)) as l "
+        "where next is null and 2 * rows_accepted < before order by all",
+        [entity, list(raw_tables)],
+    ).fetchall()
+    return [
+        f"the full delivery of {raw} on {day} has {now:,} rows, the one before {before:,}"
+        for raw, day, now, before in rows
+    ]
 
 
 def _text(text: str) -> str:

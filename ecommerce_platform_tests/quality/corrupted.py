@@ -22,6 +22,7 @@ from ecommerce_platform.automation import runs
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.simulation import records
 from ecommerce_platform.simulation.shop import generate_shop
+from ecommerce_platform_tests.quality.corruptions import ALL, Corruption
 from ecommerce_platform_tests.quality.spoiling import FILES, Drops
 
 #: 92 days from 1 January 2024: the last is a Monday and the first of a month, so that nearly all raw tables come
@@ -163,3 +164,30 @@ def _broken_rules(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int | N
     return {
         table: {v["rule"]: v["found"] for v in json.loads(text) if v["outcome"] != "held"} for table, text in answers
     }
+
+
+def wrong(corruption: Corruption, spoilt: int, found: Found) -> list[str]:
+    """In what a build did not find what it should have; nothing if it did."""
+    said = []
+    for check in corruption.caught:
+        rows = spoilt if check.rows == ALL else check.rows
+        those = [f for f in found.failed if (f.table, f.check) == (check.table, check.check)]
+        if not those:
+            said.append(f"{check.table} {check.check} did not fail")
+        elif check.says and not any(check.says in f.description for f in those):
+            said.append(f"{check.table} {check.check} does not say {check.says!r}")
+        elif rows is not None and not any(f.rules.get(check.rule or check.check) == rows for f in those):
+            said.append(f"{check.table} {check.check} {check.rule} did not find {rows} rows")
+        elif check.rule and not any(check.rule in f.rules for f in those):
+            said.append(f"{check.table} {check.check} {check.rule} is not broken")
+    for name, expected, there in (
+        ("silver.rejects", corruption.rejects, found.rejects),
+        ("bronze.rejects", corruption.unreadable, found.unreadable),
+    ):
+        due = {place: spoilt if n == ALL else n for place, n in expected.items()}
+        if due != there:
+            said.append(f"{name} has {there}, not {due}")
+    said += [f"{table} broke: {why}" for table, why in found.broken.items()]
+    if not (corruption.caught or corruption.rejects or corruption.unreadable or corruption.statistical):
+        said.append("the catalogue does not say what finds it")
+    return said

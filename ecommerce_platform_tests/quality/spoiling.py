@@ -83,9 +83,7 @@ def put(table: str, column: str, value: Any, n: int = 3, where: Callable[[Row], 
     return change(table, lambda row, _: {column: value(row[column]) if callable(value) else value}, n, where)
 
 
-def change(
-    table: str, to: Callable[[Row, date], Row], n: int | None = 3, where: Callable[[Row], Any] = bool
-) -> Spoil:
+def change(table: str, to: Callable[[Row, date], Row], n: int | None = 3, where: Callable[[Row], Any] = bool) -> Spoil:
     """Changes the first `n` records that fit (all, if None) by what a function says of the record and the drop's day."""
 
     def spoil(drops: Drops) -> int:
@@ -173,7 +171,7 @@ def every(*spoils: Spoil) -> Spoil:
     """Does several things; their number is that of the first."""
 
     def spoil(drops: Drops) -> int:
-        return [one(drops) for one in spoils][0]
+        return next(one(drops) for one in spoils)
 
     return spoil
 
