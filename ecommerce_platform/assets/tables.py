@@ -320,7 +320,8 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     one_version = dg.AssetCheckSpec(
         "one_version_per_load",
         asset=key,
-        description="No load delivers a key twice with different values. Of the versions, the last by file and record counts.",
+        description="No load delivers more than two in a hundred keys (and two) twice with different values. Of the versions, "
+        "the last by file and record counts.",
     )
     within_limits = dg.AssetCheckSpec(
         "rejects_within_limits",

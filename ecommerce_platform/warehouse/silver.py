@@ -44,6 +44,8 @@ _COPY_ABOVE = 0.1
 _RULES = "3"
 #: Fewer rejected rows than this never set a load aside: in a small load a share says little.
 _FEWEST = 20
+#: Fewer rows of a load that contradict others, by number or by share, are ordinary.
+_FEWEST_CONTRADICTING, _FEW_CONTRADICTING = 3, 0.02
 #: Reason code of the rows of a load that was set aside.
 SET_ASIDE = "load_set_aside"
 #: Share of all loads above which filling the table anew costs less than changing it.
@@ -769,9 +771,13 @@ def loads_set_aside(con: DuckDBPyConnection, entity: str) -> list[str]:
 
 
 def contradicting_loads(con: DuckDBPyConnection, entity: str) -> list[str]:
-    """What there is to say of loads that deliver a key twice with different values, the newest first."""
+    """What there is to say of loads that deliver more than a few keys twice with different values, the newest first.
+
+    A record that changes on the day on which it is made may well come twice: a few are no finding.
+    """
     rows = con.execute(
-        "select _raw_table, _load_date, rows_contradicting from silver.loads where entity = ? and rows_contradicting > 0 "
+        "select _raw_table, _load_date, rows_contradicting from silver.loads where entity = ? "
+        f"and rows_contradicting >= {_FEWEST_CONTRADICTING} and rows_contradicting > {_FEW_CONTRADICTING} * rows_accepted "
         "order by _load_date desc, _raw_table",
         [entity],
     ).fetchall()

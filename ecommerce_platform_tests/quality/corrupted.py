@@ -19,9 +19,15 @@ from typing import Any
 import duckdb
 
 from ecommerce_platform.automation import runs
+from ecommerce_platform.ingestion.bronze import repeated_files, repeated_records
+from ecommerce_platform.ingestion.schema import drift
+from ecommerce_platform.ingestion.zone import open_zone
+from ecommerce_platform.quality.verdicts import Court
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.simulation import records
 from ecommerce_platform.simulation.shop import generate_shop
+from ecommerce_platform.warehouse.silver import contradicting_loads, loads_set_aside, shrunk_deliveries
+from ecommerce_platform_tests.driver import Asked, Driver
 from ecommerce_platform_tests.quality.corruptions import ALL, Corruption
 from ecommerce_platform_tests.quality.spoiling import FILES, Drops
 
@@ -78,18 +84,29 @@ def make_base(folder: Path, *, seed: int, orders: int = ORDERS, days: int = DAYS
     Returns:
         What each of these builds found.
     """
-    with careful_people():
-        generate_shop(folder / "data", orders=orders, days=days, seed=seed, dirty_share=0.0)
-    raw, waiting = folder / "data" / "raw", folder / "held"
-    waiting.mkdir()
-    last = sorted(raw.iterdir())[-held:] if held else []
-    for drop in last:
-        shutil.move(drop, waiting / drop.name)
+    last = generate(folder, seed=seed, orders=orders, days=days, held=held)
     found = [build(folder)]
     for drop in last:
-        shutil.move(waiting / drop.name, drop)
+        deliver(folder, drop)
         found.append(build(folder))
     return found
+
+
+def generate(folder: Path, *, seed: int, orders: int, days: int, held: int) -> list[str]:
+    """Generates a clean shop whose last days wait in `held`; these days."""
+    with careful_people():
+        generate_shop(folder / "data", orders=orders, days=days, seed=seed, dirty_share=0.0)
+    raw = folder / "data" / "raw"
+    last = [drop.name for drop in sorted(raw.iterdir())][-held:] if held else []
+    (folder / "held").mkdir()
+    for day in last:
+        shutil.move(raw / day, folder / "held" / day)
+    return last
+
+
+def deliver(folder: Path, day: str) -> None:
+    """Delivers a day that waits."""
+    shutil.move(folder / "held" / day, folder / "data" / "raw" / day)
 
 
 def copy_base(base: Path, folder: Path) -> Drops:
@@ -191,3 +208,45 @@ def wrong(corruption: Corruption, spoilt: int, found: Found) -> list[str]:
     if not (corruption.caught or corruption.rejects or corruption.unreadable or corruption.statistical):
         said.append("the catalogue does not say what finds it")
     return said
+
+
+def look_quickly(driver: Driver, *, rules: bool) -> list[str]:
+    """Takes over what is pending without Dagster, which has nothing to say about data but takes most of the time.
+
+    Returns:
+        All that the checks of all tables, and with `rules` the business rules, find wrong. What blocks raises.
+    """
+    zone = open_zone(driver.settings)
+    drops, raised = zone.drops(driver.ground.source), []
+    with driver.connect() as con:
+        asked = Asked(con, zone, drops, (), driver.settings.scratch, driver.settings.models)
+        for table, make in driver.steps.items():
+            checks = getattr(make(asked), "checks", ())
+            raised += [f"{table} {c.name}: {c.explain()}" for c in checks if not c.passed]
+        for name, raw in driver.ground.source.file.tables.items():
+            days = {file.day for file in drops.tables[name]}
+            optional = raw.format in ("json", "jsonl")
+            raised += [
+                f"{name} schema {day}: {d}"
+                for day, found in drift(con, name, days, optional=optional).items()
+                for d in found
+            ]
+            raised += [f"{name} delivered_once: {found}" for found in repeated_records(con, name)]
+            raised += [f"{name} not_delivered_before: {found}" for found in repeated_files(con, name, raw)]
+        for entity, mappings in driver.ground.compiled.items():
+            full = [m.raw_table for m in mappings if m.delivery == "full"]
+            raised += (
+                loads_set_aside(con, entity) + contradicting_loads(con, entity) + shrunk_deliveries(con, entity, full)
+            )
+        for what in (
+            "raw_table, _source_file, problem from bronze.files where problem is not null",
+            "raw_table, reason_code, reason from bronze.rejects",
+            "_raw_table, reason_code, reason from silver.rejects",
+        ):
+            raised += [str(row) for row in con.execute(f"select {what}").fetchall()]
+    if not rules:
+        return raised
+    court = Court(driver.connect, driver.ground.catalog, driver.ground.suites, driver.settings.data_docs)
+    for table, judged in court.judge().items():
+        raised += [f"{table} {v.rule}: {v.explain()}" for v in (*judged.errors, *judged.broken)]
+    return raised

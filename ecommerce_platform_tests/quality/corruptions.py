@@ -7,6 +7,7 @@ Each entry spoils the newest drops of a clean generated shop (`spoiling.py`) in 
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -652,9 +653,7 @@ add(
     change("products", lambda r, _: {"grams": r["grams"] / 1000}, None),
     expects("silver.products", "weights_move_little"),
 )
-add(
-    "half of the payments missing", "payments", rows("payments", _half), expects("gold.fct_orders", "days_are_paid", 1)
-)
+add("half of the payments missing", "payments", rows("payments", _half), expects("gold.fct_orders", "days_are_paid", 1))
 add(
     "half of the lines missing",
     "order_items",
@@ -961,3 +960,62 @@ add(
     put("economy", "Wert", lambda v: _comma(v, 1)[:-3] + "00", 6),
     statistical=True,
 )
+
+
+# -- what is no corruption -----------------------------------------------------------------------------------------------
+
+
+def _redeliver(content: bytes) -> bytes:
+    return content
+
+
+CONTROLS = [
+    Corruption("the same file again", "orders", text("orders", _redeliver)),
+    Corruption("records in another order", "payments", rows("payments", lambda found: found[::-1])),
+    Corruption("columns in another order", "orders", columns("orders", lambda names: names[::-1])),
+    Corruption("blanks around values", "reviews", put("reviews", "stars", lambda v: f" {v} ")),
+    Corruption("byte order mark", "payments", text("payments", lambda c: b"\xef\xbb\xbf" + c)),
+    Corruption("Windows' line ends", "payments", text("payments", lambda c: c.replace(b"\n", b"\r\n"))),
+    Corruption("no line end at the end", "payments", text("payments", lambda c: c.rstrip(b"\n"))),
+    Corruption("blank lines at the end", "stock_counts", text("stock_counts", lambda c: c + b"\n\n")),
+    Corruption("every value quoted", "payments", text("payments", lambda c: _quoted(c))),
+    Corruption(
+        "packed by another tool", "shipments", packed("shipments", lambda c: gzip.compress(gzip.decompress(c), 9))
+    ),
+]
+
+
+def _quoted(content: bytes) -> bytes:
+    lines = content.decode().splitlines()
+    return "".join(";".join(f'"{value}"' for value in line.split(";")) + "\n" for line in lines).encode()
+
+
+# -- as a table ------------------------------------------------------------------------------------------------------------
+
+BEGIN, END = "<!-- catalogue of corruptions -->", "<!-- end of the catalogue -->"
+
+
+def as_table() -> str:
+    """The catalogue as the Markdown table of docs/quality.md."""
+    lines = [BEGIN, "", "| corruption | raw table | found by |", "| --- | --- | --- |"]
+    for c in CATALOGUE:
+        found = [
+            f"`{check.table}` {check.rule if check.check == 'expectations' else check.check}" for check in c.caught
+        ]
+        found += [f"silver.rejects: {reason}" for _, reason in c.rejects]
+        found += [f"bronze.rejects: {reason}" for _, reason in c.unreadable]
+        lines.append(f"| {c.kind} | {c.table} | {'; '.join(found)} |")
+    return "\n".join([*lines, "", END])
+
+
+def main() -> None:
+    """Writes the table into docs/quality.md."""
+    from ecommerce_platform_tests.conftest import ROOT
+
+    document = ROOT / "docs" / "quality.md"
+    before, _, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    document.write_text(f"{before}{as_table()}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

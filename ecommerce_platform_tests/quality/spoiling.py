@@ -72,6 +72,14 @@ class Drops:
         records = read_records(FILES[table].removesuffix(".gz"), self.bytes(table))
         return records, [dict(zip(records.columns, row, strict=True)) for row in records.rows]
 
+    def all_records(self, table: str) -> list[Row]:
+        """The records of all files of a raw table, by day."""
+        found: list[Row] = []
+        for file in sorted(self.raw.glob(f"????-??-??/{FILES[table]}")):
+            records = read_records(FILES[table], file.read_bytes())
+            found += [dict(zip(records.columns, row, strict=True)) for row in records.rows]
+        return found
+
     def save(self, table: str, records: Records, rows: Iterable[Row], columns: list[str] | None = None) -> None:
         """Writes rows in the format they came in."""
         names = columns or records.columns
@@ -89,7 +97,8 @@ def change(table: str, to: Callable[[Row, date], Row], n: int | None = 3, where:
     def spoil(drops: Drops) -> int:
         records, rows = drops.records(table)
         chosen = [row for row in rows if where(row)][:n]
-        assert chosen and (n is None or len(chosen) == n), f"{table} has only {len(chosen)} such records"
+        assert chosen, f"{table} has no such record"
+        assert n is None or len(chosen) == n, f"{table} has only {len(chosen)} such records"
         for row in chosen:
             row.update(to(row, drops.day(table)))
         drops.save(table, records, rows)
