@@ -762,10 +762,16 @@ def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str
 
 def loads_set_aside(con: DuckDBPyConnection, entity: str) -> list[str]:
     """What there is to say of the loads of which an entity took over nothing, because too much was rejected."""
+    # Where every single row was rejected for a reason of its own, none is left to say that the load was set aside.
     rows = con.execute(
         "select _raw_table, _load_date, any_value(reason) from silver.rejects "
-        "where entity = ? and reason_code = ? group by _raw_table, _load_date order by all",
-        [entity, SET_ASIDE],
+        "where entity = $entity and reason_code = $code group by _raw_table, _load_date "
+        "union all select l._raw_table, l._load_date, format('all of the load''s {:,} rows were rejected', l.rows_landed) "
+        "from silver.loads as l where l.entity = $entity and l.rows_accepted = 0 "
+        f"and l.rows_rejected = l.rows_landed and l.rows_landed >= {_FEWEST} and not exists (select 1 from silver.rejects "
+        "as r where r.entity = l.entity and r._raw_table = l._raw_table and r._load_date = l._load_date "
+        "and r.reason_code = $code) order by all",
+        {"entity": entity, "code": SET_ASIDE},
     ).fetchall()
     return [f"{raw} of {day}: {reason}" for raw, day, reason in rows]
 
