@@ -83,6 +83,7 @@ def build_definitions(
     from ecommerce_platform.assets.expectations import expectation_checks
     from ecommerce_platform.assets.insight import anomalies_asset
     from ecommerce_platform.assets.ml import segment_assets
+    from ecommerce_platform.assets.profiles import DRIFT, PROFILES, profile_assets, profile_checks
     from ecommerce_platform.assets.published import snapshot_asset
     from ecommerce_platform.automation.instance import write_batches
 
@@ -101,13 +102,17 @@ def build_definitions(
             assets.append(FILLED_HERE[name](ground))
     if "gold.kpi_daily" in parsed and "gold.anomalies" in ground.catalog.tables:
         assets.append(anomalies_asset(ground))
+    if {PROFILES, DRIFT} <= ground.catalog.tables.keys():
+        assets.extend(profile_assets(ground))
     if "gold.rfm" in parsed:
         assets.extend(segment_assets(ground))
     published = [key for asset in assets for key in asset.keys if key.path[0] != "bronze"]
-    assets.append(snapshot_asset(ground, published))
+    assets.append(snapshot_asset(ground, published, lambda: watched_tables(ground, [*assets, *checks])))
     _no_cycles(assets)
-    checks = expectation_checks(ground, {key for asset in assets for key in asset.keys})
-    found = [*jobs(assets, checks), prune_job()]
+    keys = {key for asset in assets for key in asset.keys}
+    expectations, drifts = expectation_checks(ground, keys), profile_checks(ground, keys)
+    checks = [*expectations, *drifts]
+    found = [*jobs(assets, expectations), prune_job()]
     if ground.source.file.database:
         found.append(extract_job(settings, ground.source))
     names = {job.name for job in found}
@@ -128,7 +133,7 @@ def build_definitions(
 
 
 def watched_tables(ground: Ground, assets: Iterable[dg.AssetsDefinition]) -> Watched:
-    """What alerts look at: tables, and the checks declared with them or apart."""
+    """What alerts and the manifest tell of: tables, and the checks declared with them or apart."""
     from ecommerce_platform.automation.findings import watched
 
     file = ground.source.file

@@ -328,6 +328,7 @@ def publish(
     """Publishes every table as Parquet and switches readers to it in one step."""
     from ecommerce_platform.assets.expectations import court
     from ecommerce_platform.assets.resources import open_warehouse, warehouse_resource
+    from ecommerce_platform.automation.runs import read_about
     from ecommerce_platform.build import read_ground
     from ecommerce_platform.warehouse.publish import publish as publish_tables
 
@@ -345,7 +346,7 @@ def publish(
             open_warehouse(settings).connect, ground.catalog, settings.published, settings.source_name,
             hash_key=settings.hash_key.get_secret_value() if settings.hash_key else None,
             keep=settings.keep_snapshots, wait_seconds=wait, force=force, progress=step,
-            court=court(ground, warehouse_resource(settings)),
+            court=court(ground, warehouse_resource(settings)), about=read_about(settings),
         )  # fmt: skip
     console, rows = _console(), sum(snapshot.tables.values())
     tables = f"{len(snapshot.tables)} tables, {rows:,} rows"

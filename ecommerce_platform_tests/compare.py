@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CLOCKS = {("bronze.files", "loaded_at")}
 #: Which delivery a row is from: a shop exported once and one delivered by the day cannot agree on it.
 PROVENANCE_COLUMNS = ("_load_date", "_source_file", "_source_row", "_row_hash")
-PROVENANCE_TABLES = ("silver.loads", "silver.row_accounting")
+PROVENANCE_TABLES = ("silver.loads", "silver.row_accounting", "gold.table_profiles", "gold.profile_drift")
 #: Tells in which order things happened; nothing is made from it.
 ORDER_TABLES = ("silver.identity_changes",)
 _TOLERANCE = 1e-9

@@ -21,6 +21,8 @@ from ecommerce_platform.ingestion.bronze import load_pending
 from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.ingestion.zone import Zone, open_zone
 from ecommerce_platform.quality.anomalies import refresh_anomalies
+from ecommerce_platform.quality.drift import refresh_drift
+from ecommerce_platform.quality.profiles import refresh_profiles
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.accounting import account_rows
 from ecommerce_platform.warehouse.history import load_history
@@ -126,6 +128,10 @@ def _make(ground: Ground, name: str) -> Make:
         return lambda on: load_history(on.con, catalog, contract, followed, again=on.again)
     if name == "gold.anomalies":
         return lambda on: refresh_anomalies(on.con, contract, source.file.anomalies)
+    if name == "gold.table_profiles":
+        return lambda on: refresh_profiles(on.con, contract, ground.compiled, again=on.again)
+    if name == "gold.profile_drift":
+        return lambda on: refresh_drift(on.con, contract, source.file.drift, source.file.anomalies)
     if name == LINKS:
         return lambda on: refresh_links(
             lambda: nullcontext(on.con), contract, _linking(ground, on), {"memory_limit": "1GB"}, log=logs.get(name)

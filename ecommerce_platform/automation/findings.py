@@ -45,6 +45,8 @@ class Watched:
     contracts: Mapping[str, Contract]
     alerts: Sequence[KpiAlert]
     currency: str
+    #: Table → tables that it is made from.
+    reads: Mapping[str, frozenset[str]]
     #: Table → tables that it is made from, directly or not.
     upstream: Mapping[str, frozenset[str]]
     #: Tables that are filled by day.
@@ -85,8 +87,6 @@ def watched(
             if asset.get_asset_spec(key).partitions_def is not None:
                 daily.add(table_of(key))
         for spec in asset.check_specs:
-            if (table_of(spec.asset_key), spec.name) == (ANOMALIES, ANOMALY_CHECK):
-                continue  # the same is told from the rows themselves, with what explains them
             checks[table_of(spec.asset_key), spec.name] = spec.description or ""
     upstream: dict[str, frozenset[str]] = {}
 
@@ -99,7 +99,8 @@ def watched(
 
     for table in deps:
         above(table)
-    return Watched(contracts, alerts, currency, upstream, frozenset(daily), checks)
+    reads = {table: frozenset(above) for table, above in deps.items()}
+    return Watched(contracts, alerts, currency, reads, upstream, frozenset(daily), checks)
 
 
 def rules(settings: Settings, seen: Watched, time_zone: str) -> Rules:
@@ -180,7 +181,9 @@ def _look_at_rest(
 ) -> None:
     """What was wrong and may be over, tables that are too old, published figures."""
     renewed = {finding.key for finding in result.found}
-    newest = _built(instance, [*_with_limit(seen), *(t for e in state.firing.values() for t in e.finding.tables)])
+    newest = newest_builds(
+        instance, [*_with_limit(seen), *(t for e in state.firing.values() for t in e.finding.tables)]
+    )
     for key, entry in state.firing.items():
         finding = entry.finding
         if finding.kind == "run" and key not in renewed:
@@ -434,7 +437,7 @@ def _succeeded(instance: dg.DagsterInstance, finding: Finding) -> bool:
     return all(any(s and s[0] <= days.first and days.last <= s[1] for s in succeeded) for days in finding.days)
 
 
-def _built(instance: dg.DagsterInstance, tables: Sequence[str]) -> dict[str, float]:
+def newest_builds(instance: dg.DagsterInstance, tables: Iterable[str]) -> dict[str, float]:
     """Table → when it was last written."""
     import dagster as dg
 
@@ -478,10 +481,12 @@ def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run
     table = table_of(key.asset_key)
     if evaluation.passed or (table, key.name) not in seen.checks:
         return None
+    if (table, key.name) == (ANOMALIES, ANOMALY_CHECK):
+        return None  # the same is told from the rows themselves, with what explains them
     personal = seen.personal(table)
     rows = evaluation.metadata.get("failing_rows")
     size = rows.value if rows is not None and isinstance(rows.value, int) else 0
-    said, examples = _without_examples(evaluation.description or "")
+    said, examples = without_examples(evaluation.description or "")
     meaning = seen.checks[table, key.name].partition("\n")[0].removesuffix(" Blocks the write.")
     # Of a check with one rule, named like it, the meaning says more than the name once more.
     counted = said.removeprefix(f"{key.name}: ")
@@ -504,7 +509,7 @@ def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run
     )
 
 
-def _without_examples(text: str) -> tuple[str, list[str]]:
+def without_examples(text: str) -> tuple[str, list[str]]:
     """`CheckResult.explain()` apart again: what is wrong, and the values that show it."""
     said, examples = [], []
     for part in text.split("; "):

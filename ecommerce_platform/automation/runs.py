@@ -20,7 +20,9 @@ from ecommerce_platform.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from ecommerce_platform.assets.tables import Ground
     from ecommerce_platform.automation.alerts import Finding
+    from ecommerce_platform.automation.findings import Watched
 
 _log = logging.getLogger(__name__)
 
@@ -425,20 +427,39 @@ def read_findings(settings: Settings) -> tuple[list[Finding], str]:
     Raises:
         SettingsError: DAGSTER_HOME belongs to another source.
     """
-    import dagster as dg
-
     from ecommerce_platform.automation.alerts import AlertState
     from ecommerce_platform.automation.findings import look_at_all
     from ecommerce_platform.automation.instance import open_instance
+
+    ground, seen = _watched(settings)
+    with open_instance(settings) as instance:
+        found = look_at_all(instance, settings, seen, AlertState(), time.time()).found
+    return sorted(found, key=lambda f: (f.severity != "error", -f.at, f.key)), ground.source.file.time_zone
+
+
+def read_about(settings: Settings) -> dict[str, dict[str, Any]]:
+    """What the manifest tells of tables beyond their rows; see `about_tables`.
+
+    Raises:
+        SettingsError: DAGSTER_HOME belongs to another source.
+    """
+    from ecommerce_platform.automation.about import about_tables
+    from ecommerce_platform.automation.instance import open_instance
+
+    ground, seen = _watched(settings)
+    with open_instance(settings) as instance:
+        return about_tables(instance, ground, seen)
+
+
+def _watched(settings: Settings) -> tuple[Ground, Watched]:
+    import dagster as dg
+
     from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 
     definitions = build_definitions(settings)
     given = [*(definitions.assets or ()), *(definitions.asset_checks or ())]
-    assets = [asset for asset in given if isinstance(asset, dg.AssetsDefinition)]
     ground = read_ground(settings)
-    with open_instance(settings) as instance:
-        found = look_at_all(instance, settings, watched_tables(ground, assets), AlertState(), time.time()).found
-    return sorted(found, key=lambda f: (f.severity != "error", -f.at, f.key)), ground.source.file.time_zone
+    return ground, watched_tables(ground, [asset for asset in given if isinstance(asset, dg.AssetsDefinition)])
 
 
 def _local(timestamp: float) -> Any:

@@ -215,6 +215,26 @@ class AnomalyRules(Strict):
         return ", ".join(names)
 
 
+class DriftRules(Strict):
+    """From which differences on a load is unlike the loads before it: the least that counts, however sure it is.
+
+    What chance explains, and what loads usually differ by, is found out from the loads themselves.
+    """
+
+    #: Share of the expected rows that may be missing (or, the other way round, too many: 0.3 is 30 % fewer or 43 % more).
+    rows: float = Field(default=0.3, gt=0, lt=1)
+    #: Difference between shares of nulls.
+    nulls: float = Field(default=0.05, gt=0, lt=1)
+    #: Population stability index of a column's values; 0.1 is a moderate, 0.25 a large shift by convention.
+    psi: float = Field(default=0.1, gt=0)
+    #: Kolmogorov-Smirnov distance.
+    ks: float = Field(default=0.1, gt=0, lt=1)
+    #: Days before a raw table's newest load within which a load that drifted keeps the checks failing.
+    lately_days: int = Field(default=7, ge=1, le=366)
+    #: Columns, as <entity>.<column>, whose changes are no news.
+    ignore: tuple[str, ...] = ()
+
+
 class ReplayTable(Strict):
     """When the rows of one raw table came in, for `ecommerce land --by`, which splits an export into drops.
 
@@ -324,6 +344,8 @@ class SourceFile(Strict):
     start_date: date
     churn_window_days: int = Field(default=90, ge=1, le=1000)
     anomalies: AnomalyRules = AnomalyRules()
+    #: How different a load may be from those before it.
+    drift: DriftRules = DriftRules()
     tables: dict[str, RawTable] = Field(min_length=1)
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.

@@ -5,7 +5,7 @@ What a rule says is in `suites.py`, which answers still count in `verdicts.py`, 
 
 DuckDB lets one process open its file, and Great Expectations wants to open databases itself. So its engine is given
 cursors of the connection that is already open, and must keep the one it has: as for SQLite, which it lists under a
-private name (docs/decisions/0020; `test_gx.py` fails when a release changes what is relied upon).
+private name (docs/decisions/0017; `test_gx.py` fails when a release changes what is relied upon).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -101,6 +101,7 @@ def publish(
     wait_seconds: float = 0.0,
     force: bool = False,
     court: Court | None = None,
+    about: Mapping[str, Mapping[str, Any]] | None = None,
     even_unchanged: bool = False,
     now: datetime | None = None,
     progress: Progress | None = None,
@@ -124,6 +125,7 @@ def publish(
         wait_seconds: how long to wait for tables that lag behind what they are made from.
         force: publish although tables lag, and whatever the court says; the manifest names tables that lag.
         court: judges the tables before they are published; a state that it does not let pass is not.
+        about: what else there is to tell of tables (`automation/about.py`): table → its part of the manifest's `about`.
         even_unchanged: make a snapshot although nothing differs from the current one.
         now: time of the snapshot (tests).
         progress: called with table, number of the table, number of tables.
@@ -141,7 +143,7 @@ def publish(
         with alone(published, ".lock", log):
             _own(published, source)
             _tidy(published)
-            work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), log)
+            work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), about or {}, log)
             try:
                 with connect() as con, transaction(con):
                     late = lagging(con, catalog)
@@ -213,8 +215,17 @@ def lagging(con: DuckDBPyConnection, catalog: Catalog) -> dict[str, list[str]]:
 class _Work:
     """One attempt at a snapshot: read the tables with the warehouse open, put them in force with it closed."""
 
-    def __init__(self, catalog: Catalog, published: Path, source: str, run_id: str | None, key: str, log: Any) -> None:
-        self.catalog, self.published, self.key, self.log = catalog, published, key, log
+    def __init__(
+        self,
+        catalog: Catalog,
+        published: Path,
+        source: str,
+        run_id: str | None,
+        key: str,
+        about: Mapping[str, Mapping[str, Any]],
+        log: Any,
+    ) -> None:
+        self.catalog, self.published, self.key, self.about, self.log = catalog, published, key, about, log
         self.source, self.run_id = source, run_id
         self.building = published / "snapshots" / f"{_BUILDING}{os.getpid()}"
         #: What the snapshot holds; empty while nothing was read, the current one's when nothing differs from that.
@@ -277,6 +288,7 @@ class _Work:
             "lagging": late,
             "loads": _loads(con),
             "tables": entries,
+            "about": self.about,
         }
 
     def put_in_force(self, keep: int) -> Snapshot:
@@ -327,6 +339,7 @@ class _Work:
             same == set(entries) == set(before)
             and self.before["lagging"] == late
             and all(before[t][what] == entry[what] for t, entry in entries.items() for what in about)
+            and (not self.about or _lasting(self.before.get("about", {})) == _lasting(self.about))
         )
 
     def _write(self, con: DuckDBPyConnection, contract: Contract, target: Path) -> int:
@@ -514,6 +527,17 @@ def _entry(contract: Contract, version: TableVersion | None) -> dict[str, Any]:
         # As in the file: a hash is text, whatever was hashed.
         "columns": {n: "VARCHAR" if c.pii else c.type for n, c in contract.all_columns.items()},
         "hashed": [n for n, c in contract.all_columns.items() if c.pii],
+    }
+
+
+def _lasting(about: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is told of tables, without when they were built and checked: every build changes that."""
+    return {
+        table: {
+            **{what: told for what, told in entry.items() if what != "built_at"},
+            "checks": {n: {k: v for k, v in c.items() if k != "at"} for n, c in entry.get("checks", {}).items()},
+        }
+        for table, entry in about.items()
     }
 
 

@@ -132,6 +132,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def open_snapshot(folder: Path) -> DuckDBPyConnection:
     """An in-memory DuckDB with a view per published table (`gold.kpi_summary` …); it never touches the warehouse.
 
+    What the manifest tells of the tables is there, too: `about.tables`, `about.columns`, `about.lineage` (table from
+    table), `about.column_lineage` and `about.checks`; empty for snapshots from before it was told.
+
     Raises:
         InputError: there is no such snapshot, or a file of it is missing.
     """
@@ -155,7 +158,67 @@ def open_snapshot(folder: Path) -> DuckDBPyConnection:
                 where=folder,
                 fix="`ecommerce snapshots` lists what there is",
             ) from None
+    _tell(con, manifest)
     return con
+
+
+#: The tables of the schema `about`: their columns, and which of them are lists while rows are gathered.
+_ABOUT = {
+    "tables": {
+        "table_name": "VARCHAR", "layer": "VARCHAR", "subject": "VARCHAR", "description": "VARCHAR", "grain": "VARCHAR",
+        "owners": "VARCHAR", "rows": "BIGINT", "changed_at": "TIMESTAMP", "built_at": "TIMESTAMP",
+        "fresh_within_hours": "INTEGER", "fresh_until": "TIMESTAMP", "failed_checks": "INTEGER",
+    },
+    "columns": {
+        "table_name": "VARCHAR", "position": "INTEGER", "column_name": "VARCHAR", "type": "VARCHAR", "unit": "VARCHAR",
+        "description": "VARCHAR", "personal": "BOOLEAN",
+    },
+    "lineage": {"table_name": "VARCHAR", "from_table": "VARCHAR"},
+    "column_lineage": {
+        "table_name": "VARCHAR", "column_name": "VARCHAR", "from_table": "VARCHAR", "from_column": "VARCHAR",
+    },
+    "checks": {
+        "table_name": "VARCHAR", "check_name": "VARCHAR", "passed": "BOOLEAN", "severity": "VARCHAR",
+        "checked_at": "TIMESTAMP", "says": "VARCHAR", "meaning": "VARCHAR",
+    },
+}  # fmt: skip
+
+
+def _tell(con: DuckDBPyConnection, manifest: dict[str, Any]) -> None:
+    """Makes tables of what the manifest tells of tables."""
+    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in _ABOUT}
+    for table, told in manifest.get("about", {}).items():
+        entry, built = manifest["tables"].get(table, {}), told["built_at"]
+        hours = told["fresh_within_hours"]
+        until = (datetime.fromisoformat(built) + timedelta(hours=hours)).isoformat() if built and hours else None
+        checks = told["checks"]
+        rows["tables"].append(
+            (table, told["layer"], told["subject"], told["description"], told["grain"], ", ".join(told["owners"]),
+             entry.get("rows"), entry.get("changed_at"), _moment(built), hours, _moment(until),
+             sum(not check["passed"] for check in checks.values()))
+        )  # fmt: skip
+        rows["lineage"] += [(table, above) for above in told["reads"]]
+        for position, (name, column) in enumerate(told["columns"].items(), 1):
+            rows["columns"].append(
+                (table, position, name, column["type"], column["unit"], column["description"], column["personal"])
+            )
+            rows["column_lineage"] += [(table, name, *source.rsplit(".", 1)) for source in column["reads"]]
+        rows["checks"] += [
+            (table, name, c["passed"], c["severity"], _moment(c["at"]), c["says"], c["meaning"])
+            for name, c in checks.items()
+        ]
+    con.execute("create schema if not exists about")
+    for name, columns in _ABOUT.items():
+        con.execute(f"create table about.{name} ({', '.join(f'{quote(c)} {t}' for c, t in columns.items())})")
+        if rows[name]:
+            lists = ", ".join(f"unnest(?::varchar[])::{t}" for t in columns.values())
+            texts = [[None if v is None else str(v) for v in values] for values in zip(*rows[name], strict=True)]
+            con.execute(f"insert into about.{name} select {lists}", texts)
+
+
+def _moment(text: str | None) -> str | None:
+    """A time of the manifest as DuckDB reads a TIMESTAMP: UTC, without the offset."""
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None).isoformat(" ") if text else None
 
 
 def snapshots(published: Path) -> list[SnapshotInfo]:

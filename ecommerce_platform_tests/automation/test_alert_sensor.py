@@ -29,7 +29,6 @@ from ecommerce_platform.automation.sensors import alert_sensor
 from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
-from ecommerce_platform.quality.kpi_alerts import ANOMALIES, ANOMALY_CHECK
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform.warehouse.snapshots import snapshot_id
 from ecommerce_platform_tests.automation.harness import make_source, open_home
@@ -462,8 +461,7 @@ def test_all_that_is_defined_is_looked_at(tmp_path: Path):
     seen = watched_tables(ground, [asset for asset in given if isinstance(asset, dg.AssetsDefinition)])
     graph = definitions.resolve_asset_graph()
     checks = {(".".join(k.asset_key.path), k.name) for k in graph.asset_check_keys}
-    assert checks - set(seen.checks) == {(ANOMALIES, ANOMALY_CHECK)}, "told from the rows"
-    assert set(seen.checks) < checks
+    assert set(seen.checks) == checks
     assert ("gold.kpi_daily", "expectations") in seen.checks
     assert set(seen.upstream) == {".".join(key.path) for key in graph.get_all_asset_keys()}
     assert seen.upstream["gold.kpi_summary"] >= {"bronze.synthetic__orders", "silver.orders", "gold.fct_orders"}

@@ -43,7 +43,7 @@ def verdicts(con: duckdb.DuckDBPyConnection, asked: Suite) -> tuple[Verdict, ...
 
 
 def test_great_expectations_is_as_the_detour_to_duckdb_needs_it() -> None:
-    """When this fails after an upgrade, read docs/decisions/0020 before anything else."""
+    """When this fails after an upgrade, read docs/decisions/0017 before anything else."""
     import duckdb_engine
     import great_expectations
     from great_expectations.execution_engine import sqlalchemy_execution_engine as engine

@@ -1,0 +1,117 @@
+"""Profiles as pictures: the newest load of each raw table beside the loads before it, small enough for metadata.
+
+A picture is an SVG within a data URI within Markdown: it needs no server, no library and a few kilobytes. What is in a
+profile is `profiles.py`'s business; columns of personal data have no figures there and so none here.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+#: Loads before the newest that are shown with it.
+_BEFORE = 28
+#: Panels beside each other, their size and the height of the bars, in pixels.
+_ACROSS, _WIDTH, _HEIGHT, _BARS = 4, 190, 92, 50
+#: Bars of one panel; neighbours are put together.
+_MOST_BARS = 24
+
+
+def pictures(con: DuckDBPyConnection) -> dict[str, str]:
+    """Entity → Markdown with a picture of the newest load of each of its raw tables.
+
+    Args:
+        con: a connection to the warehouse with `gold.table_profiles`.
+    """
+    ranked = (
+        "select *, dense_rank() over (partition by entity, _raw_table order by _load_date desc) as place "
+        "from gold.table_profiles where rows_profiled > 0"
+    )
+    rows = con.execute(
+        "select entity, _raw_table, place, _load_date, column_name, kind, rows_count, top_values, histogram "
+        f"from ({ranked}) as ranked where place <= {_BEFORE + 1} and coalesce(top_values, histogram) is not null "
+        "order by entity, _raw_table, place, column_name"
+    ).fetchall()
+    newest: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(dict)
+    before: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
+    kinds: dict[tuple[str, str, str], str] = {}
+    titles: dict[tuple[str, str], str] = {}
+    for entity, raw, place, day, column, kind, count, values, histogram in rows:
+        if place == 1:
+            newest[entity, raw][column] = json.loads(values or histogram)
+            kinds[entity, raw, column] = "values" if values else kind
+            titles[entity, raw] = f"`{raw}`, load of {day}: {count:,} rows; grey: the loads before it"
+        elif text := values if kinds.get((entity, raw, column)) == "values" else histogram:
+            sums = before[entity, raw][column]
+            for name, number in json.loads(text).items():
+                sums[name] = sums.get(name, 0) + number
+    found: dict[str, str] = {}
+    for (entity, raw), columns in newest.items():
+        panels = [
+            _panel(column, kinds[entity, raw, column], counts, before[entity, raw].get(column, {}))
+            for column, counts in columns.items()
+        ]
+        found[entity] = found.get(entity, "") + f"{titles[entity, raw]}\n\n![{raw}]({_uri(panels)})\n\n"
+    return found
+
+
+_UNITS = {"number": "", "time": " days before the load", "text": " characters"}
+
+
+def _panel(column: str, kind: str, now: Mapping[str, int], before: Mapping[str, int]) -> str:
+    """One column: bars of the newest load, the outline of the loads before it, names of the outermost bins."""
+    if kind == "values":
+        names = sorted(now.keys() | before.keys(), key=lambda n: (-before.get(n, 0) - now.get(n, 0), n))[:_MOST_BARS]
+    else:
+        names = sorted(now.keys() | before.keys(), key=float)
+    step = -(-len(names) // _MOST_BARS)
+    groups = [names[i : i + step] for i in range(0, len(names), step)]
+    bars, outline = _shares(groups, now), _shares(groups, before)
+    top = max(*bars, *outline, 1e-9)
+    width = (_WIDTH - 20) / len(groups)
+    grey = "".join(_bar(i, width, share / top) for i, share in enumerate(outline))
+    blue = "".join(_bar(i, width, share / top, 0.25) for i, share in enumerate(bars))
+    label = f"{names[0]} … {names[-1]}" if len(names) > 1 else names[0]
+    return (
+        f'<text x="10" y="12" font-weight="bold">{escape(column)}</text>'
+        f'<path d="{grey}" fill="#c9ced6"/><path d="{blue}" fill="#2a6fdb"/>'
+        f'<text x="10" y="{_BARS + 30}" fill="#666">{escape(_short(label) + _UNITS.get(kind, ""))}</text>'
+    )
+
+
+def _shares(groups: Sequence[Sequence[str]], counts: Mapping[str, int]) -> list[float]:
+    total = max(sum(counts.values()), 1)
+    return [sum(counts.get(name, 0) for name in group) / total for group in groups]
+
+
+def _bar(position: int, width: float, height: float, inset: float = 0.0) -> str:
+    """The outline of a bar as part of a path; `inset` is the share of the width left free on each side."""
+    if not height:
+        return ""
+    x, wide, high = 10 + (position + inset) * width, width * (1 - 2 * inset), max(height * _BARS, 0.7)
+    return f"M{x:.1f} {_BARS + 18}v-{high:.1f}h{wide:.1f}v{high:.1f}z"
+
+
+def _short(text: str, most: int = 24) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _uri(panels: Sequence[str]) -> str:
+    down = -(-len(panels) // _ACROSS)
+    width, height = _ACROSS * _WIDTH, down * _HEIGHT
+    placed = "".join(
+        f'<g transform="translate({i % _ACROSS * _WIDTH} {i // _ACROSS * _HEIGHT})">{panel}</g>'
+        for i, panel in enumerate(panels)
+    )
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>{placed}</svg>'
+    )
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
