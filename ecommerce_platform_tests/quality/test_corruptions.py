@@ -37,6 +37,8 @@ OF_ASSETS = {
         "deliveries_usable",
         "deliveries_whole",
         "rejects_within_limits",
+        "load_size",
+        "drift",
         "one_version_per_load",
         "expectations",
     },
