@@ -64,7 +64,9 @@ def profile_assets(ground: Ground) -> list[dg.AssetsDefinition]:
     ]
 
 
-def _asset(ground: Ground, contract: Contract, work: Callable[[Step], Outcome], deps: list[dg.AssetKey]) -> dg.AssetsDefinition:
+def _asset(
+    ground: Ground, contract: Contract, work: Callable[[Step], Outcome], deps: list[dg.AssetKey]
+) -> dg.AssetsDefinition:
     key = asset_key(contract.table)
     return table_asset(
         key,
@@ -124,11 +126,12 @@ def profile_checks(ground: Ground, assets: Collection[dg.AssetKey]) -> list[dg.A
 
     # can_subset: one table's check may be executed alone.
     @dg.multi_asset_check(
-        name=STEP, specs=specs, can_subset=True, description="Tells which of the newest loads are unlike those before them."
+        name=STEP,
+        specs=specs,
+        can_subset=True,
+        description="Tells which of the newest loads are unlike those before them.",
     )
-    def checks(
-        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
-    ) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         from ecommerce_platform.quality.drift_report import read_reports
 
         with as_failure(), warehouse.get_connection(context.log) as con:

@@ -139,7 +139,9 @@ _MEASURES = {"nulls": ("nulls",), "figures": ("psi", "ks"), "values": ("values",
 # -- the number of rows ------------------------------------------------------------------------------------------
 
 
-def judge_rows(days: Sequence[date], rows: np.ndarray, rules: DriftRules, known: AnomalyRules | None = None) -> Verdicts:
+def judge_rows(
+    days: Sequence[date], rows: np.ndarray, rules: DriftRules, known: AnomalyRules | None = None
+) -> Verdicts:
     """Judges how many rows each load brought: by the level of the week before, times what the weekday makes of it.
 
     Args:
@@ -176,10 +178,7 @@ def judge_rows(days: Sequence[date], rows: np.ndarray, rules: DriftRules, known:
     told.differs = np.where(judged, np.abs(off) > width, -1)
     told.drifted = told.differs.copy()
     for t in np.flatnonzero(told.differs == 1).tolist():
-        text = (
-            f"{rows[t]:,.0f} rows where {expected[t]:,.0f} were expected "
-            f"({told.low[t]:,.0f} to {told.high[t]:,.0f})"
-        )
+        text = f"{rows[t]:,.0f} rows where {expected[t]:,.0f} were expected ({told.low[t]:,.0f} to {told.high[t]:,.0f})"
         if known is not None and (name := known.known(days[t], days[t])):
             told.drifted[t] = 0
             text += f"; the day is known as {name}"
@@ -452,9 +451,7 @@ class _Found:
         """In the order of the fields of `Verdicts`."""
         return (getattr(self, name) for name in _FIELDS[:-1])
 
-    def enter(
-        self, t: int, rows: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray
-    ) -> None:
+    def enter(self, t: int, rows: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray) -> None:
         """Notes what was found in a load. It takes a second load that differs, or one that does beyond doubt."""
         self.noise[rows, t], self.differs[rows, t] = noise, differs
         again = (self.differs[rows, max(0, t - 2) : t] == 1).any(axis=1)
@@ -687,7 +684,9 @@ def _judge_from(
     first = max(0, position - _LOOK_BACK)
     loads = [_read_loads(con, pair, days[first:], rules) for pair in pairs]
     before = [_read_verdicts(con, contract, pair, days[first:position]) for pair in pairs] if position else []
-    for found, told in zip(loads, judge_columns(loads, rules, known, start=position - first, before=before), strict=True):
+    for found, told in zip(
+        loads, judge_columns(loads, rules, known, start=position - first, before=before), strict=True
+    ):
         sizes = {(s.column, m): s.counts.sum(axis=1) for s in found.series for m in _MEASURES[s.kind]}
         for (column, measure), verdicts in told.items():
             written = np.flatnonzero(sizes[column, measure] > 0)
@@ -787,7 +786,9 @@ class _Rows:
         import polars as pl
 
         types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean}
-        frame = pl.DataFrame({n: pl.Series(n, self.columns[n], types[c.type]) for n, c in self.contract.columns.items()})
+        frame = pl.DataFrame(
+            {n: pl.Series(n, self.columns[n], types[c.type]) for n, c in self.contract.columns.items()}
+        )
         con.register("_verdicts", frame.with_columns(pl.col(pl.Float64).fill_nan(None)).to_arrow())
         select = ", ".join(f"cast({quote(n)} as {c.type}) as {quote(n)}" for n, c in self.contract.columns.items())
         try:

@@ -192,7 +192,9 @@ def _profile(con: DuckDBPyConnection, mapping: CompiledMapping, loads: Sequence[
     else:
         rows = mapping.rows(f"{days} and ({sampled})", without="_rejected")
         con.execute(f"create or replace temp table _sample as {rows}")
-        con.execute("create or replace temp table _counted as select _load_date, rows_accepted as rows_count from _loads")
+        con.execute(
+            "create or replace temp table _counted as select _load_date, rows_accepted as rows_count from _loads"
+        )
     columns = {n: kind_of(n, contract.columns[n], contract) for n in contract.columns if n in mapping.expressions}
     cells = " union all ".join(_cells(number, name, kind) for number, (name, kind) in enumerate(columns.items()))
     names = ", ".join(f"({n}, '{name}', '{kind}')" for n, (name, kind) in enumerate(columns.items()))

@@ -21,6 +21,7 @@ from ecommerce_platform_tests.quality.spoiling import (
     every,
     gone,
     instead,
+    lately,
     moved,
     packed,
     put,
@@ -379,7 +380,7 @@ add(
     "newborn customers",
     "web_customers",
     put("web_customers", "born", "2024-03-30", None, lambda r: r.get("born")),
-    expects("silver.customers", "ages_are_plausible"),
+    expects("silver.customers", "ages_are_plausible", None),
 )
 add(
     "e-mail addresses that are none",
@@ -454,7 +455,7 @@ add(
 add(
     "delivered without a day",
     "orders",
-    put("orders", "received", "", 3, _brought),
+    put("orders", "received", "", 3, lambda r: r["state"] == "delivered" and not r["sent"]),
     expects("gold.fct_orders", "delivered_orders_have_a_date"),
 )
 add(
@@ -618,26 +619,32 @@ add(
 add(
     "amounts in cents",
     "payments",
-    put("payments", "amount", lambda v: v.replace(".", "").replace(",", ""), 5),
+    put(
+        "payments",
+        "amount",
+        lambda v: v.replace(".", "").replace(",", ""),
+        5,
+        lambda r: r["method"] in ("EW", "IV", "BT"),
+    ),
     expects("gold.fct_payments", "not_overpaid"),
 )
 add(
     "prices in cents",
     "order_items",
     put("order_items", "unit_price", _times(100)),
-    expects("gold.fct_order_items", "price_fits_the_product"),
+    expects("gold.fct_order_items", "price_fits_the_product", None),
 )
 add(
     "another currency in some payments",
     "payments",
-    put("payments", "amount", lambda v: _comma(v, 7), 5),
+    put("payments", "amount", lambda v: _comma(v, 7), 5, lambda r: r["method"] in ("EW", "IV", "BT")),
     expects("gold.fct_payments", "not_overpaid"),
 )
 add(
     "catalogue in another currency",
     "products",
     change("products", lambda r, _: {"price": round(r["price"] * 25, 2)}, None),
-    expects("silver.products", "prices_move_little"),
+    expects("silver.products", "prices_move_little", None),
 )
 add(
     "price and cost swapped",
@@ -655,7 +662,7 @@ add(
     "weights in kilograms",
     "products",
     change("products", lambda r, _: {"grams": r["grams"] / 1000}, None),
-    expects("silver.products", "weights_move_little"),
+    expects("silver.products", "weights_move_little", None),
 )
 add("half of the payments missing", "payments", rows("payments", _half), expects("gold.fct_orders", "days_are_paid", 1))
 add(
@@ -677,14 +684,14 @@ add(
     "empty file",
     "payments",
     packed("payments", lambda _: b""),
-    Check("bronze.synthetic__payments", "readable", says="empty"),
-    unreadable={"empty_file": 1},
+    Check("bronze.synthetic__payments", "readable", rows=None, says="empty"),
 )
 add(
     "file of zero bytes",
     "orders",
     packed("orders", lambda content: b"\0" * len(content)),
     Check("bronze.synthetic__orders", "readable", rows=None),
+    unreadable={"unreadable_file": 1},
 )
 add(
     "header and no records",
@@ -697,30 +704,35 @@ add(
     "payments",
     packed("payments", lambda _: HTML),
     Check("bronze.synthetic__payments", "readable", rows=None),
+    unreadable={"unreadable_file": 1},
 )
 add(
     "another table's file under the name",
     "reviews",
     instead("reviews", "payments"),
     Check("bronze.synthetic__reviews", "readable", rows=None),
+    unreadable={"column_count": ALL},
 )
 add(
     "picture under the name of a table",
     "orders",
     packed("orders", lambda _: b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40),
     Check("bronze.synthetic__orders", "readable", rows=None, says="binary"),
+    unreadable={"unreadable_file": 1},
 )
 add(
     "file cut off in the middle of a record",
     "payments",
     text("payments", _cut),
-    Check("bronze.synthetic__payments", "readable", rows=None),
+    expects("gold.fct_orders", "days_are_paid", 1),
+    unreadable={"column_count": 1},
 )
 add(
     "gzip cut off",
     "shipments",
     packed("shipments", lambda content: content[: len(content) // 2]),
-    Check("bronze.synthetic__shipments", "readable", rows=None, says="truncated"),
+    Check("bronze.synthetic__shipments", "readable", rows=None),
+    unreadable={"truncated_file": 2},
 )
 add(
     "gzip damaged within",
@@ -730,15 +742,21 @@ add(
         lambda c: c[: len(c) // 2] + bytes(255 - b for b in c[len(c) // 2 : len(c) // 2 + 40]) + c[len(c) // 2 + 40 :],
     ),
     Check("bronze.synthetic__shipments", "readable", rows=None),
+    unreadable={"truncated_file": 2},
 )
 add(
     "Parquet cut off",
     "order_items",
     packed("order_items", lambda content: content[:-200]),
     Check("bronze.synthetic__order_items", "readable", rows=None),
+    unreadable={"unreadable_file": 1},
 )
 add(
-    "JSON array cut off", "products", text("products", _cut), Check("bronze.synthetic__products", "readable", rows=None)
+    "JSON array cut off",
+    "products",
+    text("products", _cut),
+    Check("bronze.synthetic__products", "readable", rows=None),
+    unreadable={"truncated_file": 2},
 )
 add("JSON lines cut off", "web_customers", text("web_customers", _cut), rejects={}, unreadable={"not_json": 1})
 add(
@@ -752,13 +770,13 @@ add(
     "line that swallows others with an open quote",
     "orders",
     text("orders", lambda c: c.replace(b",SHOP,", b',"SHOP,', 1)),
-    Check("bronze.synthetic__orders", "readable", rows=None),
+    unreadable={"bad_quote": 1},
 )
 add(
     "too many fields",
     "orders",
     text("orders", lambda c: c.replace(b",SHOP,", b",SHOP,,", 1)),
-    unreadable={"too_many_fields": 1},
+    rejects={"not_convertible": 1},
 )
 add("header again in the middle", "orders", text("orders", lambda c: _repeat_header(c)), rejects={"not_convertible": 1})
 add(
@@ -772,6 +790,7 @@ add(
     "stock_counts",
     text("stock_counts", lambda c: b"Bestandsliste Lager Nord\n" + c),
     Check("bronze.synthetic__stock_counts", "readable", rows=None),
+    unreadable={"column_count": 742},
 )
 add(
     "full delivery of a few rows",
@@ -797,8 +816,8 @@ add(
 add(
     "Latin-1 in a file of UTF-8",
     "web_customers",
-    text("web_customers", lambda c: c.decode().encode("latin-1", "replace")),
-    unreadable={"not_utf8": 3},
+    text("web_customers", lambda c: c.decode().encode("latin-1", "replace"), lambda line: not line.isascii()),
+    unreadable={"bad_encoding": ALL},
 )
 add(
     "UTF-8 in a file of Windows-1252",
@@ -822,16 +841,11 @@ add(
     expects("silver.customers", "names_are_readable", None),
 )
 add(
-    "UTF-16 instead of UTF-8",
-    "orders",
-    text("orders", lambda c: c.decode().encode("utf-16")),
-    Check("bronze.synthetic__orders", "readable", rows=None),
-)
-add(
     "UTF-8 instead of UTF-16",
     "ad_reports",
     packed("ad_reports", lambda c: c.decode("utf-16").encode()),
     Check("bronze.synthetic__ad_reports", "readable", rows=None),
+    unreadable={"unreadable_file": 1},
 )
 add(
     "NUL characters in names",
@@ -872,7 +886,12 @@ add(
     "renamed column",
     "reviews",
     columns("reviews", lambda names: names, {"headline": "subject"}),
-    Check("bronze.synthetic__reviews", "schema", rows=None, says="column headline seems to be called subject now"),
+    Check(
+        "bronze.synthetic__reviews",
+        "schema",
+        rows=None,
+        says="column headline is missing; 2024-04-01: column subject is new",
+    ),
 )
 add(
     "new column",
@@ -917,16 +936,17 @@ add(
     expects("silver.shipments", "belongs_to_an_order"),
 )
 add(
-    "names of columns swapped",
+    "two columns of amounts swapped",
     "order_items",
-    columns("order_items", lambda n: n, {"shipping": "vat", "vat": "shipping"}),
-    Check("silver.order_items", "drift", rows=None),
+    change("order_items", lambda r, _: {"shipping": r["vat"], "vat": r["shipping"]}, None),
+    expects("gold.fct_order_items", "taxes_are_usual", 1),
 )
 add(
     "separator changed",
     "payments",
     text("payments", lambda c: c.replace(b";", b"|")),
     Check("bronze.synthetic__payments", "readable", rows=None),
+    rejects={"missing_required": ALL},
 )
 
 # -- whole loads that are not like others -------------------------------------------------------------------------------------------
@@ -946,7 +966,7 @@ add(
 add(
     "all scores the form's default",
     "reviews",
-    change("reviews", lambda r, _: {"stars": "5"}, None),
+    lately(change("reviews", lambda r, _: {"stars": "5"}, None), "reviews", 3),
     Check("silver.reviews", "drift", rows=None),
 )
 add(

@@ -6,7 +6,6 @@ What is done to them, and what must be found, is the catalogue's business (`corr
 from __future__ import annotations
 
 import gzip
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -48,9 +47,13 @@ class Drops:
     """The drops of one shop, the newest of which are spoilt."""
 
     raw: Path
+    #: A file that is meant instead of the newest of its raw table.
+    chosen: Path | None = None
 
     def file(self, table: str, back: int = 0) -> Path:
         """The newest file of a raw table, or the one `back` deliveries before it."""
+        if self.chosen is not None:
+            return self.chosen
         return sorted(self.raw.glob(f"????-??-??/{FILES[table]}"))[-1 - back]
 
     def day(self, table: str) -> date:
@@ -107,6 +110,19 @@ def change(table: str, to: Callable[[Row, date], Row], n: int | None = 3, where:
     return spoil
 
 
+def lately(spoil: Callable[[Drops], int], table: str, days: int) -> Spoil:
+    """Does to the newest so many files of a raw table what is said of one."""
+
+    def spoil_all(drops: Drops) -> int:
+        files = [drops.file(table, back) for back in range(days)]
+        spoilt = 0
+        for file in files:
+            spoilt += spoil(Drops(drops.raw, file))
+        return spoilt
+
+    return spoil_all
+
+
 def rows(table: str, to: Callable[[list[Row]], list[Row]]) -> Spoil:
     """Replaces the records of a file; the number of records is how many there are more, or fewer."""
 
@@ -134,12 +150,13 @@ def columns(table: str, to: Callable[[list[str]], list[str]], rename: dict[str, 
     return spoil
 
 
-def text(table: str, to: Callable[[bytes], bytes], spoilt: int = 1) -> Spoil:
-    """Changes the bytes of a file, unpacked."""
+def text(table: str, to: Callable[[bytes], bytes], lines: Callable[[bytes], bool] = bool) -> Spoil:
+    """Changes the bytes of a file, unpacked; spoilt are those of its lines, without the header, that fit."""
 
     def spoil(drops: Drops) -> int:
-        drops.write(table, to(drops.bytes(table)))
-        return spoilt
+        before = drops.bytes(table)
+        drops.write(table, to(before))
+        return sum(lines(line) for line in before.splitlines()[1:])
 
     return spoil
 
@@ -159,8 +176,9 @@ def instead(table: str, other: str, back: int = 0) -> Spoil:
     """Delivers another file under the name: that of another raw table, or of an earlier day."""
 
     def spoil(drops: Drops) -> int:
-        shutil.copyfile(drops.file(other, back), drops.file(table))
-        return 1
+        content = drops.file(other, back).read_bytes()
+        drops.file(table).write_bytes(content)
+        return content.count(b"\n") - 1
 
     return spoil
 

@@ -63,6 +63,9 @@ FAULTS: dict[tuple[str, str], tuple[str, int | None]] = {
     ("gold.fct_order_items", "lines_sell_something"): (
         "update gold.fct_order_items set quantity = 0 where order_id = 'O1'", 1
     ),
+    ("gold.fct_order_items", "taxes_are_usual"): (
+        "update gold.fct_order_items set tax_amount = 20 where order_date = '2024-01-04'", 1
+    ),
     ("gold.fct_payments", "not_overpaid"): (
         "update gold.fct_payments set amount = 100 * amount where order_id in ('O1', 'O2'); "
         "update gold.fct_orders set status = 'shipped' where order_id in ('O1', 'O2')", 2
