@@ -37,7 +37,7 @@ ROWS = {
         from range({ORDERS}) as t (i)""",
     "gold.fct_order_items": f"""
         select 'O' || i as order_id, 1 as line_number, 'SKU' || i % 10 as product_id, 1 as quantity, true as is_valid,
-            20 + i % 7 as unit_price, unit_price as gross_amount, 0 as discount_amount, unit_price as revenue_amount,
+            date '2024-01-01' + cast(i % 28 as int) as order_date, 20 + i % 7 as unit_price, unit_price as gross_amount, 0 as discount_amount, unit_price as revenue_amount,
             5 as profit_amount, 2 as shipping_amount, 1 as tax_amount
         from range({ORDERS}) as t (i)""",
     "gold.fct_payments": f"""
