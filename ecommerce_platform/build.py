@@ -33,7 +33,7 @@ from ecommerce_platform.automation.schedules import schedules
 from ecommerce_platform.automation.sensors import alert_sensor, drop_sensor, reaper_sensor
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.kpi_alert import check_kpi_alerts
-from ecommerce_platform.contracts.source import read_source
+from ecommerce_platform.contracts.source import check_ignored, read_source
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.mapping import compile_source
@@ -64,6 +64,7 @@ def read_ground(settings: Settings, models: Path | None = None, listener: StepLi
     source = read_source(settings.source_folder, catalog.entities)
     check_kpi_alerts(source.file.path, source.file.alerts, {name: t.contract for name, t in catalog.tables.items()})
     contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
+    check_ignored(source.file, contracts)
     return Ground(settings, catalog, source, compile_source(source, contracts), listener)
 
 

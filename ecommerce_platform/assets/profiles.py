@@ -133,18 +133,27 @@ def profile_checks(ground: Ground, assets: Collection[dg.AssetKey]) -> list[dg.A
     )
     def checks(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         from ecommerce_platform.quality.drift_report import read_reports
+        from ecommerce_platform.quality.pictures import pictures
 
         with as_failure(), warehouse.get_connection(context.log) as con:
             reports = read_reports(con, rules.lately_days)
+            drifted = [entity for (entity, check), report in reports.items() if check == DRIFTS and report.alarms]
+            shown = pictures(con, drifted) if drifted else {}
         for key in sorted(context.selected_asset_check_keys):
-            yield _result(key, reports.get((key.asset_key.path[-1], key.name)))
+            entity = key.asset_key.path[-1]
+            yield _result(key, reports.get((entity, key.name)), shown.get(entity) if key.name == DRIFTS else None)
 
     return [checks]
 
 
-def _result(key: dg.AssetCheckKey, report: "Report | None") -> dg.AssetCheckResult:
+def _result(key: dg.AssetCheckKey, report: "Report | None", picture: str | None) -> dg.AssetCheckResult:
     alarms = report.alarms if report else []
-    metadata: dict[str, Any] = {"newest_loads": dg.MetadataValue.md(report.state if report else "no load yet")}
+    metadata: dict[str, Any] = {
+        "loads_that_warn": len({(a.raw_table, a.day) for a in alarms}),
+        "newest_loads": dg.MetadataValue.md(report.state if report else "no load yet"),
+    }
+    if picture:
+        metadata["picture"] = dg.MetadataValue.md(picture)
     if alarms:
         metadata["unlike_the_loads_before"] = dg.MetadataValue.md(
             markdown_table(

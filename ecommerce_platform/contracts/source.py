@@ -7,6 +7,7 @@ Reading the delivered files is ingestion's business, running the mappings the wa
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from ecommerce_platform.contracts.contract import Strict
+from ecommerce_platform.contracts.contract import Contract, Strict
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError, SettingsError, raise_all
@@ -442,6 +443,27 @@ def find_source(name_or_folder: str) -> Path:
         where="ECOMMERCE_SOURCE",
         fix=f"use one of {', '.join(builtin)} or the path of a folder that holds a source.yml",
     )
+
+
+def check_ignored(file: SourceFile, contracts: MappingOf[str, Contract]) -> None:
+    """Holds the columns that `drift: ignore` names against the entities.
+
+    Args:
+        file: what `source.yml` says.
+        contracts: entity → its contract.
+
+    Raises:
+        DefinitionError: with file and line; a name is no column of an entity.
+    """
+    for name in file.drift.ignore:
+        entity, _, column = name.partition(".")
+        if entity not in contracts or column not in contracts[entity].columns:
+            known = contracts[entity].columns if entity in contracts else contracts
+            raise DefinitionError(
+                f"drift: ignore: {name!r} is no column of an entity",
+                where=f"{file.path}:{line_of(file.path, ('drift', 'ignore'))}",
+                fix=f"write <entity>.<column>; {'columns' if entity in contracts else 'entities'}: {', '.join(known)}",
+            )
 
 
 def read_source(folder: Path, entities: Sequence[str]) -> Source:

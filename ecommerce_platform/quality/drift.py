@@ -18,8 +18,8 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from hashlib import sha256
@@ -53,8 +53,9 @@ _FEWEST_PAST, _ASSUMED = 14, 2.0
 _WINDOW_ROWS, _WINDOW_LOADS = 200, 3
 #: Fewer values than this have no distribution.
 _FEWEST_VALUES = 50
-#: Error probabilities: of a load that differs, and of one so different that a warning needs no second.
-_ALPHA, _BEYOND_DOUBT = 1e-4, 1e-9
+#: Error probabilities: of a load that differs; the same where loads are put together, so that a second one that differs is
+#: hardly independent of the first; of a load so different that a warning needs no second.
+_ALPHA, _ALPHA_TOGETHER, _BEYOND_DOUBT = 1e-3, 1e-4, 1e-9
 #: Loads of the same weekday that a load which differs is held against, too: fewest and most.
 _SAME_WEEKDAY = (3, 6)
 #: A single load is enough from so many times the least difference that counts.
@@ -120,13 +121,16 @@ class Verdicts:
     @classmethod
     def none(cls, loads: int) -> Verdicts:
         """No verdict on any of so many loads."""
-        numbers = [np.full(loads, np.nan) for _ in range(5)]
-        return cls(*numbers, np.full(loads, -1), np.full(loads, -1), np.zeros(loads, dtype=bool))
+        value, expected, low, high, noise = np.full((5, loads), np.nan)
+        differs, drifted = np.full((2, loads), -1)
+        return cls(value, expected, low, high, noise, differs, drifted, np.zeros(loads, dtype=bool))
 
     def tail(self, start: int) -> Verdicts:
         """The verdicts from load `start` on."""
-        arrays = [getattr(self, name)[start:] for name in _FIELDS]
-        return Verdicts(*arrays, {t - start: text for t, text in self.explanation.items() if t >= start})
+        arrays = {name: getattr(self, name)[start:] for name in _FIELDS}
+        return replace(
+            self, **arrays, explanation={t - start: text for t, text in self.explanation.items() if t >= start}
+        )
 
 
 _FIELDS = ("value", "expected", "low", "high", "noise", "differs", "drifted", "begins_anew")
@@ -368,7 +372,7 @@ class _Chain:
         both = (test[:, 0] + reference[:, 0] + 0.5) / (n + m + 1)
         variance = both * (1 - both) * chance
         error, off = np.sqrt(variance * usual), np.abs(share - expected)
-        limit = np.maximum(self.rules.nulls, _normal(_ALPHA) * error)
+        limit = np.maximum(self.rules.nulls, self._either(t, rows, _normal) * error)
         once = np.maximum(self.rules.nulls, _normal(_BEYOND_DOUBT) * error)
         if enter:
             found = self.main
@@ -379,7 +383,9 @@ class _Chain:
     def _psi(self, t: int, rows: np.ndarray, test: Any, reference: Any, usual: np.ndarray, enter: bool = True) -> Any:
         psi, df = _psi(test, reference, self.values[rows])
         chance, least = 1 / test.sum(axis=1) + 1 / reference.sum(axis=1), self.rules.psi
-        limit = np.maximum(least, usual * _chi2s(1 - _ALPHA, df) * chance)
+        together = self.window[rows, t] > 1
+        limits = np.where(together, _chi2s(1 - _ALPHA_TOGETHER, df), _chi2s(1 - _ALPHA, df))
+        limit = np.maximum(least, usual * limits * chance)
         once = np.maximum(_ONCE * least, usual * _chi2s(1 - _BEYOND_DOUBT, df) * chance)
         if enter:
             self.main.value[rows, t], self.main.high[rows, t] = psi, limit
@@ -390,16 +396,21 @@ class _Chain:
         distance = np.abs(np.cumsum(test, axis=1) / n[:, None] - np.cumsum(reference, axis=1) / m[:, None]).max(axis=1)
         chance, least = 1 / n + 1 / m, self.rules.ks
         error = np.sqrt(usual * chance)
-        limit = np.maximum(least, _smirnov(_ALPHA) * error)
+        limit = np.maximum(least, self._either(t, rows, _smirnov) * error)
         once = np.maximum(_ONCE * least, _smirnov(_BEYOND_DOUBT) * error)
         if enter:
             self.ks.value[rows, t], self.ks.high[rows, t] = distance, limit
         return distance, limit, once, distance**2 / (chance * _smirnov(0.1) ** 2)
 
+    def _either(self, t: int, rows: np.ndarray, limit: Callable[[float], float]) -> np.ndarray:
+        """The limit for single loads or for loads that are put together."""
+        return np.where(self.window[rows, t] > 1, limit(_ALPHA_TOGETHER), limit(_ALPHA))
+
     def _usual(self, t: int, found: _Found, rows: np.ndarray) -> np.ndarray:
         """By how much past differences exceeded what chance explains: nine of ten were at most so large."""
         back = slice(max(0, t - _PAST), t)
-        past = np.where(self.usable[rows, back], found.noise[rows, back], np.nan)
+        alike = self.usable[rows, back] & (found.differs[rows, back] != 1)
+        past = np.where(alike, found.noise[rows, back], np.nan)
         known = np.isfinite(past).sum(axis=1)
         return np.fmax(_upper(past), np.where(known >= _FEWEST_PAST, 1.0, _ASSUMED))
 
@@ -424,7 +435,8 @@ class _Chain:
                 if measure == "new_values":
                     out[number][s.column, measure] = _new_values(s, self.days, start)
                     continue
-                told = Verdicts(*(a[row] for a in found.arrays), self.anew[row])
+                arrays = {name: getattr(found, name)[row] for name in _FIELDS if name != "begins_anew"}
+                told = replace(Verdicts.none(0), **arrays, begins_anew=self.anew[row], explanation={})
                 for t in range(start, self.sizes.shape[1]):
                     if told.differs[t] == 1:
                         told.explanation[t] = _sentence(s.column, measure, told, t)
@@ -445,11 +457,6 @@ class _Found:
         shape = (series, days)
         self.value, self.expected, self.low, self.high, self.noise = (np.full(shape, np.nan) for _ in range(5))
         self.differs, self.drifted = np.full(shape, -1), np.full(shape, -1)
-
-    @property
-    def arrays(self) -> Iterator[np.ndarray]:
-        """In the order of the fields of `Verdicts`."""
-        return (getattr(self, name) for name in _FIELDS[:-1])
 
     def enter(self, t: int, rows: np.ndarray, noise: np.ndarray, differs: np.ndarray, beyond: np.ndarray) -> None:
         """Notes what was found in a load. It takes a second load that differs, or one that does beyond doubt."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -24,29 +24,34 @@ _ACROSS, _WIDTH, _HEIGHT, _BARS = 4, 190, 92, 50
 _MOST_BARS = 24
 
 
-def pictures(con: DuckDBPyConnection) -> dict[str, str]:
+def pictures(con: DuckDBPyConnection, entities: Collection[str] = ()) -> dict[str, str]:
     """Entity → Markdown with a picture of the newest load of each of its raw tables.
 
     Args:
         con: a connection to the warehouse with `gold.table_profiles`.
+        entities: those that are shown; all if none is named.
     """
     ranked = (
         "select *, dense_rank() over (partition by entity, _raw_table order by _load_date desc) as place "
-        "from gold.table_profiles where rows_profiled > 0"
+        "from gold.table_profiles where rows_profiled > 0 and (? = [] or list_contains(?, entity))"
     )
     rows = con.execute(
-        "select entity, _raw_table, place, _load_date, column_name, kind, rows_count, top_values, histogram "
+        "select entity, _raw_table, place, _load_date, column_name, kind, rows_count, top_values, histogram, "
+        "minimum, maximum "
         f"from ({ranked}) as ranked where place <= {_BEFORE + 1} and coalesce(top_values, histogram) is not null "
-        "order by entity, _raw_table, place, column_name"
+        "order by entity, _raw_table, place, column_name",
+        [list(entities), list(entities)],
     ).fetchall()
     newest: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(dict)
     before: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     kinds: dict[tuple[str, str, str], str] = {}
+    ranges: dict[tuple[str, str, str], str] = {}
     titles: dict[tuple[str, str], str] = {}
-    for entity, raw, place, day, column, kind, count, values, histogram in rows:
+    for entity, raw, place, day, column, kind, count, values, histogram, least, most in rows:
         if place == 1:
             newest[entity, raw][column] = json.loads(values or histogram)
             kinds[entity, raw, column] = "values" if values else kind
+            ranges[entity, raw, column] = f"{least:.6g} … {most:.6g}" if least is not None else ""
             titles[entity, raw] = f"`{raw}`, load of {day}: {count:,} rows; grey: the loads before it"
         elif text := values if kinds.get((entity, raw, column)) == "values" else histogram:
             sums = before[entity, raw][column]
@@ -55,7 +60,13 @@ def pictures(con: DuckDBPyConnection) -> dict[str, str]:
     found: dict[str, str] = {}
     for (entity, raw), columns in newest.items():
         panels = [
-            _panel(column, kinds[entity, raw, column], counts, before[entity, raw].get(column, {}))
+            _panel(
+                column,
+                kinds[entity, raw, column],
+                ranges[entity, raw, column],
+                counts,
+                before[entity, raw].get(column, {}),
+            )
             for column, counts in columns.items()
         ]
         found[entity] = found.get(entity, "") + f"{titles[entity, raw]}\n\n![{raw}]({_uri(panels)})\n\n"
@@ -65,8 +76,8 @@ def pictures(con: DuckDBPyConnection) -> dict[str, str]:
 _UNITS = {"number": "", "time": " days before the load", "text": " characters"}
 
 
-def _panel(column: str, kind: str, now: Mapping[str, int], before: Mapping[str, int]) -> str:
-    """One column: bars of the newest load, the outline of the loads before it, names of the outermost bins."""
+def _panel(column: str, kind: str, reach: str, now: Mapping[str, int], before: Mapping[str, int]) -> str:
+    """One column: bars of the newest load, grey ones of the loads before it, and which values the newest load has."""
     if kind == "values":
         names = sorted(now.keys() | before.keys(), key=lambda n: (-before.get(n, 0) - now.get(n, 0), n))[:_MOST_BARS]
     else:
@@ -78,11 +89,11 @@ def _panel(column: str, kind: str, now: Mapping[str, int], before: Mapping[str, 
     width = (_WIDTH - 20) / len(groups)
     grey = "".join(_bar(i, width, share / top) for i, share in enumerate(outline))
     blue = "".join(_bar(i, width, share / top, 0.25) for i, share in enumerate(bars))
-    label = f"{names[0]} … {names[-1]}" if len(names) > 1 else names[0]
+    label = ", ".join(names) if kind == "values" else reach + _UNITS[kind]
     return (
         f'<text x="10" y="12" font-weight="bold">{escape(column)}</text>'
         f'<path d="{grey}" fill="#c9ced6"/><path d="{blue}" fill="#2a6fdb"/>'
-        f'<text x="10" y="{_BARS + 30}" fill="#666">{escape(_short(label) + _UNITS.get(kind, ""))}</text>'
+        f'<text x="10" y="{_BARS + 30}" fill="#666">{escape(_short(label))}</text>'
     )
 
 
@@ -99,7 +110,7 @@ def _bar(position: int, width: float, height: float, inset: float = 0.0) -> str:
     return f"M{x:.1f} {_BARS + 18}v-{high:.1f}h{wide:.1f}v{high:.1f}z"
 
 
-def _short(text: str, most: int = 24) -> str:
+def _short(text: str, most: int = 32) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -36,7 +36,7 @@ VALUED = ("text", "flag")
 #: Part of every profile's version: another number profiles all loads again.
 _RULES = "1"
 #: Rows of a load that are looked at, at most about; of larger loads at least half as many.
-_SAMPLE = 600
+_SAMPLE = 400
 #: Values that a column may take for each of them to be counted, and how often each occurs at least on average: what
 #: hardly repeats is free text, which may be personal and says nothing by its values.
 _MOST_VALUES, _REPEATED = 50, 2
