@@ -74,7 +74,7 @@ def change(file: Path, random: Random) -> bytes:
     """The bytes of a file with some records changed, left out, added or in another order, or a column more or less."""
     packed = file.suffix == ".gz"
     data = gzip.decompress(file.read_bytes()) if packed else file.read_bytes()
-    records = _read(file.name.removesuffix(".gz"), data)
+    records = read_records(file.name.removesuffix(".gz"), data)
     columns, rows = list(records.columns), _change_rows(records, random)
     if records.loose and random.random() < 0.1:
         columns.append("remark")
@@ -118,7 +118,8 @@ def _change_rows(records: Records, random: Random) -> list[Row]:
     return rows
 
 
-def _read(name: str, data: bytes) -> Records:
+def read_records(name: str, data: bytes) -> Records:
+    """The records of a file of any format; `name` tells which."""
     if name.endswith(".parquet"):
         return _read_parquet(data)
     if name.endswith(".jsonl"):

@@ -54,10 +54,12 @@ from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.silver import (
     EntityLoad,
     code_version,
+    contradicting_loads,
     fill_brand_rules,
     fill_shop,
     load_entity,
     loads_set_aside,
+    shrunk_deliveries,
 )
 from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage, parse_models
 from ecommerce_platform.warehouse.write import Written
@@ -171,8 +173,19 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
         "becomes of a file with others, source.yml says: `on_drift` accepts it, leaves it out, or fails the load.",
     )
 
+    once = dg.AssetCheckSpec(
+        "delivered_once",
+        asset=key,
+        description="No record stands twice in a file, column for column. Loaded they are both; in silver one counts.",
+    )
+    news = dg.AssetCheckSpec(
+        "not_delivered_before",
+        asset=key,
+        description="No file holds the records of an earlier one; of full deliveries, none goes back behind the one before.",
+    )
+
     def work(step: Step) -> Outcome:
-        from ecommerce_platform.ingestion.bronze import load_pending
+        from ecommerce_platform.ingestion.bronze import load_pending, repeated_files, repeated_records
         from ecommerce_platform.ingestion.schema import drift
 
         # Tried again, it looks again: the listing may be what went out of date.
@@ -189,6 +202,8 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
                 "where raw_table = ? and problem is not null order by all",
                 [raw_table],
             ).fetchall()
+            repeated = repeated_records(con, raw_table) if days else []
+            copies = repeated_files(con, raw_table, raw) if days else []
         for file, problem in loaded.problems:
             step.log.error(f"{raw_table}: {file}: {problem}")
         metadata: dict[str, Any] = {
@@ -203,13 +218,15 @@ def bronze_asset(ground: Ground, raw_table: str) -> dg.AssetsDefinition:
                 day: {"rows_landed": rows + rejected, "rows_loaded": rows, "rows_rejected": rejected}
                 for day, (rows, rejected) in loaded.rows_per_day.items()
             },
-            [_readable(key, problems), _same_schema(key, drifted)] if days else [],
+            [_readable(key, problems), _same_schema(key, drifted), _once(key, repeated), _news(key, copies)]
+            if days
+            else [],
         )
 
     return table_asset(
         key,
         work,
-        checks=[readable, schema],
+        checks=[readable, schema, once, news],
         partitions=ground.partitions,
         listener=ground.listener,
         retry=RETRY,
@@ -256,6 +273,36 @@ def _same_schema(key: dg.AssetKey, drifted: Mapping[date, Sequence[Any]]) -> dg.
     )
 
 
+def _once(key: dg.AssetKey, repeated: Sequence[tuple[date, str, int]]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not repeated,
+        check_name="delivered_once",
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(f"{day}/{file}: {rows:,} records a second time" for day, file, rows in repeated[-3:])
+        or None,
+        metadata={
+            "rows": sum(rows for *_, rows in repeated),
+            "files": dg.MetadataValue.md(markdown_table(["load", "file", "records a second time"], repeated[-50:])),
+        },
+    )
+
+
+def _news(key: dg.AssetKey, copies: Sequence[tuple[date, str, date, str]]) -> dg.AssetCheckResult:
+    said = [f"{day}/{file} holds the records of {earlier}/{name}" for day, file, earlier, name in copies]
+    return dg.AssetCheckResult(
+        passed=not copies,
+        check_name="not_delivered_before",
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(said[-3:]) or None,
+        metadata={
+            "files": len(copies),
+            "copies": dg.MetadataValue.md(markdown_table(["load", "file", "the same as of", "file"], copies[-50:])),
+        },
+    )
+
+
 def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     """The asset that fills a canonical entity from the bronze tables mapped to it."""
     mappings = ground.compiled[contract.name]
@@ -267,6 +314,17 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
         description="Every full delivery had at least one usable row; one that had none leaves the previous in force.",
     )
     full = any(m.delivery == "full" for m in mappings)
+    whole = dg.AssetCheckSpec(
+        "deliveries_whole",
+        asset=key,
+        description="The full delivery in force has at least half of the rows of the one before it: what it lacks is gone.",
+    )
+    one_version = dg.AssetCheckSpec(
+        "one_version_per_load",
+        asset=key,
+        description="No load delivers more than two in a hundred keys (and two) twice with different values. Of the versions, "
+        "the last by file and record counts.",
+    )
     within_limits = dg.AssetCheckSpec(
         "rejects_within_limits",
         asset=key,
@@ -290,6 +348,8 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
             shown = preview(con, contract)
             aside = loads_set_aside(con, contract.name)
             back = returned(con, contract, read_tombstones(ground.settings.data)) if customers else []
+            shrunk = shrunk_deliveries(con, contract.name, [m.raw_table for m in mappings if m.delivery == "full"])
+            versions = contradicting_loads(con, contract.name)
         for problem in (*loaded.problems, *aside):
             step.log.error(problem)
         lineage = {
@@ -307,8 +367,10 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
             _per_day(loaded),
             [
                 *([_no_problems(key, usable.name, loaded.problems)] if full and loaded.loads else []),
+                *([_no_problems(key, whole.name, shrunk, warn=True)] if full and loaded.loads else []),
                 *([_no_problems(key, within_limits.name, aside)] if loaded.loads else []),
                 *([_nobody_back(key, nobody_back.name, back)] if customers else []),
+                *([_no_problems(key, one_version.name, versions, warn=True)] if loaded.loads else []),
             ],
         )
 
@@ -317,8 +379,8 @@ def entity_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
         work,
         checks=[
             *check_specs(contract, key),
-            *([usable] if full else []),
-            *([within_limits] if mappings else []),
+            *([usable, whole] if full else []),
+            *([within_limits, one_version] if mappings else []),
             *([nobody_back] if customers else []),
         ],
         partitions=ground.partitions_of(contract),
@@ -408,12 +470,12 @@ def history_asset(ground: Ground, contract: Contract) -> dg.AssetsDefinition:
     )
 
 
-def _no_problems(key: dg.AssetKey, check: str, problems: Sequence[str]) -> dg.AssetCheckResult:
+def _no_problems(key: dg.AssetKey, check: str, problems: Sequence[str], *, warn: bool = False) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not problems,
         check_name=check,
         asset_key=key,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
         description="; ".join(problems[:3]) or None,
     )
 

@@ -7,6 +7,7 @@ What derives from it (checks, DDL, documents, assets) lives elsewhere and takes 
 from __future__ import annotations
 
 import re
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,7 @@ class Strict(BaseModel):
 class Column(Strict):
     """One column: its type, its meaning and its rules.
 
-    `required`, `accepted`, `min` and `max` reject a row in silver and block a write in gold and ml;
+    `required`, `accepted`, `min`, `max` and `past` reject a row in silver and block a write in gold and ml;
     `references` only warns, because the parent may arrive tomorrow. `pii` is personal data: published hashed, and blanked
     when its person is forgotten. `erase` is published as it is and blanked all the same: what a person wrote, say.
     """
@@ -42,8 +43,12 @@ class Column(Strict):
     unit: str | None = None
     required: bool = False
     accepted: tuple[str, ...] | None = None
-    min: float | None = None
+    #: The smallest value there may be; for dates and times a day.
+    min: float | date | None = None
     max: float | None = None
+    #: Of an entity: something that had happened when it was delivered, so neither later than the day after (clocks and
+    #: time zones differ) nor before 1990, where systems put what they do not know: 1970, 1900, the year 1 or 24.
+    past: bool = False
     references: str | None = None
     pii: bool = False
     erase: bool = False
@@ -184,6 +189,12 @@ class Contract(Strict):
         for table, follow in self.follows.items():
             if follow.by and len(self.recompute_by) != 1:
                 raise ValueError(f"follows {table}: `by` needs a single recompute_by column; use touches and keep")
+        for name, column in self.columns.items():
+            dated = column.type in ("DATE", "TIMESTAMP")
+            if column.past and not (dated and (self.entity or self.history_of)):
+                raise ValueError(f"column {name!r}: `past` is said of dates and times of an entity")
+            if isinstance(column.min, date) != dated and column.min is not None:
+                raise ValueError(f"column {name!r}: `min` is a day for dates and times, else a number")
         if len({check.name for check in self.checks}) != len(self.checks):
             raise ValueError("two checks have the same name")
         return self

@@ -6,6 +6,7 @@ tell an old story.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from ecommerce_platform.contracts.catalog import Catalog, Table
@@ -84,9 +85,11 @@ def _row(name: str, column: Column, contract: Contract) -> str:
     if column.accepted is not None:
         rules.append("one of " + ", ".join(column.accepted))
     if column.min is not None:
-        rules.append(f"≥ {column.min:g}")
+        rules.append(f"≥ {column.min}" if isinstance(column.min, date) else f"≥ {column.min:g}")
     if column.max is not None:
         rules.append(f"≤ {column.max:g}")
+    if column.past:
+        rules.append("had happened when it was delivered")
     if column.references:
         rules.append(f"→ {column.references}")
     if column.pii:

@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 
     from ecommerce_platform.ingestion.zone import Zone
 
-__all__ = ["BronzeLoad", "FileLoad", "load_bronze", "load_pending", "pending_days"]
+__all__ = [
+    "BronzeLoad", "FileLoad", "load_bronze", "load_pending", "pending_days", "repeated_files", "repeated_records",
+]  # fmt: skip
+
+#: Files of fewer records may hold the same ones by chance.
+_FEWEST_ALIKE = 5
 
 
 @dataclass(frozen=True)
@@ -263,7 +268,7 @@ def _load(
     columns = {(d.file.day, d.file.name): d.columns for d in deliveries if d.columns and not d.unusable}
     note_columns(con, raw_table, target.table, days, columns)
     loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)
-    _keep_books(con, raw_table, raw, days, deliveries, loads)
+    _keep_books(con, raw_table, raw, days, deliveries, loads, _contents(con, target, days))
     for table in (target.name, "files", "columns", "rejects") if days else ():
         record_change(con, f"bronze.{table}")
     return BronzeLoad(
@@ -295,10 +300,52 @@ def _hold_to_agreement(con: DuckDBPyConnection, raw: RawTable, target: Target, d
     delivery.rejects.close()
 
 
+def repeated_records(con: DuckDBPyConnection, raw_table: str) -> list[tuple[date, str, int]]:
+    """Day, file and number of the records that stand in a file a second time, of all loads."""
+    return con.execute(
+        "select _load_date, _source_file, rows_repeated from bronze.files where raw_table = ? and rows_repeated > 0 order by all",
+        [raw_table],
+    ).fetchall()
+
+
+def repeated_files(con: DuckDBPyConnection, raw_table: str, raw: RawTable) -> list[tuple[date, str, date, str]]:
+    """Day and file of what holds the same records as an earlier file, and that one's day and name.
+
+    A full delivery may well be the same as the one before it, but not as one before that: it is out of date. What an
+    extract reads again for late rows is no mistake. A few records may be the same by chance.
+    """
+    if raw.extract and raw.extract.watermark:
+        return []
+    rows = con.execute(
+        "select f._load_date, f._source_file, e._load_date, e._source_file, "
+        "(select max(_load_date) from bronze.files where raw_table = $raw and _load_date < f._load_date) "
+        "from bronze.files as f inner join bronze.files as e on e.raw_table = f.raw_table and e.content = f.content "
+        "and e.rows_loaded = f.rows_loaded and (e._load_date, e._source_file) < (f._load_date, f._source_file) "
+        f"where f.raw_table = $raw and f.rows_loaded >= {_FEWEST_ALIKE} order by all",
+        {"raw": raw_table},
+    ).fetchall()
+    if raw.delivery == "full":
+        before = {(day, file) for day, file, earlier, _, last in rows if earlier in (day, last)}
+        rows = [row for row in rows if (row[0], row[1]) not in before]
+    latest = {(day, file): (day, file, earlier, name) for day, file, earlier, name, _ in rows}
+    return list(latest.values())
+
+
 def _read_as(raw: RawTable) -> str:
     """Hash of all that source.yml says about how a file is read; another one has it loaded again."""
     said = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
     return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _contents(con: DuckDBPyConnection, target: Target, days: set[date]) -> dict[tuple[date, str], tuple[int, str]]:
+    """(day, file) → how many of its records stand in it a second time, and a sum over the hashes of its records."""
+    rows = con.execute(
+        "select _load_date, _source_file, count(*) - count(distinct _row_hash), "
+        f"cast(sum(cast(_row_hash as hugeint)) as varchar) from {target.table} "
+        "where _load_date in (select unnest($days)) group by all",
+        {"days": sorted(days)},
+    ).fetchall()
+    return {(day, file): (int(repeated), content) for day, file, repeated, content in rows}
 
 
 def _keep_books(
@@ -308,6 +355,7 @@ def _keep_books(
     days: set[date],
     deliveries: Sequence[Delivery],
     loads: Sequence[FileLoad],
+    contents: Mapping[tuple[date, str], tuple[int, str]],
 ) -> None:
     """Replaces what `bronze.rejects` and `bronze.files` say about these days."""
     for book in ("rejects", "files"):
@@ -355,6 +403,8 @@ def _keep_books(
               unnest($formats::varchar[]) as format,
               unnest($rows::bigint[]) as rows_loaded,
               unnest($rejected::bigint[]) as rows_rejected,
+              unnest($repeated::bigint[]) as rows_repeated,
+              unnest($contents::varchar[]) as content,
               unnest($problems::varchar[]) as problem,
               $read_as as read_as,
               $now::timestamp as loaded_at
@@ -368,6 +418,8 @@ def _keep_books(
                 "formats": [load.format for load in loads],
                 "rows": [load.rows for load in loads],
                 "rejected": [load.rejected for load in loads],
+                "repeated": [contents.get((d.file.day, d.file.name), (0, None))[0] for d in deliveries],
+                "contents": [contents.get((d.file.day, d.file.name), (0, None))[1] for d in deliveries],
                 "problems": [load.problem for load in loads],
                 "read_as": _read_as(raw),
                 "now": datetime.now(),

@@ -131,9 +131,12 @@ def drift(
     ).fetchall():
         loads.setdefault(day, {})[name.lower()] = (name, records, filled, kind)
     wanted, found = set(days), {}
-    ordered = sorted(loads)
-    for before, after in itertools.pairwise(ordered):
-        if after in wanted and (differences := _compare(loads[before], loads[after], optional)):
+    known: set[str] = set()
+    seen = 0
+    for before, after in itertools.pairwise(sorted(loads)):
+        known |= loads[before].keys()
+        seen += max((records for _, records, _, _ in loads[before].values()), default=0)
+        if after in wanted and (differences := _compare(loads[before], loads[after], known, seen, optional)):
             found[after] = differences
     return found
 
@@ -180,11 +183,16 @@ def objection(
 def _compare(
     before: Mapping[str, tuple[str, int, int, str | None]],
     after: Mapping[str, tuple[str, int, int, str | None]],
+    known: Collection[str],
+    seen: int,
     optional: bool,
 ) -> list[Difference]:
+    """The differences between two loads, given the columns and the number of records of all loads before the second."""
     new = [name for name in after if name not in before]
     missing = [name for name in before if name not in after]
     if optional:
+        # What was left out in one load and comes in the next is not new.
+        new = [name for name in new if name not in known and seen >= _FEWEST_RECORDS]
         # A record that leaves out what it lacks says nothing about the columns there are.
         enough = min(max(r for _, r, _, _ in load.values()) for load in (before, after)) >= _FEWEST_RECORDS
         missing = [n for n in missing if enough and before[n][2] == before[n][1]]

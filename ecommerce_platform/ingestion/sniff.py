@@ -148,6 +148,10 @@ def sniff(head: Head, table: RawTable, expected: Sequence[str] = ()) -> Shape | 
         if data.startswith(mark):
             encoding, bom = name, len(mark)
             break
+    if encoding in ("utf-16", "utf-32"):
+        return Unusable(
+            "unreadable", f"does not begin as {encoding} does; correct `encoding` for this table in source.yml"
+        )
     text = _text(data[bom:], encoding)
     if isinstance(text, Unusable):
         return text

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from ecommerce_platform.contracts.contract import PROVENANCE, Column, Contract, SqlCheck
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Offending values shown per rule.
 EXAMPLES = 5
+#: What had happened when it was delivered did so on this day at the earliest: before, there is no shop's data.
+_FIRST = date(1990, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -188,10 +191,15 @@ def column_rules(name: str, column: Column, *, required: bool) -> list[tuple[str
     if column.accepted is not None:
         values = ", ".join("'" + value.replace("'", "''") + "'" for value in column.accepted)
         rules.append(("not_accepted", f"{name} is one of {', '.join(column.accepted)}", f"{q} not in ({values})"))
-    if column.min is not None:
+    if isinstance(column.min, date):
+        rules.append(("out_of_range", f"{name} is not before {column.min}", f"{q} < date '{column.min}'"))
+    elif column.min is not None:
         rules.append(("out_of_range", f"{name} is at least {column.min:g}", f"{q} < {column.min:g}"))
     if column.max is not None:
         rules.append(("out_of_range", f"{name} is at most {column.max:g}", f"{q} > {column.max:g}"))
+    if column.past:
+        known = f"{name} had happened by the day after it was delivered, and not before {_FIRST}"
+        rules.append(("out_of_range", known, f"({q} < date '{_FIRST}' or {q} >= _load_date + 2)"))
     return rules
 
 

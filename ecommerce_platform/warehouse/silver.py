@@ -44,6 +44,8 @@ _COPY_ABOVE = 0.1
 _RULES = "3"
 #: Fewer rejected rows than this never set a load aside: in a small load a share says little.
 _FEWEST = 20
+#: Fewer rows of a load that contradict others, by number or by share, are ordinary.
+_FEWEST_CONTRADICTING, _FEW_CONTRADICTING = 3, 0.02
 #: Reason code of the rows of a load that was set aside.
 SET_ASIDE = "load_set_aside"
 #: Share of all loads above which filling the table anew costs less than changing it.
@@ -506,6 +508,7 @@ class _Run:
                 [self.contract.name, mapping.raw_table],
             ).fetchall()
         )
+        contradicting = self._contradicting(mapping, stage)
         ledger = []
         for day, fingerprint in sorted(delivered.items()):
             count = LoadCount(landed.get(day, 0), accepted.get(day, 0), rejected.get(day, 0))
@@ -517,15 +520,33 @@ class _Run:
                 )
             ledger.append(
                 (self.contract.name, mapping.raw_table, day, fingerprint, self.code_version,
-                 count.landed, count.accepted, count.rejected)
+                 count.landed, count.accepted, count.rejected, contradicting.get(day, 0))
             )  # fmt: skip
         if ledger:
             # One statement for all days: a backfill of years has hundreds of them.
             self.con.execute(
-                "insert into silver.loads select unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::date[]), "
-                "unnest(?::varchar[]), unnest(?::varchar[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bigint[])",
+                "insert into silver.loads (entity, _raw_table, _load_date, fingerprint, code_version, rows_landed, "
+                "rows_accepted, rows_rejected, rows_contradicting) select unnest(?::varchar[]), unnest(?::varchar[]), "
+                "unnest(?::date[]), unnest(?::varchar[]), unnest(?::varchar[]), "
+                + ", ".join(["unnest(?::bigint[])"] * 4),
                 [list(column) for column in zip(*ledger, strict=True)],
             )
+
+    def _contradicting(self, mapping: CompiledMapping, stage: str) -> dict[date, int]:
+        """Load day → accepted rows too many, because their key stands in the load with other values, too."""
+        mine = f"from {stage} where _raw_table = '{mapping.raw_table}'"
+        # Equal values have equal hashes, so equal counts prove that there is nothing to look for.
+        row = self.con.execute(f"select count(*), count(distinct hash({self.key}, _load_date)) {mine}").fetchone()
+        assert row is not None
+        if row[0] == row[1]:
+            return {}
+        values = ", ".join(quote(c) for c in self.contract.columns)
+        return dict(
+            self.con.execute(
+                f"select _load_date, count(distinct hash({values})) - count(distinct hash({self.key})) as more {mine} "
+                "group by _load_date having more > 0"
+            ).fetchall()
+        )
 
     def _newest_accepted(self, mapping: CompiledMapping) -> date | None:
         row = self.con.execute(
@@ -741,12 +762,48 @@ def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str
 
 def loads_set_aside(con: DuckDBPyConnection, entity: str) -> list[str]:
     """What there is to say of the loads of which an entity took over nothing, because too much was rejected."""
+    # Where every single row was rejected for a reason of its own, none is left to say that the load was set aside.
     rows = con.execute(
         "select _raw_table, _load_date, any_value(reason) from silver.rejects "
-        "where entity = ? and reason_code = ? group by _raw_table, _load_date order by all",
-        [entity, SET_ASIDE],
+        "where entity = $entity and reason_code = $code group by _raw_table, _load_date "
+        "union all select l._raw_table, l._load_date, format('all of the load''s {:,} rows were rejected', l.rows_landed) "
+        "from silver.loads as l where l.entity = $entity and l.rows_accepted = 0 "
+        f"and l.rows_rejected = l.rows_landed and l.rows_landed >= {_FEWEST} and not exists (select 1 from silver.rejects "
+        "as r where r.entity = l.entity and r._raw_table = l._raw_table and r._load_date = l._load_date "
+        "and r.reason_code = $code) order by all",
+        {"entity": entity, "code": SET_ASIDE},
     ).fetchall()
     return [f"{raw} of {day}: {reason}" for raw, day, reason in rows]
+
+
+def contradicting_loads(con: DuckDBPyConnection, entity: str) -> list[str]:
+    """What there is to say of loads that deliver more than a few keys twice with different values, the newest first.
+
+    A record that changes on the day on which it is made may well come twice: a few are no finding.
+    """
+    rows = con.execute(
+        "select _raw_table, _load_date, rows_contradicting from silver.loads where entity = ? "
+        f"and rows_contradicting >= {_FEWEST_CONTRADICTING} and rows_contradicting > {_FEW_CONTRADICTING} * rows_accepted "
+        "order by _load_date desc, _raw_table",
+        [entity],
+    ).fetchall()
+    return [f"{raw} of {day}: {count:,} rows have the key of another one, but other values" for raw, day, count in rows]
+
+
+def shrunk_deliveries(con: DuckDBPyConnection, entity: str, raw_tables: Sequence[str]) -> list[str]:
+    """What there is to say of full deliveries in force that have less than half of the rows of the one before."""
+    rows = con.execute(
+        "select _raw_table, _load_date, rows_accepted, before from (select _raw_table, _load_date, rows_accepted, "
+        "lag(rows_accepted) over deliveries as before, lead(_load_date) over deliveries as next from silver.loads "
+        "where entity = ? and _raw_table in (select unnest(?)) and rows_accepted > 0 "
+        "window deliveries as (partition by _raw_table order by _load_date)) as l "
+        "where next is null and 2 * rows_accepted < before order by all",
+        [entity, list(raw_tables)],
+    ).fetchall()
+    return [
+        f"the full delivery of {raw} on {day} has {now:,} rows, the one before {before:,}"
+        for raw, day, now, before in rows
+    ]
 
 
 def _text(text: str) -> str:

@@ -53,6 +53,104 @@ FAULTS: dict[tuple[str, str], tuple[str, int | None]] = {
     ("gold.fct_orders", "delivered_within_two_months"): (
         "update gold.fct_orders set delivery_days = 61 where right(order_id, 1) = '4'", 40
     ),
+    ("gold.fct_orders", "orders_have_lines"): ("delete from gold.fct_order_items where order_id in ('O1', 'O2')", 2),
+    ("gold.fct_orders", "days_are_paid"): (
+        "delete from gold.fct_payments where order_id in (select 'O' || i from range(400) as t (i) where i % 28 = 3 and i < 200)", 1
+    ),
+    ("gold.fct_orders", "nothing_happens_in_the_future"): (
+        "update silver.orders set delivered_at = timestamp '2031-01-01' where order_id = 'O1'", 1
+    ),
+    ("gold.fct_order_items", "lines_sell_something"): (
+        "update gold.fct_order_items set quantity = 0 where order_id = 'O1'", 1
+    ),
+    ("gold.fct_order_items", "taxes_are_usual"): (
+        "update gold.fct_order_items set tax_amount = 20 where order_date = '2024-01-04'", 1
+    ),
+    ("gold.fct_payments", "not_overpaid"): (
+        "update gold.fct_payments set amount = 100 * amount where order_id in ('O1', 'O2'); "
+        "update gold.fct_orders set status = 'shipped' where order_id in ('O1', 'O2')", 2
+    ),
+    ("gold.fct_payments", "means_of_payment_is_listed"): (
+        "update silver.payments set method = 'cc' where order_id = 'O1'", 1
+    ),
+    ("gold.dim_product", "category_is_listed"): (
+        "update gold.dim_product set category_code = 'toy' where product_id = 'SKU1'", 1
+    ),
+    ("gold.dim_product", "names_are_readable"): (
+        "update gold.dim_product set name = case product_id when 'SKU1' then 'TÃ¶pfe' else repeat('x', 501) end "
+        "where product_id in ('SKU1', 'SKU2')", 2
+    ),
+    ("silver.returns", "belongs_to_an_order"): ("update silver.returns set order_id = 'gone' where return_id = 'B1'", 1),
+    ("silver.returns", "belongs_to_a_line"): ("update silver.returns set line_number = 7 where return_id = 'B1'", 1),
+    ("silver.returns", "returned_after_the_order"): (
+        "update silver.returns set returned_at = timestamp '2023-12-31 23:00:00' where return_id = 'B1'", 1
+    ),
+    ("silver.returns", "returned_within_the_line"): ("update silver.returns set quantity = 2 where return_id = 'B1'", 1),
+    ("silver.returns", "refunded_within_the_order"): (
+        "update silver.returns set refund_amount = 2000 where return_id = 'B1'", 1
+    ),
+    ("silver.shipments", "belongs_to_an_order"): (
+        "update silver.shipments set order_id = 'gone' where shipment_id = 'S1'", 1
+    ),
+    ("silver.shipments", "sent_after_the_order"): (
+        "update silver.shipments set shipped_at = timestamp '2023-12-31 23:00:00' where shipment_id = 'S1'", 1
+    ),
+    ("silver.shipments", "arrives_after_it_was_sent"): (
+        "update silver.shipments set delivered_at = shipped_at - interval 1 minute where shipment_id = 'S1'", 1
+    ),
+    ("silver.shipments", "parcels_differ"): (
+        "insert into silver.shipments by name select * replace ('0' || shipment_id as shipment_id) "
+        "from silver.shipments where shipment_id in ('S1', 'S2')", 2
+    ),
+    ("silver.shipments", "freight_is_plausible"): (
+        "update silver.shipments set cost_amount = 490 where shipment_id = 'S1'", 1
+    ),
+    ("silver.web_events", "logged_in_customers_are_known"): (
+        "update silver.web_events set customer_id = 'nobody' where event_id = 'E1'", 1
+    ),
+    ("silver.web_events", "looks_at_known_products"): (
+        "update silver.web_events set product_id = 'none' where event_id = 'E1'", 1
+    ),
+    ("silver.web_events", "purchases_belong_to_orders"): (
+        "update silver.web_events set order_id = 'gone' where event_id = 'E1'", 1
+    ),
+    ("silver.inventory_snapshots", "counts_known_products"): (
+        "update silver.inventory_snapshots set product_id = 'none' where product_id = 'SKU1'", 1
+    ),
+    ("silver.ad_spend", "belongs_to_a_campaign"): (
+        "update silver.ad_spend set campaign_id = 'K9' where spend_date = '2024-01-01'", 1
+    ),
+    ("silver.ad_spend", "clicked_no_more_than_seen"): (
+        "update silver.ad_spend set (clicks, impressions) = (500, 20) where spend_date = '2024-01-01'", 1
+    ),
+    ("silver.ad_spend", "within_the_budget"): (
+        "update silver.ad_spend set cost_amount = 10000 where spend_date = '2024-01-01'", 1
+    ),
+    ("silver.products", "prices_move_little"): (
+        "update silver.products_history set list_price = 25 * list_price where is_current and product_id in ('SKU1', 'SKU2')", 2
+    ),
+    ("silver.products", "weights_move_little"): (
+        "update silver.products_history set weight = 0.3 where is_current and product_id = 'SKU1'", 1
+    ),
+    ("silver.products", "most_cost_less_than_their_price"): (
+        "update silver.products set (list_price, unit_cost) = (unit_cost, list_price)", 1
+    ),
+    ("silver.social_interactions", "is_about_known_products"): (
+        "update silver.social_interactions set product_id = 'none' where interaction_id = 'T1'", 1
+    ),
+    ("silver.experiment_assignments", "takes_known_customers"): (
+        "update silver.experiment_assignments set customer_id = 'nobody' where customer_id = 'C1'", 1
+    ),
+    ("silver.postal_codes", "lies_near_its_state"): (
+        "update silver.postal_codes set (latitude, longitude) = (longitude, latitude) where postal_code = '10001'", 1
+    ),
+    ("silver.economic_indicators", "moves_little"): (
+        "update silver.economic_indicators set value = 100 * value where period_date = '2023-01-01'", 1
+    ),
+    ("silver.customers", "names_are_readable"): (
+        "update silver.customers set full_name = case customer_id when 'C1' then 'J\ufffdrgen' when 'C2' then 'MÃœLLER' "
+        "else 'A' || chr(7) end where customer_id in ('C1', 'C2', 'C3')", 3
+    ),
     ("gold.fct_order_items", "discount_within_the_price"): (
         "update gold.fct_order_items set discount_amount = gross_amount + 1 where order_id = 'O1'", 1
     ),

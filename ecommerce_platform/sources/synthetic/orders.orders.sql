@@ -1,7 +1,12 @@
--- An unknown state passes through as it is, so that the contract's accepted values reject it by name.
+-- An unknown state passes through as it is, so that the contract's accepted values reject it by name. Customers of an
+-- unknown system stay apart from all others: the systems give the same numbers to different people.
 select
     as_text(order_no) as order_id,
-    case as_text(customer_system) when 'CRM' then 'crm-' else 'web-' end || as_text(customer_no) as customer_id,
+    case as_text(customer_system)
+        when 'CRM' then 'crm-'
+        when 'SHOP' then 'web-'
+        else coalesce(lower(as_text(customer_system)), 'unknown') || '-'
+    end || as_text(customer_no) as customer_id,
     as_timestamp(placed) as ordered_at,
     as_timestamp(paid) as approved_at,
     as_timestamp(sent) as shipped_at,
