@@ -8,7 +8,7 @@ the statements is `silver.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ecommerce_platform.contracts.contract import Contract
@@ -47,6 +47,8 @@ class Conversion:
     argument: str
     column: str
     meaning: str
+    #: Whether the column is personal data: reasons are published, so they do not repeat its values.
+    personal: bool = False
 
     @property
     def failed(self) -> str:
@@ -58,7 +60,8 @@ class Conversion:
         """SQL text that says which value is at fault, or null."""
         label = "'" + f'{self.column}: {self.argument} "'.replace("'", "''") + "'"
         meaning = self.meaning.replace("'", "''")
-        return f"case when {self.failed} then {label} || left({self.argument}, 200) || '\" is not {meaning}' end"
+        value = "'•••'" if self.personal else f"left({self.argument}, 200)"
+        return f"case when {self.failed} then {label} || {value} || '\" is not {meaning}' end"
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,8 @@ def compile_mapping(mapping: Mapping, contract: Contract, source: Source) -> Com
             f.name.lower() in ("arg_max", "arg_min", "median") for f in body.find_all(exp.Anonymous)
         ):
             late.add(name)
-        conversions.extend(_conversions(body, name, wrong, problems))
+        personal = name in contract.columns and contract.columns[name].pii
+        conversions.extend(replace(c, personal=personal) for c in _conversions(body, name, wrong, problems))
         if (
             name in contract.required_columns
             and isinstance(body, exp.Anonymous)
@@ -332,7 +336,8 @@ def _each_once(conversions: Sequence[Conversion], expressions: dict[str, str]) -
     for conversion in conversions:
         if conversion.call not in found or expressions.get(conversion.column) == conversion.call:
             found[conversion.call] = conversion
-    return tuple(found.values())
+    personal = {c.call for c in conversions if c.personal}
+    return tuple(replace(c, personal=c.call in personal) for c in found.values())
 
 
 def _conversions(

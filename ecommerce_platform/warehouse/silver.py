@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 #: Share of superseded rows above which the kept rows are copied instead of the others deleted.
 _COPY_ABOVE = 0.1
 #: Part of `code_version`: another number fills every entity anew.
-_RULES = "3"
+_RULES = "4"
 #: Fewer rejected rows than this never set a load aside: in a small load a share says little.
 _FEWEST = 20
 #: Fewer rows of a load that contradict others, by number or by share, are ordinary.

@@ -7,7 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ecommerce_platform.build import read_ground
 from ecommerce_platform.quality.rejects import reject_groups, rejected_rows
+from ecommerce_platform.settings import read_settings
 from ecommerce_platform.warehouse.silver import load_entity
 from ecommerce_platform_tests.warehouse.shop import TinyShop, day, deliver
 
@@ -61,3 +63,11 @@ def test_only_what_is_asked_for_is_shown(con) -> None:
 def test_before_anything_is_loaded_nothing_is_rejected() -> None:
     assert reject_groups(duckdb.connect()) == []
     assert rejected_rows(duckdb.connect()) == []
+
+
+def test_reasons_do_not_repeat_personal_data(tmp_path: Path) -> None:
+    """They are published in clear; the row as delivered is not."""
+    ground = read_ground(read_settings(source="synthetic", data_dir=tmp_path))
+    reasons = {(c.column, c.personal, "left(" in c.reason) for m in ground.compiled["customers"] for c in m.conversions}
+    assert ("birth_date", True, False) in reasons
+    assert ("registered_at", False, True) in reasons
