@@ -131,6 +131,7 @@ def test_a_planted_violation_fails_its_check_stops_the_publish_and_goes_away_aga
     assert corner.publish().success
 
 
+@pytest.mark.long
 def test_a_rule_of_the_shops_own_warns_and_one_that_cannot_be_asked_is_an_error(corner: Corner) -> None:
     corner.deliver_lines(LINES_CSV.replace("cup,1,9.00", "cup,1,900.00"))
     built = corner.build()

@@ -42,6 +42,7 @@ def test_every_link_says_why_and_by_which_parameters(built: Shop) -> None:
     assert (built.data / "models" / "identity" / version / "model.json").is_file()
 
 
+@pytest.mark.long
 def test_a_later_drop_moves_a_person_and_says_so(built: Shop) -> None:
     before = dict(built.query("select customer_id, person_id from silver.customer_identities"))
     linked = next(c for c, p in sorted(before.items()) if c.startswith("W") and p != c)
@@ -69,6 +70,7 @@ def test_training_of_ones_own_replaces_the_links(built: Shop) -> None:
     assert abs(persons / RECORDS["person"].n_unique() - 1) < 0.03
 
 
+@pytest.mark.long
 def test_a_source_that_does_not_link_keeps_every_record_apart(tmp_path: Path) -> None:
     shop = Shop(tmp_path, str(write_source(tmp_path, link=False)))
     deliver(shop.data / "raw", FIRST_DAY, RECORDS, keys={"W1000000": "k", "W1000001": "k"})

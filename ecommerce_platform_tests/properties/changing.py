@@ -100,7 +100,16 @@ def value(random: Random, contract: Contract, name: str) -> Any:
     if (contract.name, name) == ("order_items", "quantity") and random.random() < 0.1:
         return -1
     found = DOMAINS.get(name) or BY_TYPE.get(column.type) or AMOUNTS
-    return random.choice([v for v in found if column.min is None or v >= column.min])
+    return random.choice([v for v in found if not below(column.min, v)])
+
+
+def below(smallest: float | date | None, found: Any) -> bool:
+    """Whether a value is below a contract's `min`, which is a day for times."""
+    if smallest is None:
+        return False
+    if isinstance(found, datetime) and isinstance(smallest, date):
+        return found.date() < smallest
+    return bool(found < smallest)
 
 
 def row(random: Random, contract: Contract, key: Mapping[str, Any] | None = None) -> Row:

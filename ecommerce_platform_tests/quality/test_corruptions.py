@@ -79,6 +79,7 @@ def test_the_document_shows_the_catalogue() -> None:
     assert shown == as_table(), "run `python -m ecommerce_platform_tests.quality.corruptions`"
 
 
+@pytest.mark.long
 def test_three_kinds_at_once_are_found_each(tmp_path: Path) -> None:
     """The quick part of the long test below, on a small shop."""
     base, folder = tmp_path / "base", tmp_path / "spoilt"

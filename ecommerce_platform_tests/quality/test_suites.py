@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ecommerce_platform.contracts.catalog import read_catalog
-from ecommerce_platform.contracts.source import AnomalyRules, RawTable
+from ecommerce_platform.contracts.source import AnomalyRules, DriftRules, RawTable
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.quality.suites import FOLDER, Suite, read_suites
 from ecommerce_platform_tests.conftest import ROOT
@@ -131,7 +131,9 @@ def test_definitions_load_without_great_expectations() -> None:
 
 
 def test_the_examples_of_the_docs_are_understood(tmp_path: Path) -> None:
-    rules, drift, anomalies = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "quality.md").read_text(), re.DOTALL)
+    rules, columns, drift, anomalies = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs" / "quality.md").read_text(), re.DOTALL
+    )
     shop = tmp_path / "shop"
     shop.mkdir()
     (shop / FOLDER).mkdir()
@@ -139,8 +141,9 @@ def test_the_examples_of_the_docs_are_understood(tmp_path: Path) -> None:
     suites = read_suites(CATALOG, CATALOG.tables, CATALOG.entities, shop)
     assert {"nobody_buys_a_forest", "prices_are_usual"} <= {r.name for r in suites["gold.fct_order_items"].rules}
     table = RawTable.model_validate(
-        {"description": "Orders as exported.", "delivery": "delta", **yaml.safe_load(drift)["tables"]["orders"]}
+        {"description": "Orders as exported.", "delivery": "delta", **yaml.safe_load(columns)["tables"]["orders"]}
     )
     assert (table.on_drift.missing, table.columns["placed"]) == ("fail", "timestamp")
+    assert DriftRules.model_validate(yaml.safe_load(drift)["drift"]) == DriftRules(), "the document shows the defaults"
     known = AnomalyRules.model_validate(yaml.safe_load(anomalies)["anomalies"])
     assert known.known(date(2025, 11, 28), date(2025, 11, 28)) == "Black Friday"

@@ -48,6 +48,7 @@ def query(shop: Shop, sql: str) -> list[tuple]:
         return con.execute(sql).fetchall()
 
 
+@pytest.mark.long
 def test_the_guide_alone_makes_a_working_shop_with_the_figures_of_the_export(followed: Shop, truth: Truth) -> None:
     assert query(
         followed, "select orders, customers, units, gross_amount, discount_amount, revenue from gold.kpi_summary"
@@ -56,6 +57,7 @@ def test_the_guide_alone_makes_a_working_shop_with_the_figures_of_the_export(fol
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_every_month_category_and_payment_method_has_its_revenue(followed: Shop, truth: Truth) -> None:
     assert dict(query(followed, "select strftime(month, '%Y-%m'), revenue from gold.kpi_monthly")) == dict(
         truth.revenue_by_month
@@ -72,6 +74,7 @@ def test_every_month_category_and_payment_method_has_its_revenue(followed: Shop,
         assert dict(found) == dict(expected), dimension
 
 
+@pytest.mark.long
 def test_every_line_of_the_export_is_used_and_only_headers_and_totals_are_rejected(
     followed: Shop, truth: Truth
 ) -> None:
@@ -80,6 +83,7 @@ def test_every_line_of_the_export_is_used_and_only_headers_and_totals_are_reject
     ) == [(truth.lines + truth.others, truth.lines, truth.others)]
 
 
+@pytest.mark.long
 def test_what_the_user_has_in_the_end_is_the_finished_example_in_at_most_60_lines(followed: Shop) -> None:
     mine, example = without_comments(followed.folder / "herbolario"), without_comments(EXAMPLE)
     assert mine == example
@@ -91,6 +95,7 @@ def test_what_the_user_has_in_the_end_is_the_finished_example_in_at_most_60_line
     assert int(said) == lines
 
 
+@pytest.mark.long
 def test_the_lines_that_the_guide_shows_stand_in_the_export(followed: Shop) -> None:
     export = (followed.folder / "export" / "pedidos_2024-01.csv").read_bytes().decode("cp1252")
     for content in GUIDE.of("text"):

@@ -27,6 +27,7 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Mapping, Source, find_source, read_source
 from ecommerce_platform.simulation import Truth, generate_shop
 from ecommerce_platform.simulation.truth import read_persons
+from ecommerce_platform_tests.properties.changing import below
 
 MACROS = Path(__file__).resolve().parents[2] / "ecommerce_platform" / "warehouse" / "macros.sql"
 _CONVERSION = re.compile(r'^\s*as_\w+\("?([^",()]+)"?[^()]*\) as (\w+),?$', re.MULTILINE)
@@ -144,7 +145,7 @@ def _problem(contract: Contract, conversions: list[tuple[str, str]], raw: Row, r
                 return "missing_required"
         elif column.accepted and value not in column.accepted:
             return "not_accepted"
-        elif (column.min is not None and value < column.min) or (column.max is not None and value > column.max):
+        elif below(column.min, value) or (column.max is not None and value > column.max):
             return "out_of_range"
     return None
 
