@@ -341,6 +341,10 @@ def stop_at(number: int) -> Callable[..., None]:
     return step
 
 
+#: Tables with what follows from the times of files, and the lines that show how they differ.
+_OF_FILES = ("  ", "bronze.files", "silver.loads", "gold.table_profiles", "gold.profile_drift")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("number", [1, 4])
 def test_what_was_interrupted_is_finished(
@@ -359,7 +363,7 @@ def test_what_was_interrupted_is_finished(
     assert traces(shop.data, corner.ANNAS) == []
     with shop.driver.connect() as con:
         other = forgotten[0].data / "warehouse.duckdb"
-        assert [d for d in differences(con, other) if not d.startswith(("bronze.files", "silver.loads", "  "))] == []
+        assert [d for d in differences(con, other) if not d.startswith(_OF_FILES)] == []
     assert not (shop.data / ".forgetting.json").exists()
 
 

@@ -139,6 +139,33 @@ def base_rows(seed: int) -> dict[str, Rows]:
     return rows
 
 
+def settled(rows: Mapping[str, Rows], changed: Collection[str]) -> dict[str, Rows]:
+    """The rows of the changed entities as the platform would hold them: clusters are whole. Who shares a person_key with
+    a member belongs to it, only records there are do, and it is named after its smallest."""
+    found = {entity: rows[entity] for entity in ENTITIES if entity in changed}
+    if not {"customers", "customer_clusters"} & set(changed):
+        return found
+    customers = {r["customer_id"]: r["person_key"] for r in rows["customers"].values()}
+    drawn = {r["customer_id"]: r for r in rows["customer_clusters"].values()}
+    links = [(c, r["person_id"]) for c, r in drawn.items() if c in customers and r["person_id"] in customers]
+    groups = {c: {c} for c in customers}
+    same_key = [(a, b) for a, key in customers.items() for b, other in customers.items() if key and key == other]
+    for a, b in (*links, *same_key):
+        joined = groups[a] | groups[b]
+        groups.update(dict.fromkeys(joined, joined))
+    members = {c for pair in links if pair[0] != pair[1] for c in groups[pair[0]]}
+    clusters = {}
+    for customer in sorted(members):
+        like = drawn.get(customer, {"rule": "linked", "match_probability": 1.0})
+        new = {
+            "customer_id": customer,
+            "person_id": min(groups[customer]),
+            **{k: like[k] for k in ("rule", "match_probability")},
+        }
+        clusters[key_of("customer_clusters", new)] = new
+    return {**found, "customer_clusters": clusters}
+
+
 #: What may happen to an entity, the usual more often.
 KINDS = ("put", "change", "change", "change", "change", "rename", "rename", "delete", "delete", "redeliver", "empty")
 
