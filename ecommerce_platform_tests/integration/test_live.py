@@ -137,7 +137,7 @@ def test_a_backfill_whose_run_is_killed_goes_on(shop: Shop, servers: Servers, da
         [str(Path(sys.executable).with_name("ecommerce")), "build"],
         env=shop.environment, cwd=shop.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    alone = wait_for("a run of the command line", lambda: _started(servers, "build"), 60, every=0.1)
+    alone = wait_for("a run of the command line", lambda: _started(servers, "build"), 180, every=0.1)
     command.kill()
     command.wait()
     queued = servers.launch("publish")
@@ -181,18 +181,21 @@ def _started(servers: Servers, job: str) -> str | None:
 
 def _process_of(servers: Servers, run_id: str) -> psutil.Process | None:
     """The process that works on a run, as the run has recorded it."""
-    found = servers.ask(
-        "query($r: ID!) { logsForRun(runId: $r) { ... on EventConnection { events { __typename "
-        "... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text } ... on IntMetadataEntry { intValue } } } "
-        "} } } }",
-        r=run_id,
-    )
-    for event in found["events"]:
-        for entry in event.get("metadataEntries") or ():
-            if entry["label"] == "pid":
-                pid = int(entry.get("text") or entry["intValue"])
-                assert pid != os.getpid()
-                return psutil.Process(pid)
+    after, more = None, True
+    while more:  # a page has a thousand events, and every partition and check that is planned is one
+        found = servers.ask(
+            "query($r: ID!, $a: String) { logsForRun(runId: $r, afterCursor: $a) { ... on EventConnection { cursor hasMore "
+            "events { __typename ... on EngineEvent { metadataEntries { label ... on TextMetadataEntry { text } "
+            "... on IntMetadataEntry { intValue } } } } } } }",
+            r=run_id, a=after,
+        )  # fmt: skip
+        for event in found["events"]:
+            for entry in event.get("metadataEntries") or ():
+                if entry["label"] == "pid":
+                    pid = int(entry.get("text") or entry["intValue"])
+                    assert pid != os.getpid()
+                    return psutil.Process(pid)
+        after, more = found["cursor"], found["hasMore"]
     return None
 
 
