@@ -12,15 +12,12 @@ from ecommerce_platform.assets.declare import (
     Step,
     asset_key,
     check_specs,
-    code_references,
     column_schema,
-    describe,
     markdown_table,
     preview,
     table_asset,
 )
-from ecommerce_platform.assets.tables import Ground
-from ecommerce_platform.automation.freshness import freshness_policy
+from ecommerce_platform.assets.tables import Ground, filled_asset
 from ecommerce_platform.warehouse.changes import record_change, record_seen, unseen
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import Written, count_rows, replace_table, upsert
@@ -99,7 +96,6 @@ def _segment_model(ground: Ground) -> dg.AssetsDefinition:
 
 def _segments(ground: Ground) -> dg.AssetsDefinition:
     contract = ground.catalog.contract("ml.segments")
-    key = asset_key(contract.table)
 
     def work(step: Step) -> Outcome:
         from ecommerce_platform.ml import segments
@@ -115,24 +111,7 @@ def _segments(ground: Ground) -> dg.AssetsDefinition:
             written = replace_table(con, contract, _columns(contract.columns, "_scored"))
             return Outcome(written, {"model_version": row["version"], "preview": preview(con, contract)})
 
-    return table_asset(
-        key,
-        work,
-        checks=check_specs(contract, key),
-        listener=ground.listener,
-        deps=[asset_key("gold.rfm"), dg.AssetKey(["ml", "segments_model"])],
-        group_name="ml",
-        owners=list(contract.owners),
-        kinds={"duckdb", "python"},
-        tags={"model": "segments", "cadence": "weekly"},
-        freshness_policy=freshness_policy(contract),
-        description=describe(contract),
-        metadata={
-            "dagster/column_schema": column_schema(contract.columns),
-            "dagster/table_name": contract.table,
-            **code_references(contract.path),
-        },
-    )
+    return filled_asset(ground, contract, work, ["gold.rfm", "ml.segments_model"])
 
 
 def _columns(columns: Any, relation: str) -> str:

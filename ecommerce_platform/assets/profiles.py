@@ -3,28 +3,14 @@
 What a profile is and when a load is unlike those before it is `quality`'s business.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from ecommerce_platform.assets.declare import (
-    Outcome,
-    Step,
-    as_failure,
-    asset_key,
-    check_specs,
-    code_references,
-    column_schema,
-    describe,
-    markdown_table,
-    preview,
-    table_asset,
-)
+from ecommerce_platform.assets.declare import Outcome, Step, as_failure, asset_key, markdown_table, preview
 from ecommerce_platform.assets.resources import WarehouseResource
-from ecommerce_platform.assets.tables import Ground
-from ecommerce_platform.automation.freshness import freshness_policy
-from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.assets.tables import Ground, filled_asset
 
 if TYPE_CHECKING:
     from ecommerce_platform.quality.drift_report import Report
@@ -58,35 +44,11 @@ def profile_assets(ground: Ground) -> list[dg.AssetsDefinition]:
             written = refresh_drift(con, drift, file.drift, file.anomalies, full_checks=step.full_checks)
             return Outcome(written, {"preview": preview(con, drift)})
 
+    loaded = [f"silver.{entity}" for entity in entities]
     return [
-        _asset(ground, profiles, profile, [asset_key(f"silver.{entity}") for entity in entities]),
-        _asset(ground, drift, judge, [asset_key(PROFILES)]),
+        filled_asset(ground, profiles, profile, loaded, file.path),
+        filled_asset(ground, drift, judge, [PROFILES], file.path),
     ]
-
-
-def _asset(
-    ground: Ground, contract: Contract, work: Callable[[Step], Outcome], deps: list[dg.AssetKey]
-) -> dg.AssetsDefinition:
-    key = asset_key(contract.table)
-    return table_asset(
-        key,
-        work,
-        checks=check_specs(contract, key),
-        partitions=ground.partitions_of(contract),
-        listener=ground.listener,
-        deps=deps,
-        group_name="gold",
-        owners=list(contract.owners),
-        kinds={"duckdb", "python"},
-        tags={**contract.tags, "subject": "insight"},
-        freshness_policy=freshness_policy(contract),
-        description=describe(contract),
-        metadata={
-            "dagster/column_schema": column_schema(contract.columns),
-            "dagster/table_name": contract.table,
-            **code_references(contract.path, ground.source.file.path),
-        },
-    )
 
 
 def profile_checks(ground: Ground, assets: Collection[dg.AssetKey]) -> list[dg.AssetChecksDefinition]:

@@ -572,7 +572,7 @@ def links_asset(ground: Ground) -> dg.AssetsDefinition:
             shown = preview(con, contract)
         return Outcome(written, {"preview": shown, "parameters": linking.parameters.version if linking else "none"})
 
-    return _filled(ground, contract, work, [CUSTOMERS])
+    return filled_asset(ground, contract, work, [CUSTOMERS])
 
 
 def clusters_asset(ground: Ground) -> dg.AssetsDefinition:
@@ -587,7 +587,7 @@ def clusters_asset(ground: Ground) -> dg.AssetsDefinition:
             )  # fmt: skip
             return Outcome(written, {"preview": preview(con, contract)})
 
-    return _filled(ground, contract, work, [CUSTOMERS, LINKS])
+    return filled_asset(ground, contract, work, [CUSTOMERS, LINKS])
 
 
 def _python_table(
@@ -601,12 +601,27 @@ def _python_table(
         with step.connect() as con:
             return Outcome(fill(con), {"preview": preview(con, contract)})
 
-    return _filled(ground, contract, work, [".".join(key.path) for key in deps], *files)
+    return filled_asset(ground, contract, work, [".".join(key.path) for key in deps], *files)
 
 
-def _filled(
-    ground: Ground, contract: Contract, work: Callable[[Step], Outcome], deps: Sequence[str], *files: Any
+def filled_asset(
+    ground: Ground,
+    contract: Contract,
+    work: Callable[[Step], Outcome],
+    deps: Sequence[str],
+    *files: Any,
+    note: str | None = None,
 ) -> dg.AssetsDefinition:
+    """The asset of a table that Python fills.
+
+    Args:
+        ground: what everything is declared from.
+        contract: of the table.
+        work: fills it.
+        deps: tables it is made from; assets that are no table by their key written like one.
+        files: that say something about it, besides the contract.
+        note: what there is to say besides the contract's description.
+    """
     key = asset_key(contract.table)
     return table_asset(
         key,
@@ -615,7 +630,7 @@ def _filled(
         partitions=ground.partitions_of(contract),
         listener=ground.listener,
         deps=[asset_key(table) for table in deps],
-        description=describe(contract),
+        description=describe(contract, note=note),
         metadata=_metadata(contract, *files),
         **_labels(contract),
     )
