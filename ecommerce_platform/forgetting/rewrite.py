@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,6 +140,45 @@ def masked(text: bytes, encoding: str) -> bytes:
     return _WORD.sub("x", decoded).encode(encoding, "surrogateescape")
 
 
+def _replaced(
+    data: bytes,
+    pieces: Iterable[tuple[int, int, int]],
+    changed: Callable[[bytes, int], bytes],
+    edits: Edits,
+    records: int,
+    where: str,
+    encoding: str,
+) -> bytes:
+    """The file with its edited records and lines, every other byte as it is.
+
+    Args:
+        data: the file.
+        pieces: (0, start, stop) of each record, (line, start, stop) of each line that cannot be parsed, in its order.
+        changed: gives the record of that number as it is to be.
+        edits: what changes.
+        records: how many records there must be.
+        where: the file, for messages.
+        encoding: of its text.
+
+    Raises:
+        Unclear: there are more or fewer records.
+    """
+    out: list[bytes] = []
+    done = number = 0
+    for line, start, stop in pieces:
+        if line:
+            new = masked(data[start:stop], encoding) if line in edits.lines else None
+        else:
+            number += 1
+            new = changed(data[start:stop], number) if number in edits.cells else None
+        if new is not None:
+            out += [data[done:start], new]
+            done = stop
+    if number != records:
+        raise Unclear(f"{number:,} records instead of {records:,}", where)
+    return b"".join([*out, data[done:]])
+
+
 # -- CSV ---------------------------------------------------------------------------------------------------------
 
 
@@ -155,21 +194,12 @@ def _csv(
     rules = rules_of(shape)
     skipped = {u.line: u.lines for u in unparsable}
     places = {name.lower(): n for n, name in enumerate(shape.columns)}
-    out: list[bytes] = []
-    done = number = 0
-    for line, start, stop in _csv_pieces(data, shape, rules, skipped, where):
-        if line:  # one that cannot be parsed
-            if line in edits.lines:
-                out += [data[done:start], masked(data[start:stop], encoding)]
-                done = stop
-            continue
-        number += 1
-        if number in edits.cells:
-            out += [data[done:start], _csv_record(data[start:stop], rules, edits, number, places, encoding, where)]
-            done = stop
-    if number != records:
-        raise Unclear(f"{number:,} records instead of {records:,}", where)
-    return b"".join([*out, data[done:]])
+    pieces = _csv_pieces(data, shape, rules, skipped, where)
+
+    def changed(record: bytes, number: int) -> bytes:
+        return _csv_record(record, rules, edits, number, places, encoding, where)
+
+    return _replaced(data, pieces, changed, edits, records, where, encoding)
 
 
 def _csv_pieces(
@@ -250,21 +280,12 @@ def _json(
     # Other encodings than UTF-8 are rare for JSON; a byte is a character then, so offsets hold.
     keys = _json_names(data, shape, unparsable, encoding)
     names = dict(zip((n.lower() for n in unique_names(keys)), keys, strict=True))
-    out: list[bytes] = []
-    done = number = 0
-    for line, start, stop in _json_pieces(data, shape, unparsable):
-        if line:
-            if line in edits.lines:
-                out += [data[done:start], masked(data[start:stop], encoding)]
-                done = stop
-            continue
-        number += 1
-        if number in edits.cells:
-            out += [data[done:start], _json_record(data[start:stop], edits, number, names, encoding, where)]
-            done = stop
-    if number != records:
-        raise Unclear(f"{number:,} records instead of {records:,}", where)
-    return b"".join([*out, data[done:]])
+    pieces = _json_pieces(data, shape, unparsable)
+
+    def changed(record: bytes, number: int) -> bytes:
+        return _json_record(record, edits, number, names, encoding, where)
+
+    return _replaced(data, pieces, changed, edits, records, where, encoding)
 
 
 def _json_names(data: bytes, shape: Shape, unparsable: Sequence[Unparsable], encoding: str) -> list[str]:
