@@ -279,7 +279,10 @@ def _once(key: dg.AssetKey, repeated: Sequence[tuple[date, str, int]]) -> dg.Ass
         check_name="delivered_once",
         asset_key=key,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(f"{day}/{file}: {rows:,} records a second time" for day, file, rows in repeated[-3:])
+        description="; ".join(
+            f"{day}/{file}: {rows:,} {'record' if rows == 1 else 'records'} a second time"
+            for day, file, rows in repeated[-3:]
+        )
         or None,
         metadata={
             "rows": sum(rows for *_, rows in repeated),

@@ -11,7 +11,7 @@ from ecommerce_platform_tests.conftest import Shop
 
 #: A number with what stands right before or behind it, in what a check says.
 _ROWS = re.compile(r"(?:^|; )(?P<rule>[^;:]+): (?P<rows>[\d,]+) rows")
-_RECORDS = re.compile(r"(?P<rows>[\d,]+) records a second time")
+_RECORDS = re.compile(r"(?P<rows>[\d,]+) records? a second time")
 
 
 def findings(shop: Shop) -> dict[str, int | None]:
