@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from ecommerce_platform.automation.jobs import PUBLISH_JOB, SNAPSHOT
 from ecommerce_platform.build import build_definitions
 from ecommerce_platform.settings import Settings
+from ecommerce_platform.warehouse import mirror
 from ecommerce_platform.warehouse.snapshots import snapshots
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.objectstores import Bucket
@@ -66,7 +67,7 @@ def test_a_wrong_number_of_snapshots_to_keep_names_the_variable(shop: Shop, keep
 
 
 def test_the_asset_copies_to_an_object_store_and_tries_again_when_it_cannot(
-    shop: Shop, tiny: PublishingShop, bucket: Bucket, impatient: None
+    shop: Shop, tiny: PublishingShop, bucket: Bucket, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=shop.data, publish_url=f"{bucket.url}/published")
     job = build_definitions(settings).resolve_job_def(PUBLISH_JOB)
@@ -80,7 +81,15 @@ def test_the_asset_copies_to_an_object_store_and_tries_again_when_it_cannot(
         assert metadata["tables_uploaded"].value == 3
         tiny.write(9)
         bucket.gate.shut()
-        threading.Timer(2, bucket.gate.open).start()
+
+        def and_then_it_is_back(*arguments: Any, **more: Any) -> mirror.Mirrored:
+            try:
+                return copy(*arguments, **more)
+            finally:
+                bucket.gate.open()
+
+        copy = mirror.mirror
+        monkeypatch.setattr(mirror, "mirror", and_then_it_is_back)
         again = job.execute_in_process(instance=instance)
     # Published here at the first try, copied at the second.
     (retry,) = [e for e in again.all_events if e.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]

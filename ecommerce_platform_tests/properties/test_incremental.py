@@ -130,20 +130,22 @@ def compare_with_a_build_from_scratch(open_base: Open, base: int, groups: Sequen
         return kept.ways
 
 
-def check_many(open_base: Open, examples: int) -> None:
+def check_many(open_base: Open, examples: int, *, same_each_time: bool = False) -> None:
     ways = Counter[str]()
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, derandomize=same_each_time, deadline=None, suppress_health_check=list(HealthCheck))
     @given(HISTORIES)
     def check(history: tuple[int, list[Group]]) -> None:
         ways.update(compare_with_a_build_from_scratch(open_base, *history))
 
     check()
+    print(f"\n{examples} histories: {dict(ways)}")
     assert ways["by keys"] > ways["whole"], ways
 
 
 def test_whatever_changes_the_tables_are_those_of_a_build_from_scratch(open_base: Open) -> None:
-    check_many(open_base, 10)
+    # Of a handful drawn at random, most may by chance be of tables filled anew.
+    check_many(open_base, 10, same_each_time=True)
 
 
 @pytest.mark.long
