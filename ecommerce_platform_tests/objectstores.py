@@ -44,6 +44,10 @@ class Gate:
         self._open = True
         #: How many more connections' worth of bytes towards the client pass before the gate shuts by itself.
         self.bytes_left: float = float("inf")
+        #: The request that shuts the gate: what a request holds in it.
+        self._shutting: bytes | None = None
+        #: Set when the gate has shut by itself.
+        self.has_shut = threading.Event()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -61,6 +65,10 @@ class Gate:
     def shut_after(self, count: int) -> None:
         """Shuts when the server has answered with so many bytes from now on."""
         self.bytes_left = count
+
+    def shut_at(self, request: str) -> None:
+        """Shuts when `request` (a part of a file's name) is asked for the next time, before it is answered."""
+        self._shutting = request.encode()
 
     def remove(self) -> None:
         self.shut()
@@ -92,9 +100,11 @@ class Gate:
                         return
                     if end is server:
                         self.bytes_left -= len(chunk)
-                        if self.bytes_left < 0:
-                            self.shut()
-                            return
+                    if self.bytes_left < 0 or (end is client and self._shutting and self._shutting in chunk):
+                        self._shutting = None
+                        self.shut()
+                        self.has_shut.set()
+                        return
                     (server if end is client else client).sendall(chunk)
         self._pairs.discard(pair)
 
