@@ -48,8 +48,8 @@ test: setup azurite  ## lint, types and tests (needs the real exports in ECOMMER
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto --dist loadfile -m "not long"
 
 test-long: setup azurite  ## the property and load runs that take minutes
-	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto -m "long and not servers"
-	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m "long and servers"
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto -m "long and not servers" --durations 20
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m "long and servers" --durations 20
 
 lint: $(STAMP)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

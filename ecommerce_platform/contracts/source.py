@@ -199,7 +199,7 @@ class AnomalyRules(Strict):
 
     series: tuple[str, ...] = Field(default=("orders", "revenue"), min_length=1)
     #: How many usual errors a day may be off before it is strange, and from how many on it is critical.
-    threshold: float = Field(default=3.75, ge=2, le=20)
+    threshold: float = Field(default=3.6, ge=2, le=20)
     critical: float = Field(default=8.0, ge=2, le=100)
     known_days: tuple[KnownDays, ...] = ()
 

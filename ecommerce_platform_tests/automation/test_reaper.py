@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from ecommerce_platform.automation.reaper import reap_dead_runs
+from ecommerce_platform.automation.reaper import _CLOCK_SLACK, reap_dead_runs
 from ecommerce_platform.automation.sensors import reaper_sensor
 from ecommerce_platform_tests.automation.harness import open_home
 
@@ -108,7 +108,7 @@ def test_another_process_with_the_same_number_is_not_the_run(
 ):
     victim.kill()
     victim.wait()
-    time.sleep(2.5)
+    time.sleep(_CLOCK_SLACK + 1.5)  # the time that a process began is known to a second
     other, real = subprocess.Popen(["sleep", "60"]), psutil.Process
     try:
         monkeypatch.setattr(psutil, "Process", lambda pid: real(other.pid if pid == victim.pid else pid))

@@ -178,7 +178,7 @@ def kept(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[
             file.chmod(0o644)
             file.write_bytes(b"".join(lines[: KEPT[source]]))
         for day in (1, 2, 3):
-            drop = folder / "final" / f"2023-01-0{day}"
+            drop = folder / "final" / f"2026-01-0{day}"
             drop.mkdir(parents=True)
             for file in sorted(export.iterdir()):
                 changed = change(file, Random(f"{source}/{day}/{file.name}"))
