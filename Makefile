@@ -13,7 +13,7 @@ export ECOMMERCE_SOURCE := $(SOURCE)
 # `SOURCE` may be a folder outside the package: relative paths are meant from here.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite run test test-long lint ui bench docs clean
+.PHONY: help setup azurite run test test-long test-properties test-servers lint ui bench docs clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +47,12 @@ test: setup azurite  ## lint, types and tests (needs the real exports in ECOMMER
 	@$(MAKE) --no-print-directory lint
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto --dist loadfile -m "not long"
 
-test-long: setup azurite  ## the property and load runs that take minutes
+test-long: test-properties test-servers  ## the property and load runs that take minutes
+
+test-properties: setup azurite
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n auto -m "long and not servers" --durations 20
+
+test-servers: setup azurite
 	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -m "long and servers" --durations 20
 
 lint: $(STAMP)

@@ -10,7 +10,9 @@ from ecommerce_platform.simulation.truth import read_persons, read_truth
 from ecommerce_platform_tests.conftest import Shop
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.03], ids=["clean", "dirty"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(0.0, marks=pytest.mark.long, id="clean"), pytest.param(0.03, id="dirty")]
+)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop = Shop(tmp_path_factory.mktemp("shop"))
     shop.ok("generate", "--orders", "4000", "--days", "120", "--dirty", str(request.param))
