@@ -50,9 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Past ECOMMERCE_TEST_UNTIL (seconds since 1970) no further long test is begun; the summary lists those left out."""
+    """Past ECOMMERCE_TEST_UNTIL (seconds since 1970) no further long test is begun; the summary counts them by file."""
     if _UNTIL and time.time() > _UNTIL and item.get_closest_marker("long"):
-        pytest.skip(_TIME_IS_UP)
+        pytest.skip(f"{item.location[0]}: {_TIME_IS_UP}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
