@@ -21,7 +21,7 @@ from ecommerce_platform.automation.partitions import FULL_CHECKS, ONLY_PENDING
 from ecommerce_platform.contracts.contract import Column, Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import PassingError, understood
-from ecommerce_platform.quality.contract_checks import BlockedError, CheckResult, check_names
+from ecommerce_platform.quality.contract_checks import SHOWN, BlockedError, CheckResult, check_names
 from ecommerce_platform.warehouse.write import Written
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def check_result(result: CheckResult, key: dg.AssetKey) -> dg.AssetCheckResult:
     lines = ["| rule | failing rows | examples |", "| --- | ---: | --- |"]
     lines += [f"| {r.name} | {r.failing:,} | {'; '.join(r.examples)} |" for r in result.rules]
     metadata: dict[str, Any] = {"failing_rows": result.failing, "rules": dg.MetadataValue.md("\n".join(lines))}
+    if shown := [", ".join(r.examples) for r in result.rules if r.failing and r.examples]:
+        metadata[SHOWN] = dg.MetadataValue.json(shown)
     if result.rows is not None:
         metadata["rows_checked"] = result.rows
     return dg.AssetCheckResult(

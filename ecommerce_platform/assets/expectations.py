@@ -12,6 +12,7 @@ from ecommerce_platform.assets.declare import asset_key, markdown_table
 from ecommerce_platform.assets.resources import WarehouseResource
 from ecommerce_platform.assets.tables import Ground
 from ecommerce_platform.automation.partitions import FULL_CHECKS
+from ecommerce_platform.quality.contract_checks import SHOWN
 from ecommerce_platform.quality.data_docs import page
 from ecommerce_platform.quality.gx import Verdict
 from ecommerce_platform.quality.verdicts import Court, Judged
@@ -76,6 +77,7 @@ def _result(ground: Ground, key: dg.AssetKey, judged: Judged) -> dg.AssetCheckRe
     """The answers about one table as the UI shows them."""
     wrong = [*judged.errors, *judged.broken]
     stops = any(v.blocks for v in judged.verdicts) or judged.errors
+    shown = [v.examples[0] for v in wrong if v.outcome != "error" and v.examples]
     settings = ground.settings
     return dg.AssetCheckResult(
         passed=not wrong,
@@ -90,6 +92,7 @@ def _result(ground: Ground, key: dg.AssetKey, judged: Judged) -> dg.AssetCheckRe
                     [(v.sentence, _answer(v), _rows(v), "; ".join(v.examples) or v.detail) for v in judged.verdicts],
                 )
             ),
+            **({SHOWN: dg.MetadataValue.json(shown)} if shown else {}),
             "broken": len(judged.broken),
             "could_not_be_asked": len(judged.errors),
             "asked_at": dg.MetadataValue.timestamp(judged.asked_at.timestamp()),

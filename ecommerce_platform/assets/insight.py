@@ -16,7 +16,7 @@ def anomalies_asset(ground: Ground) -> dg.AssetsDefinition:
         from ecommerce_platform.quality.anomalies import refresh_anomalies
 
         with step.connect() as con:
-            written = refresh_anomalies(con, contract, rules)
+            written = refresh_anomalies(con, contract, rules, full_checks=step.full_checks)
             shown = preview(con, contract)
         return Outcome(written, {"preview": shown})
 

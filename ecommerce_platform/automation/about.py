@@ -31,7 +31,7 @@ def about_tables(instance: dg.DagsterInstance, ground: Ground, seen: Watched) ->
         table (`schema.table`) → its `layer`, `subject`, `description`, `grain`, `owners`, `fresh_within_hours` (None: no
         limit), `built_at` (UTC, ISO; None: never), `reads` (tables it is made from), `columns` (name → `type`, `unit`,
         `description`, `personal`, `reads`: columns its values come from as `schema.table.column`) and `checks` (name →
-        `passed`, `severity`, `at`, `says`, `meaning`), which are those that were ever evaluated. No row's values are in it.
+        `passed`, `severity`, `at`, `says`, `meaning`), which are those that were ever evaluated. The rows that show what is wrong are not in it.
     """
     built = newest_builds(instance, seen.reads)
     checks = _checks(instance, seen)
@@ -115,7 +115,7 @@ def _checks(instance: dg.DagsterInstance, seen: Watched) -> dict[str, dict[str, 
         evaluation = evaluation_of(record)
         if record is None or evaluation is None:
             continue
-        said, _ = without_examples(evaluation.description or "")
+        said, _ = without_examples(evaluation)
         found.setdefault(table, {})[name] = {
             "passed": evaluation.passed,
             "severity": evaluation.severity.value.lower(),

@@ -36,7 +36,8 @@ _MOST = 400
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+\w")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
-_QUOTED = re.compile(r"'[^'\n]*'")
+#: From the first quote to the last of its kind: a value may have quotes in it (`'O'Brien'`).
+_QUOTED = re.compile(r"'.*'|\".*\"")
 
 
 class _Kept(BaseModel):
@@ -227,6 +228,11 @@ def _take_in(state: AlertState, finding: Finding) -> None:
         renewed = {(days.first, days.last) for days in finding.days}
         earlier = [days for days in known.finding.days if (days.first, days.last) not in renewed]
         finding = finding.model_copy(update={"days": (*earlier, *finding.days)[-_MOST:]})
+    if known.over and known.told_at is not None:
+        # It was over, only other things of its message were not: it begins anew, quiet for as long as ever.
+        state.quiet[finding.key] = known.told_at
+        state.firing[finding.key] = Firing(finding=finding, since=finding.at)
+        return
     known.finding, known.over = finding, False
 
 
@@ -302,10 +308,9 @@ def presentable(text: str, *, personal: bool = False) -> str:
         text: what was said.
         personal: whether it is about a table with personal data: then values in quotes are left out, too.
     """
-    text = _EMAIL.sub("•••", _CREDENTIALS.sub("•••@", text))
+    text = " ".join(_EMAIL.sub("•••", _CREDENTIALS.sub("•••@", text)).split())
     if personal:
         text = _QUOTED.sub("'•••'", text)
-    text = " ".join(text.split())
     return text if len(text) <= TEXT else f"{text[:TEXT]}…"
 
 

@@ -18,6 +18,7 @@ from ecommerce_platform.automation.runs import evaluation_of, failure_text, last
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.quality.contract_checks import SHOWN
 from ecommerce_platform.quality.kpi_alerts import ANOMALIES, ANOMALY_CHECK, anomalies, breaches
 from ecommerce_platform.settings import Settings
 
@@ -32,8 +33,6 @@ _PAUSE = 3600.0
 _FORGET = 30 * 86_400.0
 #: Days that how everything stands is read from failed runs.
 _RECENT = 7 * 86_400.0
-#: Windows that are remembered of a series.
-_WINDOWS = 200
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 _DAY = "dagster/partition"
 
@@ -57,7 +56,9 @@ class Watched:
     def personal(self, table: str) -> bool:
         """Whether values of this table may be personal data."""
         contract = self.contracts.get(table)
-        return contract is not None and any(column.pii for column in contract.columns.values())
+        if contract is None:  # of a raw table: what is made of it says so
+            return any(self.personal(made) for made, read in self.reads.items() if table in read and made != table)
+        return any(column.pii for column in contract.columns.values())
 
 
 @dataclass
@@ -162,13 +163,17 @@ def look_at_news(
         findings, passed = _of_run(instance, seen, entry)
         for finding in findings:
             if finding.kind == "check":
-                checks[finding.key] = finding
+                if not _evaluated_since(instance, finding.key, finding.at):
+                    checks[finding.key] = finding
             elif _still(instance, seen, finding, now):
                 result.found.append(finding)
             else:
                 text = f"{finding.what} A later run has made up for it."
                 result.once.append(finding.model_copy(update={"what": text, "severity": "warning", "fix": ""}))
-        checks |= dict.fromkeys(passed)
+        for key, at in passed.items():
+            # What is not known to be wrong needs no closer look.
+            if key in checks or (key in state.firing and not _evaluated_since(instance, key, at)):
+                checks[key] = None
     result.found = _merged(result.found)
     result.found += [finding for finding in checks.values() if finding is not None]
     result.over |= {key for key, finding in checks.items() if finding is None}
@@ -237,19 +242,21 @@ def _ended(instance: dg.DagsterInstance, state: AlertState) -> list[dg.EventLogE
     return sorted(entries, key=lambda entry: entry.timestamp)
 
 
-def _of_run(instance: dg.DagsterInstance, seen: Watched, ended: dg.EventLogEntry) -> tuple[list[Finding], list[str]]:
-    """What a run that has ended says: findings, and keys of the checks that passed in it."""
+def _of_run(
+    instance: dg.DagsterInstance, seen: Watched, ended: dg.EventLogEntry
+) -> tuple[list[Finding], dict[str, float]]:
+    """What a run that has ended says: findings, and the checks that passed in it with when they did."""
     import dagster as dg
 
     run = instance.get_run_by_id(ended.run_id)
     if run is None:  # deleted meanwhile
-        return [], []
+        return [], {}
     kind = dg.DagsterEventType
     wanted = {kind.ASSET_CHECK_EVALUATION}
     failed = ended.dagster_event is not None and ended.dagster_event.event_type == kind.RUN_FAILURE
     if failed:
         wanted |= {kind.STEP_FAILURE, kind.STEP_START, kind.STEP_SUCCESS}
-    checks: dict[str, Finding | None] = {}
+    checks: dict[str, Finding | float] = {}
     failures: dict[str, str] = {}
     running: dict[str, None] = {}
     name = _name_of(run)
@@ -260,7 +267,7 @@ def _of_run(instance: dg.DagsterInstance, seen: Watched, ended: dg.EventLogEntry
         if event.event_type == kind.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
             finding = _of_check(seen, evaluation, entry.timestamp, run.run_id, name)
-            checks[_check_key(evaluation.asset_check_key)] = finding
+            checks[_check_key(evaluation.asset_check_key)] = finding or entry.timestamp
         elif event.step_key is None:
             continue
         elif event.event_type == kind.STEP_FAILURE:
@@ -270,11 +277,11 @@ def _of_run(instance: dg.DagsterInstance, seen: Watched, ended: dg.EventLogEntry
             running[event.step_key] = None
         else:
             running.pop(event.step_key, None)
-    findings = [finding for finding in checks.values() if finding is not None]
+    findings = [finding for finding in checks.values() if isinstance(finding, Finding)]
     if failed:
         stopped = {f.where: f for f in findings if f.severity == "error"}
         findings += _of_failure(seen, run, name, ended, failures, list(running), stopped)
-    return findings, [key for key, finding in checks.items() if finding is None]
+    return findings, {key: at for key, at in checks.items() if isinstance(at, float)}
 
 
 def _of_failure(
@@ -327,7 +334,8 @@ def _of_failure(
                 mark=mark_of(said),
                 fix=presentable(fix),
                 tables=(table,),
-                days=_days(run, ended.timestamp) if table in seen.daily else (),
+                # Gold takes over what has changed, whatever days that concerns: any later write makes up for it.
+                days=_days(run, ended.timestamp) if table in seen.daily and not table.startswith("gold.") else (),
                 **common,
             )
         )
@@ -486,7 +494,7 @@ def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run
     personal = seen.personal(table)
     rows = evaluation.metadata.get("failing_rows")
     size = rows.value if rows is not None and isinstance(rows.value, int) else 0
-    said, examples = without_examples(evaluation.description or "")
+    said, examples = without_examples(evaluation)
     meaning = seen.checks[table, key.name].partition("\n")[0].removesuffix(" Blocks the write.")
     # Of a check with one rule, named like it, the meaning says more than the name once more.
     counted = said.removeprefix(f"{key.name}: ")
@@ -509,19 +517,33 @@ def _of_check(seen: Watched, evaluation: dg.AssetCheckEvaluation, at: float, run
     )
 
 
-def without_examples(text: str) -> tuple[str, list[str]]:
-    """`CheckResult.explain()` apart again: what is wrong, and the values that show it."""
-    said, examples = [], []
-    for part in text.split("; "):
-        what, mark, example = part.partition(", e.g. ")
-        if mark:
-            examples.append(example)
-        said.append(what)
-    return "; ".join(said), examples
+def without_examples(evaluation: dg.AssetCheckEvaluation) -> tuple[str, list[str]]:
+    """What a check says is wrong, and the values that show it, which its metadata names: they may look like anything."""
+    said = evaluation.description or ""
+    kept = evaluation.metadata.get(SHOWN)
+    examples = [str(example) for example in kept.value] if kept is not None and isinstance(kept.value, list) else []
+    for example in examples:
+        said = said.replace(f", e.g. {example}", "", 1)
+    # Of a result that was written before its metadata named them, what comes before the first.
+    return said.partition(", e.g. ")[0], examples
 
 
 def _check_key(key: dg.AssetCheckKey) -> str:
     return f"check {table_of(key.asset_key)} {key.name}"
+
+
+def _evaluated_since(instance: dg.DagsterInstance, key: str, at: float) -> bool:
+    """Whether a check was evaluated after `at`: runs overlap, and the one that ends last need not be the one that
+    looked last."""
+    import dagster as dg
+
+    _, table, name = key.split(" ")
+    check = dg.AssetCheckKey(dg.AssetKey(table.split(".")), name)
+    newest = instance.event_log_storage.get_asset_check_execution_history(check, limit=_RUNS)
+    return any(
+        evaluation_of(record) is not None and record.event is not None and record.event.timestamp > at
+        for record in newest
+    )
 
 
 # -- time and figures --------------------------------------------------------------------------------------------
@@ -598,6 +620,11 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
     outside = {f"kpi {breach.title}" for breach in broken}
     result.over |= {key for key, entry in state.firing.items() if entry.finding.kind == "kpi" and key not in outside}
     known = bool(state.snapshot)
+    # What is not among those that are looked at any more will not be seen again.
+    oldest = min((anomaly.start.isoformat() for anomaly in unusual), default="")
+    state.anomalies = {
+        series: left for series, told in state.anomalies.items() if (left := [w for w in told if w[1] >= oldest])
+    }
     for anomaly in unusual:
         windows = state.anomalies.setdefault(anomaly.series, [])
         start, end = anomaly.start.isoformat(), anomaly.end.isoformat()
@@ -605,7 +632,6 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
         if any(first <= end and start <= last for first, last in windows):
             continue
         windows.append((start, end))
-        del windows[:-_WINDOWS]
         if known:
             result.once.append(
                 Finding(

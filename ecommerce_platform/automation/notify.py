@@ -143,11 +143,17 @@ def deliver(
     for number, item in enumerate(outbox):
         waiting = [name for name in item.waiting if name in targets.names]
         if not waiting:
-            continue
+            if targets.unusable:  # it may be one of those: the URL is put right before the message is too old
+                waiting = list(item.waiting)
+            else:
+                log.warning(
+                    f"Not delivered, {', '.join(item.waiting)} is told nothing any more: {item.message.subject}"
+                )
+                continue
         if now - item.made_at > _GIVE_UP or len(outbox) - number > _OUTBOX:
             log.error(f"Given up, not delivered to {', '.join(waiting)}: {item.message.subject}")
             continue
-        due = [name for name in waiting if name not in down]
+        due = [name for name in waiting if name not in down and name in targets.names]
         if item.next_at > now or not due or clock() - started > _TICK:
             left.append(item.model_copy(update={"waiting": tuple(waiting)}))
             continue

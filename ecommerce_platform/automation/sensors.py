@@ -173,6 +173,9 @@ def alert_sensor(
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         for problem in targets.unusable:
             context.log.error(problem)
+        if not targets.names:
+            # Nothing is looked at: what would be told to nobody counts as not seen.
+            return dg.SensorResult(skip_reason="\n".join(targets.unusable), cursor=context.cursor)
         state, at = _told(context), now()
         before = state.model_copy(deep=True)
         try:

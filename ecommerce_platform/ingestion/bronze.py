@@ -267,7 +267,7 @@ def _load(
         _hold_to_agreement(con, raw, target, delivery)
     columns = {(d.file.day, d.file.name): d.columns for d in deliveries if d.columns and not d.unusable}
     note_columns(con, raw_table, target.table, days, columns)
-    loads = tuple(d.outcome(source.file.tables[raw_table], required) for d in deliveries)
+    loads = tuple(d.outcome(source.file.tables[raw_table], required, target.expected) for d in deliveries)
     _keep_books(con, raw_table, raw, days, deliveries, loads, _contents(con, target, days))
     for table in (target.name, "files", "columns", "rejects") if days else ():
         record_change(con, f"bronze.{table}")

@@ -5,7 +5,7 @@ Nothing is read or written here; `loader` does that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -75,13 +75,13 @@ class Delivery:
         blanks = 0 if len(self.shape.columns) == 1 else self.plain.trailing_blanks
         return max(0, self.plain.lines - self.shape.skip - self.shape.header_lines - blanks)
 
-    def outcome(self, table: RawTable, required: Mapping[str, str]) -> FileLoad:
+    def outcome(self, table: RawTable, required: Mapping[str, str], expected: Collection[str] = ()) -> FileLoad:
         """What there is to say once the file has been loaded."""
         problems = list(self.rejects.whole)
         if self.unusable and self.unusable.kind == "empty":
             problems.append(self.unusable.text)
         if self.unusable is None and (self.columns or self.rows):
-            problems += self._missing(required)
+            problems += self._missing(required, expected)
         problems += self._unparsable(table)
         note = not problems and not self.rows and not self.rejects.count
         if note:
@@ -97,8 +97,12 @@ class Delivery:
             columns=self.columns,
         )
 
-    def _missing(self, required: Mapping[str, str]) -> list[str]:
+    def _missing(self, required: Mapping[str, str], expected: Collection[str]) -> list[str]:
         there = {column.lower() for column in self.columns}
+        if required and not any(name.lower() in there for name in (*required, *expected)):
+            # Without a header the first record stands in its place: whose it is is not said.
+            needed = ", ".join(f"{name} (for {needed})" for name, needed in required.items())
+            return [f"none of the columns that are read is there, not even {needed}; is the header missing?"]
         return [
             f"column {name} is missing (needed for {needed}); the file has: {', '.join(self.columns)}"
             for name, needed in required.items()

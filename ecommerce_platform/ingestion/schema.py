@@ -57,17 +57,23 @@ class Difference:
     `before` and `after` are names, or kinds where a column was retyped.
     """
 
-    what: Literal["new", "missing", "renamed", "retyped"]
+    what: Literal["new", "missing", "renamed", "retyped", "all"]
     column: str
     before: str | None = None
     after: str | None = None
 
     def __str__(self) -> str:
+        if self.what == "all":
+            return self.column
         if self.what == "renamed":
             return f"column {self.before} seems to be called {self.after} now"
         if self.what == "retyped":
             return f"column {self.column} holds {_words(self.after)} instead of {_words(self.before)}"
         return f"column {self.column} is {'new' if self.what == 'new' else 'missing'}"
+
+
+#: Without a header the first record stands in its place: whose it is is not said.
+_NONE_LEFT = Difference("all", "none of the columns there were before is left; is the header missing?")
 
 
 def note_columns(
@@ -161,8 +167,12 @@ def objection(
         return None
     agreed, there = {c.lower(): c for c in raw.columns}, {c.lower(): c for c in columns}
     found: dict[str, list[Difference]] = {"accept": [], "reject": [], "fail": []}
+    headless = not agreed.keys() & there.keys()
+    if headless:
+        found[raw.on_drift.missing].append(_NONE_LEFT)
+        found[raw.on_drift.new].append(_NONE_LEFT)
     for lower, name in there.items():
-        if lower not in agreed:
+        if lower not in agreed and not headless:
             found[raw.on_drift.new].append(Difference("new", name))
     for lower, name in agreed.items():
         if lower not in there:
@@ -196,6 +206,8 @@ def _compare(
         # A record that leaves out what it lacks says nothing about the columns there are.
         enough = min(max(r for _, r, _, _ in load.values()) for load in (before, after)) >= _FEWEST_RECORDS
         missing = [n for n in missing if enough and before[n][2] == before[n][1]]
+    if before and after and not any(_alike(old, name) >= _ALIKE for old in before for name in after):
+        return [_NONE_LEFT]
     differences = []
     for old, name in _renamed(before, after, missing, new):
         missing.remove(old)
@@ -211,6 +223,10 @@ def _compare(
     return sorted(differences, key=lambda d: (d.what, d.column))
 
 
+def _alike(old: str, name: str) -> float:
+    return SequenceMatcher(None, old, name).ratio()
+
+
 def _renamed(
     before: Mapping[str, tuple[str, int, int, str | None]],
     after: Mapping[str, tuple[str, int, int, str | None]],
@@ -222,7 +238,7 @@ def _renamed(
     candidates = []
     for old in missing:
         for name in new:
-            alike = SequenceMatcher(None, old, name).ratio()
+            alike = _alike(old, name)
             same_place = places[old] == places[name]
             if before[old][3] == after[name][3] and (alike >= _ALIKE or same_place):
                 candidates.append((alike + same_place, old, name))

@@ -145,15 +145,21 @@ def windows(judged: Judged) -> list[Window]:
 
 
 def refresh_anomalies(
-    con: DuckDBPyConnection, contract: Contract, rules: AnomalyRules, reads: Sequence[str] = READS
+    con: DuckDBPyConnection,
+    contract: Contract,
+    rules: AnomalyRules,
+    reads: Sequence[str] = READS,
+    *,
+    full_checks: bool = False,
 ) -> Written:
-    """Makes `gold.anomalies` anew if one of the tables it is made from, the rules or this code have changed.
+    """Makes `gold.anomalies` anew if one of the tables it is made from, its contract, the rules or this code have changed.
 
     Args:
         con: a connection to the warehouse.
         contract: of `gold.anomalies`.
         rules: of the source.
         reads: the tables it is made from.
+        full_checks: checks the table even if nothing has changed.
 
     Raises:
         DefinitionError: a series is no column of `gold.kpi_daily`.
@@ -161,9 +167,10 @@ def refresh_anomalies(
     """
     import polars as pl
 
-    version = sha256(f"{Path(__file__).read_text(encoding='utf-8')}{rules.model_dump_json()}".encode()).hexdigest()[:16]
+    code = Path(__file__).read_text(encoding="utf-8") + contract.path.read_text(encoding="utf-8")
+    version = sha256(f"{code}{rules.model_dump_json()}".encode()).hexdigest()[:16]
     _, behind = unseen(con, contract.table, reads, version)
-    if behind is not None and not behind:
+    if behind is not None and not behind and not full_checks:
         return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
     types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64}
     schema = {name: types[column.type] for name, column in contract.columns.items()}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Offending values shown per rule.
 EXAMPLES = 5
+#: Under which name the metadata of a check lists the values that its description shows.
+SHOWN = "examples"
 #: What had happened when it was delivered did so on this day at the earliest: before, there is no shop's data.
 _FIRST = date(1990, 1, 1)
 
@@ -194,13 +196,20 @@ def column_rules(name: str, column: Column, *, required: bool) -> list[tuple[str
     if isinstance(column.min, date):
         rules.append(("out_of_range", f"{name} is not before {column.min}", f"{q} < date '{column.min}'"))
     elif column.min is not None:
-        rules.append(("out_of_range", f"{name} is at least {column.min:g}", f"{q} < {column.min:g}"))
+        rules.append(
+            ("out_of_range", f"{name} is at least {column.min:g}", f"{q} < {column.min!r}{_or_nan(column, q)}")
+        )
     if column.max is not None:
-        rules.append(("out_of_range", f"{name} is at most {column.max:g}", f"{q} > {column.max:g}"))
+        rules.append(("out_of_range", f"{name} is at most {column.max:g}", f"{q} > {column.max!r}"))
     if column.past:
         known = f"{name} had happened by the day after it was delivered, and not before {_FIRST}"
         rules.append(("out_of_range", known, f"({q} < date '{_FIRST}' or {q} >= _load_date + 2)"))
     return rules
+
+
+def _or_nan(column: Column, q: str) -> str:
+    """A number that is none is larger than every other to DuckDB, so that it is not too small."""
+    return f" or isnan({q})" if column.type == "DOUBLE" else ""
 
 
 def _contract(con: DuckDBPyConnection, contract: Contract, rows: str | None = None) -> CheckResult:

@@ -247,7 +247,7 @@ figures as (
         _load_date, place, count(*) as rows_profiled, count(told_apart) as filled,
         count(distinct told_apart) as distinct_values,
         quantile_disc(figure, [{", ".join(map(str, _LEVELS))}]) as levels,
-        avg(figure) as mean, stddev_samp(figure) as deviation,
+        avg(figure order by figure) as mean, stddev_samp(figure order by figure) as deviation,
         histogram(_bin(figure)) as bins, histogram(shown) as shown
     from cells
     group by _load_date, place

@@ -102,11 +102,12 @@ class Court:
             # Read before asking: what changes meanwhile is then asked about again.
             versions = self._versions(con)
             asked = ask(con, suites, self.catalog)
-            self._record(con, {a.suite.table: a.verdicts for a in asked}, versions)
-            known = self._read(con)
         log.info(f"asked {sum(len(s.rules) for s in suites)} rules about {len(suites)} tables")
+        # The pages first: when they cannot be built, the answers do not count and are asked for again.
         data_docs.build(asked, self.data_docs)
-        return known
+        with self.connect() as con:
+            self._record(con, {a.suite.table: a.verdicts for a in asked}, versions)
+            return self._read(con)
 
     def known(self, con: DuckDBPyConnection) -> dict[str, Judged] | None:
         """The answers about the tables as they are now; None if they were not asked in this state."""

@@ -135,7 +135,7 @@ def record_change(
     # Deleted and inserted rather than updated: an update in place of a row that this transaction wrote is slower.
     con.execute("delete from changes.versions where table_name = ?", [table])
     con.execute(
-        "insert into changes.versions values (?, ?, ?, ?, cast(now() as timestamp))",
+        "insert into changes.versions values (?, ?, ?, ?, cast(timezone('UTC', now()) as timestamp))",
         [table, version, whole_version, code_version],
     )
     return version

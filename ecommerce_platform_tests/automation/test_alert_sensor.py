@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Dagster looks at the annotations of what it decorates.
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from unittest.mock import patch
 import dagster as dg
 import duckdb
 import pytest
+from pydantic import SecretStr
 
 from ecommerce_platform.automation import findings
 from ecommerce_platform.automation.alerts import AlertState
@@ -79,7 +81,7 @@ class Shop:
             rows, severity, description = self.checks.get(table, (0, dg.AssetCheckSeverity.ERROR, ""))
             result = dg.AssetCheckResult(
                 passed=not rows, check_name="contract", asset_key=key, severity=severity, description=description,
-                metadata={"failing_rows": rows},
+                metadata={"failing_rows": rows, "examples": re.findall(r", e\.g\. (\(.*?\))(?:;|$)", description)},
             )  # fmt: skip
             if rows and severity == dg.AssetCheckSeverity.ERROR and table in self.failing:
                 yield result
@@ -237,6 +239,61 @@ def test_a_warning_is_told_once_while_it_stays_and_once_when_it_is_over(started:
     world.shop.checks.clear()
     world.load("2024-03-02")
     assert world.tick(60) == ["[synthetic] Resolved: gold.kpi_summary fails its check contract"]
+
+
+def test_of_runs_that_overlap_what_was_evaluated_last_counts(started: World):
+    world, key = started, dg.AssetKey(["gold", "kpi_summary"])
+
+    def evaluated(passed: bool) -> None:
+        """In a run that has not ended."""
+        world.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(asset_key=key, check_name="contract", passed=passed, metadata={})
+        )
+
+    world.shop.checks["gold.kpi_summary"] = (5, dg.AssetCheckSeverity.WARN, "")
+    world.load("2024-03-02")
+    evaluated(passed=True)
+    assert world.tick() == [], "put right before the run that found it has ended"
+    world.load("2024-03-03")
+    assert world.tick(30) == ["[synthetic] gold.kpi_summary fails its check contract"]
+    world.shop.checks.clear()
+    world.load("2024-03-04")
+    evaluated(passed=False)
+    assert world.tick(30) == [], "broken again before the run that found it well has ended"
+    world.load("2024-03-05")
+    assert world.tick(30) == ["[synthetic] Resolved: gold.kpi_summary fails its check contract"]
+
+
+def test_a_failure_in_gold_is_over_when_the_table_was_written_for_whatever_days(started: World):
+    world = started
+    world.shop.failing["gold.kpi_daily"] = "the disk is full"
+    world.load("2024-03-02")
+    assert world.tick() == ["[synthetic] daily_load of 2024-03-02 failed at gold.kpi_daily"]
+    world.shop.failing.clear()
+    world.load("2024-03-03")
+    assert world.tick(30) == ["[synthetic] Resolved: daily_load of 2024-03-02 failed at gold.kpi_daily"]
+
+
+def test_examples_are_left_out_whatever_they_look_like(started: World):
+    world = started
+    said = "status is one of a, b: 2 rows, e.g. (order_id=A; e.g. B, status=c; d)"
+    world.shop.checks["gold.kpi_summary"] = (2, dg.AssetCheckSeverity.WARN, said)
+    world.load("2024-03-02")
+    world.tick()
+    body = " ".join(world.mail.part("plain").split())
+    assert "status is one of a, b: 2 rows" in body
+    assert "For example: (order_id=A; e.g. B, status=c; d)" in body
+
+
+def test_while_no_url_can_be_used_nothing_counts_as_told(started: World):
+    world = started
+    good, world.settings = world.settings, world.settings.model_copy(update={"alert_urls": SecretStr("jsn://host")})
+    world.shop.checks["gold.kpi_summary"] = (5, dg.AssetCheckSeverity.WARN, "")
+    world.load("2024-03-02")
+    assert world.tick() == []
+    assert "cannot be used" in world.said
+    world.settings = good
+    assert world.tick(30) == ["[synthetic] gold.kpi_summary fails its check contract"]
 
 
 def test_warnings_are_not_told_when_only_errors_shall_be(started: World):
@@ -397,6 +454,21 @@ def test_new_anomalies_of_a_snapshot_are_one_message(started: World):
     assert world.tick(30) == []
 
 
+def test_of_hundreds_of_anomalies_each_is_told_once(started: World):
+    world = started
+    many = (
+        "select 'orders' as series, date '2020-01-01' + cast(2 * n as integer) as window_start, window_start as window_end, "
+        "0.0 as expected_low, 1.0 as expected_high, 'warning' as severity, 'strange' as explanation from range({}) as t(n)"
+    )
+    world.publish("2024-03-05T06:00:00", anomalies=many.format(620))
+    assert world.tick() == []
+    for day, count, told in ((6, 620, 0), (7, 621, 1), (8, 621, 0), (9, 621, 0)):
+        world.publish(f"2024-03-{day:02}T06:00:00", anomalies=many.format(count))
+        assert len(world.tick(30)) == told
+    assert world.cursor is not None
+    assert len(AlertState.model_validate_json(world.cursor).anomalies["orders"]) <= 501
+
+
 def test_a_mail_server_that_is_down_stops_nothing_and_gets_the_message_later_once(stored: World):
     world = stored
     world.load()
@@ -470,6 +542,8 @@ def test_all_that_is_defined_is_looked_at(tmp_path: Path):
     assert seen.daily.isdisjoint({"gold.kpi_summary", "gold.rfm"})
     assert seen.personal("silver.customers")
     assert not seen.personal("gold.kpi_daily")
+    assert seen.personal("bronze.synthetic__crm_customers"), "what is made of it is"
+    assert not seen.personal("bronze.synthetic__economy")
 
 
 def test_without_somebody_to_tell_it_is_stopped_and_does_nothing(world: World):

@@ -135,6 +135,20 @@ def test_what_is_wrong_again_is_told_when_the_quiet_period_is_over():
     assert len(desk.tick(at=3600)) == 1
 
 
+def test_what_is_wrong_again_is_told_though_other_things_of_its_message_last():
+    desk = Desk()
+    comes, stays = (finding(f"check gold.t{n} c", cause="run 1") for n in range(2))
+    desk.tick(comes, stays)
+    assert desk.tick(over={comes.key}, at=4000) == []
+    later = comes.model_copy(update={"at": T0 + 600_000})
+    [message] = desk.tick(later, at=600_000)
+    assert message.subject == "[shop] gold.t0 c is wrong"
+    assert ("Since", "2024-03-08 03:40 CET") in message.sections[0].facts
+    # Each message ends with what it told.
+    assert desk.subjects(over={stays.key}, at=600_060) == ["[shop] Resolved: gold.t1 c is wrong"]
+    assert desk.subjects(over={comes.key}, at=600_120) == ["[shop] Resolved: gold.t0 c is wrong"]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
@@ -217,6 +231,19 @@ def test_messages_hold_no_passwords_and_no_personal_data():
     assert len(shown) <= 601
     assert "Ann Smith" in presentable(said)
     assert "ann.smith" not in presentable(said)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("name 'O'Brien' is no name", "name '•••' is no name"),
+        ("'O'Brien' is not 'Smith': 2 rows", "'•••': 2 rows"),
+        ('values never seen before: "Anna O\'Hara"', "values never seen before: '•••'"),
+        ("street '12 Main St\nSpringfield' is new", "street '•••' is new"),
+    ],
+)
+def test_no_value_in_quotes_slips_through_whatever_is_in_it(said: str, shown: str):
+    assert presentable(said, personal=True) == shown
 
 
 def test_a_cursor_of_another_kind_is_refused():

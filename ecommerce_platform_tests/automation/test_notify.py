@@ -131,6 +131,24 @@ def test_pauses_grow_and_after_a_day_a_message_is_given_up(web: Hook):
     assert web.requests == []
 
 
+def test_a_message_waits_for_a_target_whose_url_is_wrong_meanwhile(web: Hook):
+    good, bad = Settings(alert_urls=web.url), Settings(alert_urls="jsn://127.0.0.1")
+    left, log = run(Targets(bad), queued([message()], Targets(good), 0.0), 30.0)
+    assert ([item.waiting for item in left], log) == ([Targets(good).names], [])
+    assert run(Targets(good), left, 60.0) == ([], [])
+    assert web.subjects == ["[shop] message 1"]
+
+
+def test_a_message_for_a_target_that_is_configured_no_more_is_dropped_with_a_word(mail: Mailbox, web: Hook):
+    left, log = run(
+        Targets(Settings(alert_urls=mail.url)), queued([message()], Targets(Settings(alert_urls=web.url)), 0.0), 30.0
+    )
+    assert left == []
+    assert log == [
+        f"Not delivered, {Targets(Settings(alert_urls=web.url)).names[0]} is told nothing any more: [shop] message 1"
+    ]
+
+
 def test_what_waits_is_bounded(web: Hook):
     targets = Targets(Settings(alert_urls=web.url))
     web.answers = [500]

@@ -109,6 +109,15 @@ def test_a_missing_required_column_is_a_problem_and_the_rows_are_loaded(bench: B
     assert bench.rows('"order", order_id, amount') == [("1", None, "2")]
 
 
+def test_of_a_file_without_its_header_the_record_that_stands_there_is_not_shown(bench: Bench):
+    file = bench.load_one(
+        b"77,Anna Schmidt\n78,Bo Berg\n", expected=["order_id", "name"], required={"order_id": "orders.order_id"}
+    )
+    assert file.problem == (
+        "none of the columns that are read is there, not even order_id (for orders.order_id); is the header missing?"
+    )
+
+
 def test_lines_with_a_wrong_number_of_values_are_rejected_with_their_line(bench: Bench):
     file = bench.load_one(HEADER + b'1,a,1\n2,b\n3,"c\nc",3\n4,d,4,5\n5,e,5\n6\n', expected=["id"])
     assert bench.rows() == [("1", "a", "1"), ("3", "c\nc", "3"), ("5", "e", "5")]

@@ -195,3 +195,15 @@ def test_a_warehouse_from_before_is_kept_and_its_files_are_not_read_again(zone: 
 def test_an_agreement_that_cannot_be_kept_is_refused(zone: Zone, more: str, says: str) -> None:
     with pytest.raises(DefinitionError, match=says):
         zone.agree(more)
+
+
+def test_of_a_load_without_its_header_the_record_that_stands_there_is_not_shown(tmp_path: Path) -> None:
+    zone = Zone(tmp_path)
+    zone.deliver(DAYS[0], "id,name,amount", "1,Bo Berg,3")
+    zone.deliver(DAYS[1], "77,Anna Schmidt,12.50", "78,Bo Berg,3")
+    zone.load()
+    said = "none of the columns there were before is left; is the header missing?"
+    assert zone.drift() == [f"2: {said}"]
+    zone.agree("columns: {id: integer, name: text, amount: decimal}\non_drift: {new: reject}")
+    (tmp_path / "raw" / DAYS[1].isoformat() / "t.csv").write_text("77,Anna Schmidt,12.50\n")
+    assert [said in str(file.problem) for file in zone.load().files] == [False, True]

@@ -117,6 +117,13 @@ def test_the_table_is_made_anew_only_when_something_changed(tmp_path: Path) -> N
     con.execute(f"update gold.kpi_daily set orders = 1 where order_date = date '{START + timedelta(80)}'")
     record_change(con, "gold.kpi_daily")
     assert refresh_anomalies(con, contract, rules, reads).rows == 2
+    assert refresh_anomalies(con, contract, rules, reads).checks == ()
+    assert {check.name for check in refresh_anomalies(con, contract, rules, reads, full_checks=True).checks} >= {
+        "contract"
+    }
+    other = contract.model_copy(update={"path": tmp_path / "anomalies.yml"})
+    other.path.write_text(contract.path.read_text() + "# said otherwise\n")
+    assert refresh_anomalies(con, other, rules, reads).checks != ()
 
 
 def _kpis(

@@ -8,10 +8,10 @@ import duckdb
 import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
-from ecommerce_platform.contracts.contract import read_contract
+from ecommerce_platform.contracts.contract import Column, read_contract
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_table
+from ecommerce_platform.quality.contract_checks import CheckResult, check_table, column_rules
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,22 @@ def test_personal_data_is_masked_in_examples(con, catalog) -> None:
         _sql_check(con, contract, contract.checks[0], contract.checks[0].sql).explain()
         == "c: 1 rows, e.g. (person_id=p, email=•••)"
     )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "value", "breaks"),
+    [
+        ({"max": 1234567}, "1234567", False),
+        ({"max": 1234567}, "1234568", True),
+        ({"min": 0.1234567891}, "0.123456789", True),
+        ({"min": 0}, "'nan'::double", True),
+        ({"max": 1}, "'nan'::double", True),
+        ({"min": 0}, "'inf'::double", False),
+    ],
+)
+def test_bounds_hold_to_the_last_digit_and_what_is_no_number_is_within_none(bounds, value: str, breaks: bool) -> None:
+    column = Column(type="DOUBLE", description="A figure.", **bounds)
+    [(reason, _, condition)] = column_rules("x", column, required=False)
+    asked = duckdb.sql(f"select {condition} from (select cast({value} as double) as x)")
+    assert asked.fetchall() == [(breaks,)]
+    assert reason == "out_of_range"

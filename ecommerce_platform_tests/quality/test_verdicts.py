@@ -104,6 +104,25 @@ def test_pages_that_are_gone_are_built_again(court: CountingCourt) -> None:
     assert data_docs.index(court.data_docs).is_file()
 
 
+def test_answers_without_their_pages_are_asked_for_again(court: CountingCourt) -> None:
+    with (
+        patch.object(data_docs, "build", side_effect=OSError("the disk is full")),
+        pytest.raises(OSError, match="full"),
+    ):
+        court.judge()
+    court.judge()
+    change(court, "delete from gold.dim_customer where person_id = 'P1'", "gold.dim_customer")
+    with (
+        patch.object(data_docs, "build", side_effect=OSError("the disk is full")),
+        pytest.raises(OSError, match="full"),
+    ):
+        court.judge()
+    assert not passes(court)
+    assert [v.rule for v in court.judge()["gold.rfm"].broken] == ["customers_are_known"]
+    (page,) = (data_docs.index(court.data_docs).parent / "validations" / "gold" / "rfm").rglob("*.html")
+    assert "Failed" in page.read_text()
+
+
 def test_what_could_not_be_asked_is_tried_again(court: CountingCourt) -> None:
     change(court, "alter table gold.dim_customer rename column person_id to somebody")
     errors = court.judge()["gold.rfm"].errors

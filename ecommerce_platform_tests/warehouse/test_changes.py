@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -189,3 +190,10 @@ def test_a_write_that_is_rolled_back_leaves_the_ledger_as_it_was(tiny: Tiny) -> 
     record_seen(tiny.con, "gold.lines", {})
     tiny.con.execute("rollback")
     assert (table_versions(tiny.con), seen_versions(tiny.con)) == (versions, seen)
+
+
+def test_when_a_table_has_changed_is_kept_in_utc(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("set timezone = 'America/New_York'")
+    record_change(con, "gold.t")
+    told = table_versions(con)["gold.t"].changed_at
+    assert abs((datetime.now(UTC).replace(tzinfo=None) - told).total_seconds()) < 60
