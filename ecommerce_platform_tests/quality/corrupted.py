@@ -199,8 +199,8 @@ def wrong(corruption: Corruption, spoilt: int, found: Found) -> list[str]:
         those = [f for f in found.failed if (f.table, f.check) == (check.table, check.check)]
         if not those:
             said.append(f"{check.table} {check.check} did not fail")
-        elif check.says and not any(check.says in f.description for f in those):
-            said.append(f"{check.table} {check.check} does not say {check.says!r}")
+        elif check.says and not any(check.says.format(spoilt=spoilt) in f.description for f in those):
+            said.append(f"{check.table} {check.check} does not say {check.says.format(spoilt=spoilt)!r}")
         elif rows is not None and not any(f.rules.get(check.rule or check.check) == rows for f in those):
             said.append(f"{check.table} {check.check} {check.rule} did not find {rows} rows")
         elif check.rule and not any(check.rule in f.rules for f in those):

@@ -89,19 +89,30 @@ class Drops:
         self.write(table, records.encode(names, [[row.get(name) for name in names] for row in rows]))
 
 
+def newest_that(drops: Drops, table: str, fits: Callable[[Drops], bool]) -> Drops:
+    """The drops with the newest file of a raw table that fits: which records a generated day has is chance."""
+    if drops.chosen is not None:
+        return drops
+    files = sorted(drops.raw.glob(f"????-??-??/{FILES[table]}"), reverse=True)
+    found = next((one for file in files if fits(one := Drops(drops.raw, file))), None)
+    assert found is not None, f"{table} has no such records"
+    return found
+
+
 def put(table: str, column: str, value: Any, n: int = 3, where: Callable[[Row], Any] = bool) -> Spoil:
     """Puts a value, or what a function makes of the old one, into a column of the first `n` records that fit."""
     return change(table, lambda row, _: {column: value(row[column]) if callable(value) else value}, n, where)
 
 
 def change(table: str, to: Callable[[Row, date], Row], n: int | None = 3, where: Callable[[Row], Any] = bool) -> Spoil:
-    """Changes the first `n` records that fit (all, if None) by what a function says of the record and the drop's day."""
+    """Changes the first `n` records that fit (all, if None) by what a function says of the record and the drop's day, in
+    the newest file that has so many."""
 
     def spoil(drops: Drops) -> int:
+        drops = newest_that(drops, table, lambda one: sum(map(bool, map(where, one.records(table)[1]))) >= (n or 1))
         records, rows = drops.records(table)
         chosen = [row for row in rows if where(row)][:n]
-        assert chosen, f"{table} has no such record"
-        assert n is None or len(chosen) == n, f"{table} has only {len(chosen)} such records"
+        assert len(chosen) >= (n or 1), f"{table} has only {len(chosen)} such records"
         for row in chosen:
             row.update(to(row, drops.day(table)))
         drops.save(table, records, rows)
@@ -151,9 +162,11 @@ def columns(table: str, to: Callable[[list[str]], list[str]], rename: dict[str, 
 
 
 def text(table: str, to: Callable[[bytes], bytes], lines: Callable[[bytes], bool] = bool) -> Spoil:
-    """Changes the bytes of a file, unpacked; spoilt are those of its lines, without the header, that fit."""
+    """Changes the bytes of the newest file, unpacked, that this changes; spoilt are those of its lines, without the
+    header, that fit."""
 
     def spoil(drops: Drops) -> int:
+        drops = newest_that(drops, table, lambda one: to(one.bytes(table)) != one.bytes(table))
         before = drops.bytes(table)
         drops.write(table, to(before))
         return sum(lines(line) for line in before.splitlines()[1:])
