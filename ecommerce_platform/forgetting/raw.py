@@ -235,7 +235,7 @@ class Landing:
                 data = file.path.read_bytes()
             if not isinstance(shape, Shape):
                 raise InputError(f"cannot be read any more: {shape.text}", where=file.where, fix="try again")
-            content = rewrite(data, shape, change, book.unparsable, book.records, file.where)
+            content = rewrite(data, shape, change, book.unparsable, book.records, file.where, self.scratch)
             if not self.zone.exchange(book.file, content):
                 raise PassingError(
                     "the file was delivered anew at this moment", where=file.where, fix="run the command again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,44 @@ def test_parquet_keeps_types_metadata_and_every_other_value(tmp_path: Path) -> N
     assert back.metadata.num_row_groups == 2
     assert back.metadata.row_group(0).column(0).compression == "ZSTD"
     assert back.read().column("name").to_pylist() == [MARKER, "Bob", None, None]
+
+
+def test_parquet_with_sparks_timestamps_keeps_days_that_nanoseconds_do_not_reach(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "name": ["Anna", "Bob"],
+            "until": pa.array([datetime(9999, 12, 31), datetime(1600, 1, 1, 12, 30)], pa.timestamp("us")),
+        }
+    )
+    con = duckdb.connect()
+    out = io.BytesIO()
+    pq.write_table(table, out, use_deprecated_int96_timestamps=True)
+    new = changed(shop(tmp_path), out.getvalue(), "t.parquet", {1: {"name": None}})
+    (tmp_path / "new.parquet").write_bytes(new)
+    assert con.execute(f"from read_parquet('{tmp_path}/new.parquet')").fetchall() == [
+        (None, datetime(9999, 12, 31)), ("Bob", datetime(1600, 1, 1, 12, 30)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["interval 3 days", "timetz '10:00:00+02'"])
+def test_a_parquet_file_whose_other_values_would_change_is_not_touched(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "made.parquet"
+    duckdb.connect().execute(f"copy (select 'Anna' as name, {value} as lasts) to '{path}' (format parquet)")
+    with pytest.raises(Unclear, match="its column lasts would be written as") as error:
+        rewrite(
+            path.read_bytes(), Shape("parquet"), Edits({1: {"name": None}}, {1: {"name": "Anna"}}), [], 1, "raw/t",
+            tmp_path / "scratch",
+        )  # fmt: skip
+    assert "Anna" not in str(error.value)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_parquet_file_that_shows_another_value_is_not_touched() -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"name": ["Anna", "Bob"]}), out)
+    with pytest.raises(Unclear, match="record 2 has another name") as error:
+        rewrite(out.getvalue(), Shape("parquet"), Edits({2: {"name": None}}, {2: {"name": "Anna"}}), [], 2, "raw/t")
+    assert "Bob" not in str(error.value)
 
 
 def test_a_file_whose_records_are_others_is_not_touched(tmp_path: Path) -> None:
