@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.source import OnDrift, Source
 from ecommerce_platform.errors import InputError, PassingError
 from ecommerce_platform.forgetting.ledger import Journal, Tombstones
-from ecommerce_platform.forgetting.records import RawPlan, Row, Search, edits, plan_tables
+from ecommerce_platform.forgetting.records import RawPlan, Row, Search, Tokens, edits, plan_tables
 from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite
 from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import RawFile
@@ -130,8 +130,12 @@ class Landing:
                 if _size(journal) == before:
                     break
             ambiguous = _other_names(con, journal)
+            tokens: Tokens = {}
+            for search, _, _ in searches:
+                for raw, told in search.tokens().items():
+                    tokens.setdefault(raw, set()).update(told)
             for search, place, books in searches:
-                rows, lines = search.rows(), search.lines(ambiguous)
+                rows, lines = search.rows(), search.lines(ambiguous, tokens)
                 _note(journal, rows)
                 changes = edits(rows, self.plans, journal, tombstones.pseudonym)
                 for key, numbers in lines.items():

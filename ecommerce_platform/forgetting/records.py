@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 CUSTOMER, ORDER = "silver.customers.customer_id", "silver.orders.order_id"
+_IDS = {CUSTOMER: "_forget_customers", ORDER: "_forget_orders"}
 _OURS = ("_load_date", "_source_file", "_source_row", "_row_hash")
 #: Canonical columns whose values tell a person apart even where they stand alone.
 _TELLING = ("email", "phone")
@@ -34,6 +35,8 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _SHORTEST_KEY, _SHORTEST_VALUE = 6, 6
 
 Where = tuple[date, str]
+#: Raw table → what tells in a line of it that an id of the person is meant: words that must all be there.
+Tokens = dict[str, set[tuple[str, ...]]]
 
 
 def is_personal(column: Column) -> bool:
@@ -237,53 +240,76 @@ class Search:
                 found |= self._with_values(plan)
         return [found[key] for key in sorted(found)]
 
-    def lines(self, ambiguous: Collection[str]) -> dict[tuple[str, date, str], set[int]]:
+    def lines(self, ambiguous: Collection[str], tokens: Tokens) -> dict[tuple[str, date, str], set[int]]:
         """Lines that could not be parsed and speak of the person: (raw table, day, file) → lines.
 
         Args:
             ambiguous: names that other people have, too.
+            tokens: what `tokens` found, here and in other databases.
         """
         if not table_exists(self.con, "bronze", "rejects"):
             return {}
-        tokens = self._tokens()
         # An id alone says nothing of a person; beside columns that go it says whose they are.
         beside = {raw for raw, plan in self.plans.items() if self._columns_that_go(plan)}
         found: dict[tuple[str, date, str], set[int]] = {}
+        told = {raw: _Told(tokens.get(raw, ())) for raw in beside}
         rows = self.con.execute(
             "select raw_table, _load_date, _source_file, line, raw_text from bronze.rejects "
             "where line is not null and raw_text is not null"
         ).fetchall()
         for raw, day, file, line, text in rows:
-            keys = tokens if raw in beside else None
-            if (day, file) in self.files.get(raw, ()) and self._speaks(text, keys, ambiguous):
+            if (day, file) in self.files.get(raw, ()) and self._speaks(text, told.get(raw), ambiguous):
                 found.setdefault((raw, day, file), set()).add(line)
         return found
 
     def _columns_that_go(self, plan: RawPlan) -> bool:
         return bool({n.lower() for n in column_types(self.con, plan.bronze)} - plan.kept - set(_OURS))
 
-    def _speaks(self, text: str, keys: re.Pattern[str] | None, ambiguous: Collection[str]) -> bool:
+    def _speaks(self, text: str, told: _Told | None, ambiguous: Collection[str]) -> bool:
         values, text = self.journal.values, text.lower()
         if any(len(v) >= _SHORTEST_VALUE and v in text for name in _TELLING for v in values.get(name, ())):
             return True
-        if keys is not None and keys.search(text):
+        if told is not None and told.by(text):
             return True
         return any(v in text and v not in ambiguous for v in values.get("full_name", ()) if len(v) >= _SHORTEST_VALUE)
 
-    def _tokens(self) -> re.Pattern[str] | None:
-        """The person's ids as delivered, where they are long enough not to be found by chance."""
-        tokens: set[str] = set()
+    def tokens(self) -> Tokens:
+        """The person's ids as delivered, where they are long enough not to be found by chance.
+
+        A column tells whose a line is where an id is made of it alone; of several columns one can be the same for
+        everybody (the system that a number is from), so that only all of them together tell.
+        """
+        self._tell_ids()
+        found: Tokens = {}
         for plan in self.plans.values():
-            if mine := self._mine(plan, (CUSTOMER, ORDER)):
-                names = [n for n in column_types(self.con, plan.bronze) if n.lower() in plan.id_columns]
-                for name in names:
+            told = found.setdefault(plan.raw_table, set())
+            mine = self._mine(plan, (CUSTOMER, ORDER))
+            for target, expression, columns in _ways(plan):
+                ids = f"(select id from {_IDS[target]})"
+                parts = ", ".join(map(quote, columns))
+                rows = self.con.execute(
+                    f"select distinct {parts} from {plan.bronze} where {mine} and ({expression}) in {ids}"
+                ).fetchall()
+                shared = (
+                    [self._shared(plan, target, expression, column) for column in columns] if len(columns) > 1 else [()]
+                )
+                told |= {_words(row, shared) for row in rows}
+                if len(columns) == 1:  # of a person whose only record here cannot be parsed
                     rows = self.con.execute(
-                        f"select distinct {quote(name)} from {plan.bronze} where {mine} and length({quote(name)}) >= {_SHORTEST_KEY}"
+                        f"select _id from (select id as {parts}, id as _id from {_IDS[target]}) where ({expression}) = _id"
                     ).fetchall()
-                    tokens |= {token.strip().lower() for (token,) in rows}
-        if not tokens:
-            return None
-        return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(t) for t in sorted(tokens)) + r")(?!\w)")
+                    told |= {_words(row, [()]) for row in rows}
+            told.discard(())
+        return found
+
+    def _shared(self, plan: RawPlan, target: str, expression: str, column: str) -> set[str]:
+        """Which of a column's values in the person's ids are in other people's ids, too."""
+        mine = f"({expression}) in (select id from {_IDS[target]})"
+        rows = self.con.execute(
+            f"select distinct {quote(column)} from {plan.bronze} where ({expression}) is not null and not {mine} "
+            f"and {quote(column)} in (select {quote(column)} from {plan.bronze} where {mine})"
+        ).fetchall()
+        return {value for (value,) in rows}
 
     def _tell_ids(self) -> None:
         for name, ids in (("customers", self.journal.customer_ids), ("orders", self.journal.order_ids)):
@@ -293,12 +319,11 @@ class Search:
             )
 
     def _mine(self, plan: RawPlan, targets: Collection[str]) -> str:
-        tables = {CUSTOMER: "_forget_customers", ORDER: "_forget_orders"}
         named = [f"({e})" for t, e in plan.owners if t == CUSTOMER]
         conditions = []
         for target, expression in plan.owners:
             if target in targets:
-                condition = f"({expression}) in (select id from {tables[target]})"
+                condition = f"({expression}) in (select id from {_IDS[target]})"
                 # Where a customer is named, that is whose record it is, whatever order it belongs to.
                 if target == ORDER and named:
                     condition = f"(coalesce({', '.join(named)}) is null and {condition})"
@@ -351,6 +376,54 @@ class Search:
             needs = frozenset(n for (n, _), flag in zip(marked, rest[len(names) :], strict=True) if flag)
             found[(plan.raw_table, day, file, number)] = Row(plan.raw_table, day, file, number, values, needs)
         return found
+
+
+class _Told:
+    """Whether a text holds all words of one of the person's ids. Texts and words are in lower case."""
+
+    def __init__(self, tokens: Collection[tuple[str, ...]]) -> None:
+        single = sorted(token[0] for token in tokens if len(token) == 1)
+        self.single = _as_words(single) if single else None
+        self.composite = [token for token in tokens if len(token) > 1]
+
+    def by(self, text: str) -> bool:
+        if self.single and self.single.search(text):
+            return True
+        return any(
+            all(word in text for word in token) and all(_as_words([word]).search(text) for word in token)
+            for token in self.composite
+        )
+
+
+def _as_words(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)")
+
+
+def _words(row: Sequence[str | None], shared: Sequence[Collection[str]]) -> tuple[str, ...]:
+    """The delivered parts of an id as a token; none where one is missing or all could be found by chance.
+
+    A part that other people's ids have, too (`shared`), and a short one that is found in any date tell nothing together.
+    """
+    words = tuple((value or "").strip().lower() for value in row)
+    long = [value not in others for value, others in zip(row, shared, strict=True) if len(value or "") >= _SHORTEST_KEY]
+    return words if all(words) and (any(long) or len(long) > 1) else ()
+
+
+def _ways(plan: RawPlan) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The ways in which ids are made of a record: of what (CUSTOMER or ORDER), by which SQL, of which columns."""
+    import sqlglot
+    from sqlglot import exp
+
+    found = []
+    for target, expression in plan.owners:
+        tree = sqlglot.parse_one(expression, dialect="duckdb")
+        # `coalesce(number, …)`: a record with a number is known by that alone.
+        ways = [tree.this, *tree.expressions] if isinstance(tree, exp.Coalesce) else [tree]
+        for way in ways:
+            sql = way.sql(dialect="duckdb", normalize_functions=False)
+            if columns := tuple(sorted(_columns(sql))):
+                found.append((target, sql, columns))
+    return found
 
 
 def edits(
