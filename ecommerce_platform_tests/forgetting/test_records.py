@@ -137,3 +137,33 @@ def test_a_number_tells_in_its_own_table_alone_and_where_only_a_broken_line_has_
     bronze.fill("crm", "no name", ("2000001", "Bob"), lines=["2000001,Bo"])
     bronze.fill("orders", "no customer placed note", lines=["7,web-2000001,x", "8,crm-2000001,x"])
     assert bronze.lines(Journal(customer_ids={"web-2000001"})) == {"web": {1}, "orders": {1}}
+
+
+def test_another_ones_key_in_the_persons_records_stays_though_it_is_an_address(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    found = plans_of(
+        tmp_path / "s", catalog,
+        {
+            "customers.people": "select as_text(mail) as customer_id, as_text(mail) as email",
+            "orders.sales": "select as_text(no) as order_id, as_text(buyer) as customer_id, "
+            "as_timestamp(placed) as ordered_at, 'created' as status, true as is_valid",
+            "order_items.sales": "select as_text(no) as order_id, as_integer(line) as line_number, "
+            "as_text(sku) as product_id, as_text(seller) as seller_id, 1 as quantity, as_decimal(price) as unit_price",
+        },
+    )  # fmt: skip
+    bronze = Bronze(found)
+    bronze.fill("people", "mail", ("anna@post.example",))
+    bronze.fill(
+        "sales", "no line buyer placed sku seller price",
+        ("O1", "1", "Anna@old.example", "2024-01-01", "S", "shop@else.example", "1.00"),
+        ("O2", "1", "Anna@old.example", "2024-01-01", "S", "anna@post.example", "1.00"),
+    )  # fmt: skip
+    journal = Journal(customer_ids={"anna@post.example", "Anna@old.example"})
+    search = bronze.search(journal)
+    search.learn(lambda orders: set())
+    changes = edits(search.rows(), found, journal, lambda key: f"forgotten-{len(key)}")
+    assert changes["sales", DAY, "f.csv"].cells == {
+        1: {"buyer": "forgotten-16"},
+        2: {"buyer": "forgotten-16", "seller": "forgotten-17"},
+    }
