@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +51,34 @@ class Cleaned:
 
 
 @dataclass(frozen=True)
+class _Table:
+    """A table of a snapshot: its name, its contract of today if it has one, what was published hashed then."""
+
+    name: str
+    contract: Contract | None
+    hashed: frozenset[str]
+
+    @classmethod
+    def of(cls, name: str, entries: Iterable[Mapping[str, Any]], catalog: Catalog) -> _Table:
+        """The table that these entries of manifests mean, which are one file."""
+        table = catalog.tables.get(name)
+        return cls(name, table.contract if table else None, frozenset(n for e in entries for n in e.get("hashed", ())))
+
+    def personal(self, columns: Collection[str]) -> list[str]:
+        """See `personal_columns`."""
+        return personal_columns(self.contract, columns, self.hashed)
+
+    def telling(self, columns: Collection[str]) -> list[str]:
+        """See `telling_columns`."""
+        return telling_columns(self.contract, columns, self.hashed)
+
+    def required(self, column: str) -> bool:
+        """Whether a column must not be empty."""
+        known = self.contract.all_columns.get(column) if self.contract else None
+        return bool(known and known.required)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is to be taken out.
 
@@ -85,37 +113,40 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
     done = Cleaned()
     if not (published / "snapshots").is_dir():
         return done
-    catalog = wanted.catalog
     with alone(published, ".lock", log), _Cleaner(wanted) as cleaner:
         for left in published.glob(f"snapshots/*/**/{_NEW}*"):
             left.unlink()
         # By file, not by name: what snapshots share must not keep its old content under another name.
         names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
+        entries: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
         for folder in snapshot_folders(published):
             for table, entry in read_manifest(folder)["tables"].items():
                 path = folder / entry["file"]
-                if table in catalog.tables and path.is_file():
+                if path.is_file():
                     stat = path.stat()
                     names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
+                    entries.setdefault((stat.st_dev, stat.st_ino), []).append(entry)
+        tables = {file: _Table.of(s[0][1], entries[file], wanted.catalog) for file, s in names.items()}
         touched: set[Path] = set()
         dirty = {
             p.parents[1]
-            for s in names.values()
-            for p, t in s
-            if _decides(t) and cleaner.rows(s[0][0], catalog.contract(t))
+            for file, s in names.items()
+            if _decides(tables[file].name) and cleaner.rows(s[0][0], tables[file])
+            for p, _ in s
         }
         # What decides about other tables comes last, so that a kill leaves it to decide again.
-        for shared in sorted(names.values(), key=lambda s: _decides(s[0][1])):
-            path, table = shared[0]
-            contract = catalog.contract(table)
-            if not (rows := cleaner.rows(path, contract, all_columns=any(p.parents[1] in dirty for p, _ in shared))):
+        for file, shared in sorted(names.items(), key=lambda found: _decides(tables[found[0]].name)):
+            path, name = shared[0]
+            if not (
+                rows := cleaner.rows(path, tables[file], all_columns=any(p.parents[1] in dirty for p, _ in shared))
+            ):
                 continue
             done.files += 1
-            done.rows[table] = done.rows.get(table, 0) + rows
+            done.rows[name] = done.rows.get(name, 0) + rows
             touched |= {p.parents[1] for p, _ in shared}
             if not dry:
                 first = path.with_name(f"{_NEW}{path.name}")
-                cleaner.write(path, first, contract)
+                cleaner.write(path, first, tables[file])
                 sync(first)
                 for other, _ in shared[1:]:
                     new = other.with_name(f"{_NEW}{other.name}")
@@ -214,25 +245,25 @@ def _clean_copy(
     dry: bool,
 ) -> bool:
     changed = False
+    tables = {t: _Table.of(t, [entry], cleaner.wanted.catalog) for t, entry in manifest.get("tables", {}).items()}
     concerned = {
         table: entry
         for table, entry in manifest.get("tables", {}).items()
-        if table in cleaner.catalog.tables and prefix + entry["file"] in there
-        and cleaner.concerned(entry["columns"], table)
-    }  # fmt: skip
+        if prefix + entry["file"] in there and cleaner.concerned(entry["columns"], tables[table])
+    }
     for table, entry in concerned.items():
         store.download(prefix + entry["file"], folder / table, there[prefix + entry["file"]].size)
-    dirty = any(_decides(t) and cleaner.rows(folder / t, cleaner.catalog.contract(t)) for t in concerned)
+    dirty = any(_decides(t) and cleaner.rows(folder / t, tables[t]) for t in concerned)
     for table in sorted(concerned, key=_decides):
         entry = concerned[table]
         name = prefix + entry["file"]
-        old, new, contract = folder / table, folder / "new.parquet", cleaner.catalog.contract(table)
-        rows = cleaner.rows(old, contract, all_columns=dirty)
+        old, new = folder / table, folder / "new.parquet"
+        rows = cleaner.rows(old, tables[table], all_columns=dirty)
         if rows:
             done.files += 1
             done.rows[table] = done.rows.get(table, 0) + rows
             if not dry:
-                cleaner.write(old, new, contract)
+                cleaner.write(old, new, tables[table])
                 store.upload(new, name)
         size = new.stat().st_size if rows and not dry else there[name].size
         # After a kill the file may be new and the manifest old.
@@ -245,7 +276,7 @@ class _Cleaner:
     """A database in memory that looks for the person in Parquet files and writes them without."""
 
     def __init__(self, wanted: Wanted) -> None:
-        self.wanted, self.catalog, self.stand_ins = wanted, wanted.catalog, wanted.stand_ins
+        self.wanted, self.stand_ins = wanted, wanted.stand_ins
 
     def __enter__(self) -> _Cleaner:
         import duckdb
@@ -257,34 +288,33 @@ class _Cleaner:
     def __exit__(self, *_: object) -> None:
         self.con.close()
 
-    def concerned(self, columns: Mapping[str, str], table: str) -> bool:
+    def concerned(self, columns: Mapping[str, str], table: _Table) -> bool:
         """Whether a table with these columns can hold anything of a person."""
-        contract = self.catalog.contract(table)
-        return bool((personal_columns(contract, columns) and whose(columns, contract)) or self._ids(columns, contract))
+        return bool((table.personal(columns) and whose(columns, table.contract)) or self._ids(columns, table))
 
-    def rows(self, path: Path, contract: Contract, *, all_columns: bool = False) -> int:
+    def rows(self, path: Path, table: _Table, *, all_columns: bool = False) -> int:
         """Rows of the person that hold something personal; with `all_columns` also what may be derived from it."""
         columns = self._columns(path)
-        conditions = [f"{quote(n)} in (select unnest($ids::varchar[]))" for n in self._ids(columns, contract)]
-        looked_at = (personal_columns if all_columns else telling_columns)(contract, columns)
-        if looked_at and (mine := self._whose(columns, contract)):
+        conditions = [f"{quote(n)} in (select unnest($ids::varchar[]))" for n in self._ids(columns, table)]
+        looked_at = table.personal(columns) if all_columns else table.telling(columns)
+        if looked_at and (mine := self._whose(columns, table)):
             conditions.append(f"({mine} and ({filled(looked_at, columns)}))")
         if not conditions:
             return 0
-        ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, contract) else {}
+        ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, table) else {}
         row = self.con.execute(
             f"select count(*) from read_parquet({_path(path)}) where {' or '.join(conditions)}", ids
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def write(self, path: Path, target: Path, contract: Contract) -> None:
+    def write(self, path: Path, target: Path, table: _Table) -> None:
         """Writes the file without what is personal in the person's rows; all else is as it was, in its order."""
         columns = self._columns(path)
-        mine = self._whose(columns, contract)
-        new = {n: instead(n, self.stand_ins) for n in self._ids(columns, contract)}
-        for name in personal_columns(contract, columns) if mine else ():
+        mine = self._whose(columns, table)
+        new = {n: instead(n, self.stand_ins) for n in self._ids(columns, table)}
+        for name in table.personal(columns) if mine else ():
             # What a contract requires must not be missing.
-            needed = contract.all_columns[name].required and columns[name] == "VARCHAR"
+            needed = table.required(name) and columns[name] == "VARCHAR"
             new[name] = f"case when {mine} then {_MARKED if needed else 'null'} else {quote(name)} end"
         values = ", ".join(f"{value} as {quote(name)}" for name, value in new.items())
         out = str(target).replace("'", "''")
@@ -293,15 +323,15 @@ class _Cleaner:
             "(format parquet, compression zstd)"
         )
 
-    def _whose(self, columns: Mapping[str, str], contract: Contract) -> str:
-        mine = whose(columns, contract)
-        if contract.table != REJECTS or not self.wanted.clean:
+    def _whose(self, columns: Mapping[str, str], table: _Table) -> str:
+        mine = whose(columns, table.contract)
+        if table.name != REJECTS or not self.wanted.clean:
             return mine
         return f"({mine} and coalesce(raw_row not in ({', '.join(map(_quoted, sorted(self.wanted.clean)))}), true))"
 
-    def _ids(self, columns: Mapping[str, str], contract: Contract) -> list[str]:
+    def _ids(self, columns: Mapping[str, str], table: _Table) -> list[str]:
         """Columns in which ids of the person may stand, where these are personal themselves."""
-        personal = personal_columns(contract, columns)
+        personal = table.personal(columns)
         return [n for n, t in columns.items() if t == "VARCHAR" and n not in personal] if self.stand_ins else []
 
     def _columns(self, path: Path) -> dict[str, str]:

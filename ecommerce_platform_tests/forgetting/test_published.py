@@ -1,0 +1,73 @@
+"""Snapshots lose what is the person's, whatever contracts say by now; made by hand, so that each claim is small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from ecommerce_platform.contracts.catalog import Catalog, read_catalog
+from ecommerce_platform.forgetting.ledger import Journal
+from ecommerce_platform.forgetting.published import Wanted, clean_snapshots
+
+NAME = "20240101T000000000000Z"
+
+
+@pytest.fixture(scope="module")
+def catalog() -> Catalog:
+    return read_catalog()
+
+
+def snapshot(published: Path, tables: Mapping[str, str], hashed: Mapping[str, list[str]]) -> Path:
+    """A snapshot of these tables, each a SELECT."""
+    folder = published / "snapshots" / NAME
+    entries: dict[str, Any] = {}
+    with duckdb.connect() as con:
+        for table, select in tables.items():
+            path = folder / f"{table.replace('.', '/')}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            con.execute(f"copy ({select}) to '{path}' (format parquet)")
+            columns = {n: t for n, t, *_ in con.execute(f"describe {select}").fetchall()}
+            entries[table] = {
+                "file": str(path.relative_to(folder)), "columns": columns, "hashed": hashed.get(table, []),
+                "bytes": path.stat().st_size, "rows": 2,
+            }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "snapshot": NAME, "tables": entries}))
+    return folder
+
+
+def rows(folder: Path, table: str) -> list[tuple]:
+    with duckdb.connect() as con:
+        return con.execute(f"from read_parquet('{folder}/{table.replace('.', '/')}.parquet') order by all").fetchall()
+
+
+def test_what_was_published_hashed_goes_though_no_contract_says_so_any_more(tmp_path: Path, catalog: Catalog) -> None:
+    folder = snapshot(
+        tmp_path,
+        {
+            # The contract of today has no such column, and says of the town that it is nobody's.
+            "silver.customers": "select unnest(['a', 'b']) as customer_id, unnest(['h1', 'h2']) as tax_number, "
+            "unnest(['h3', 'h4']) as city, unnest(['50667', '53111']) as postal_code",
+            "gold.dim_member": "select unnest(['a', 'b']) as customer_id, unnest(['h1', 'h2']) as nickname, 1 as visits",
+            "silver.letters": "select unnest(['o1', 'o2']) as order_id, unnest(['h1', 'h2']) as body",
+            "silver.notes": "select unnest(['h1', 'h2']) as body",
+        },
+        {
+            "silver.customers": ["tax_number", "city"], "gold.dim_member": ["nickname"], "silver.letters": ["body"],
+            "silver.notes": ["body"],
+        },
+    )  # fmt: skip
+    wanted = Wanted(catalog, Journal(customer_ids={"a"}, order_ids={"o1"}), {})
+    found = clean_snapshots(tmp_path, wanted, dry=True)
+    assert found.rows == {"silver.customers": 1, "gold.dim_member": 1, "silver.letters": 1}
+    assert rows(folder, "silver.customers")[0] == ("a", "h1", "h3", "50667")
+    clean_snapshots(tmp_path, wanted)
+    assert rows(folder, "silver.customers") == [("a", None, None, "50667"), ("b", "h2", "h4", "53111")]
+    assert rows(folder, "gold.dim_member") == [("a", None, 1), ("b", "h2", 1)]
+    assert rows(folder, "silver.letters") == [("o1", None), ("o2", "h2")]
+    assert rows(folder, "silver.notes") == [("h1",), ("h2",)], "nothing says whose they are"
+    assert clean_snapshots(tmp_path, wanted).files == 0
