@@ -148,6 +148,8 @@ def forget(
             # All the same: what a system delivers of them from now on is worth a warning.
             tombstones = read_tombstones(settings.data)
             add_tombstones(settings.data, tombstones, journal.customer_ids, work.today)
+            # What a killed publish has left is in no snapshot, so it was not looked into.
+            work.tidy(journal, plan)
             plan.done = True
             return plan
         write_journal(settings.data, journal)
@@ -249,6 +251,10 @@ class _Work:
                 where=table,
                 fix="put that right as for any build, then run `ecommerce forget` again: it goes on from here",
             )
+
+    def tidy(self, journal: Journal, done: Forgotten) -> None:
+        """Removes half snapshots, where whole ones hold nothing of the person."""
+        self._snapshots(journal, done, dry=False)
 
     def _snapshots(self, journal: Journal, done: Forgotten, *, dry: bool) -> None:
         settings = self.settings

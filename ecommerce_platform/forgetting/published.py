@@ -24,7 +24,7 @@ from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.rewrite import MARKER
 from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.publish import alone
+from ecommerce_platform.warehouse.publish import alone, tidy
 from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
     with alone(published, ".lock", log), _Cleaner(wanted) as cleaner:
         for left in published.glob(f"snapshots/*/**/{_NEW}*"):
             left.unlink()
+        if not dry:  # half a snapshot holds as much of the person as a whole one
+            tidy(published)
         # By file, not by name: what snapshots share must not keep its old content under another name.
         names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
         entries: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
@@ -222,6 +224,8 @@ def clean_mirror(
     published.mkdir(parents=True, exist_ok=True)
     with alone(published, ".mirror.lock", log), _Cleaner(wanted) as cleaner:
         there = store.objects("snapshots")
+        if not dry:
+            store.remove(_half_brought(there))
         for name in sorted(n for n in there if n.endswith("/manifest.json") and snapshot_time(n.split("/")[1])):
             prefix = name.removesuffix("manifest.json")
             manifest = json.loads(store.read(name) or b"{}")
@@ -232,6 +236,13 @@ def clean_mirror(
             if changed and not dry:
                 store.write(name, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
     return done
+
+
+def _half_brought(there: Collection[str]) -> list[str]:
+    """Objects of snapshots that a mirror was killed in bringing or removing: without a manifest, nobody reads them."""
+    folders = {name.split("/")[1] for name in there if name.count("/") > 1}
+    half = {f for f in folders if snapshot_time(f) and f"snapshots/{f}/manifest.json" not in there}
+    return sorted(name for name in there if name.count("/") > 1 and name.split("/")[1] in half)
 
 
 def _clean_copy(

@@ -142,7 +142,7 @@ def publish(
     while True:
         with alone(published, ".lock", log):
             _own(published, source)
-            _tidy(published)
+            tidy(published)
             work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), about or {}, log)
             try:
                 with connect() as con, transaction(con):
@@ -431,7 +431,7 @@ def alone(published: Path, lock: str, log: Any, doing: str = "is publishing") ->
         os.close(handle)
 
 
-def _tidy(published: Path) -> None:
+def tidy(published: Path) -> None:
     """Removes what publishes that died have left. Only while holding the lock."""
     for link in published.glob(f"{_LINK}*"):
         link.unlink(missing_ok=True)

@@ -12,7 +12,8 @@ import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.forgetting.ledger import Journal
-from ecommerce_platform.forgetting.published import Wanted, clean_snapshots
+from ecommerce_platform.forgetting.published import Wanted, clean_mirror, clean_snapshots
+from ecommerce_platform_tests.objectstores import Bucket
 
 NAME = "20240101T000000000000Z"
 
@@ -71,3 +72,29 @@ def test_what_was_published_hashed_goes_though_no_contract_says_so_any_more(tmp_
     assert rows(folder, "silver.letters") == [("o1", None), ("o2", "h2")]
     assert rows(folder, "silver.notes") == [("h1",), ("h2",)], "nothing says whose they are"
     assert clean_snapshots(tmp_path, wanted).files == 0
+
+
+def test_what_a_killed_publish_has_left_goes(tmp_path: Path, catalog: Catalog) -> None:
+    folder = snapshot(tmp_path, {"silver.customers": "select 'b' as customer_id"}, {})
+    for name in (".building-999999999", f".removing-{NAME}"):
+        left = folder.with_name(name) / "silver"
+        left.mkdir(parents=True)
+        (left / "customers.parquet").write_bytes(b"PAR1 somebody's hash")
+    wanted = Wanted(catalog, Journal(customer_ids={"a"}), {})
+    clean_snapshots(tmp_path, wanted, dry=True)
+    assert len(list(folder.parent.iterdir())) == 3
+    clean_snapshots(tmp_path, wanted)
+    assert [f.name for f in folder.parent.iterdir()] == [NAME]
+
+
+@pytest.mark.long
+@pytest.mark.servers
+def test_what_a_killed_mirror_has_left_goes(bucket: Bucket, tmp_path: Path, catalog: Catalog) -> None:
+    whole, half = f"snapshots/{NAME}", "snapshots/20240102T000000000000Z"
+    for name in (f"{whole}/manifest.json", f"{half}/silver/customers.parquet", "current.json"):
+        bucket.put(f"published/{name}", b"{}")
+    wanted = Wanted(catalog, Journal(customer_ids={"a"}), {})
+    clean_mirror(tmp_path, f"{bucket.url}/published", wanted, tmp_path, dry=True)
+    assert len(bucket.names()) == 3
+    clean_mirror(tmp_path, f"{bucket.url}/published", wanted, tmp_path)
+    assert sorted(bucket.names()) == ["published/current.json", f"published/{whole}/manifest.json"]
