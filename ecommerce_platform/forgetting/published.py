@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REJECTS = "silver.rejects"
+#: Tables about columns of loads → what in their rows can show a value of such a column.
+_ABOUT = {
+    "gold.table_profiles": (
+        "minimum", "q01", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q99", "maximum", "mean", "deviation",
+        "top_values", "histogram",
+    ),
+    "gold.profile_drift": ("explanation",),
+}  # fmt: skip
 #: Takes the place of what must not be missing.
 _MARKED = f"'{MARKER}'"
 #: Files on their way into a snapshot; nothing reads them.
@@ -301,7 +309,11 @@ class _Cleaner:
 
     def concerned(self, columns: Mapping[str, str], table: _Table) -> bool:
         """Whether a table with these columns can hold anything of a person."""
-        return bool((table.personal(columns) and whose(columns, table.contract)) or self._ids(columns, table))
+        return bool(
+            (table.personal(columns) and whose(columns, table.contract))
+            or self._ids(columns, table)
+            or self._about(columns, table)[0]
+        )
 
     def rows(self, path: Path, table: _Table, *, all_columns: bool = False) -> int:
         """Rows of the person that hold something personal; with `all_columns` also what may be derived from it."""
@@ -310,6 +322,9 @@ class _Cleaner:
         looked_at = table.personal(columns) if all_columns else table.telling(columns)
         if looked_at and (mine := self._whose(columns, table)):
             conditions.append(f"({mine} and ({filled(looked_at, columns)}))")
+        showing, shown = self._about(columns, table)
+        if showing:
+            conditions.append(f"({showing} and ({' or '.join(f'{quote(n)} is not null' for n in shown)}))")
         if not conditions:
             return 0
         ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, table) else {}
@@ -327,6 +342,8 @@ class _Cleaner:
             # What a contract requires must not be missing.
             needed = table.required(name) and columns[name] == "VARCHAR"
             new[name] = f"case when {mine} then {_MARKED if needed else 'null'} else {quote(name)} end"
+        showing, shown = self._about(columns, table)
+        new |= {n: f"case when not {showing} then {new.get(n, quote(n))} end" for n in shown}
         values = ", ".join(f"{value} as {quote(name)}" for name, value in new.items())
         out = str(target).replace("'", "''")
         self.con.execute(
@@ -339,6 +356,26 @@ class _Cleaner:
         if table.name != REJECTS or not self.wanted.clean:
             return mine
         return f"({mine} and coalesce(raw_row not in ({', '.join(map(_quoted, sorted(self.wanted.clean)))}), true))"
+
+    def _about(self, columns: Mapping[str, str], table: _Table) -> tuple[str, list[str]]:
+        """The condition for a row to be about a column of a load that delivered the person, which is shown as it is and
+        belongs to a person; and the columns that show it. Profiles had figures of such columns once."""
+        shown = [n for n in _ABOUT.get(table.name, ()) if n in columns]
+        erased = sorted(
+            f"{t.contract.name}.{n}"
+            for t in self.wanted.catalog.tables.values()
+            if t.contract.entity
+            for n, c in t.contract.columns.items()
+            if c.erase
+        )
+        if not (shown and erased and self.wanted.journal.records):
+            return "", []
+        # A verdict is about loads put together, so its day says too little.
+        names = "_raw_table, _load_date" if table.name == "gold.table_profiles" else "_raw_table"
+        return (
+            f"(({names}) in (select ({names}) from _forgotten_records) "
+            f"and concat(entity, '.', column_name) in ({', '.join(map(_quoted, erased))}))"
+        ), shown
 
     def _ids(self, columns: Mapping[str, str], table: _Table) -> list[str]:
         """Columns in which ids of the person may stand, where these are personal themselves."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,30 @@ def test_what_was_published_hashed_goes_though_no_contract_says_so_any_more(tmp_
     assert rows(folder, "gold.dim_member") == [("a", None, 1), ("b", "h2", 1)]
     assert rows(folder, "silver.letters") == [("o1", None), ("o2", "h2")]
     assert rows(folder, "silver.notes") == [("h1",), ("h2",)], "nothing says whose they are"
+    assert clean_snapshots(tmp_path, wanted).files == 0
+
+
+def test_figures_of_what_she_wrote_and_where_she_lives_go_from_profiles(tmp_path: Path, catalog: Catalog) -> None:
+    load = "date '2024-01-01' + unnest([0, 0, 0, 1]) as _load_date"
+    who = "'customers' as entity, 'web' as _raw_table, unnest(['latitude', 'city', 'email', 'latitude']) as column_name"
+    folder = snapshot(
+        tmp_path,
+        {
+            "gold.table_profiles": f"select {who}, {load}, 9 as nulls, 50.5 as minimum, 'x' as top_values",
+            "gold.profile_drift": f"select {who}, {load}, 0.5 as value, 'values never seen before' as explanation",
+        },
+        {},
+    )
+    wanted = Wanted(catalog, Journal(records={("web", "2024-01-01", "web.csv", 1)}), {})
+    assert clean_snapshots(tmp_path, wanted, dry=True).rows == {"gold.table_profiles": 1, "gold.profile_drift": 2}
+    clean_snapshots(tmp_path, wanted)
+    assert [row[2:] for row in rows(folder, "gold.table_profiles")] == [
+        ("city", date(2024, 1, 1), 9, Decimal("50.5"), "x"), ("email", date(2024, 1, 1), 9, Decimal("50.5"), "x"),
+        ("latitude", date(2024, 1, 1), 9, None, None), ("latitude", date(2024, 1, 2), 9, Decimal("50.5"), "x"),
+    ]  # fmt: skip
+    assert [(row[2], row[-1]) for row in rows(folder, "gold.profile_drift")] == [
+        ("city", "values never seen before"), ("email", "values never seen before"), ("latitude", None), ("latitude", None),
+    ]  # fmt: skip
     assert clean_snapshots(tmp_path, wanted).files == 0
 
 
