@@ -8,7 +8,7 @@ are meant is `records`'s business, how a file is changed `rewrite`'s.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.source import OnDrift, Source
 from ecommerce_platform.errors import InputError, PassingError
 from ecommerce_platform.forgetting.ledger import Journal, Tombstones
-from ecommerce_platform.forgetting.records import RawPlan, Row, Search, Tokens, edits, plan_tables
-from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite
+from ecommerce_platform.forgetting.records import RawPlan, Row, Search, Tokens, Whole, edits, plan_tables
+from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite, whole_lines
 from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import RawFile
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.lookup import table_exists
@@ -135,7 +136,7 @@ class Landing:
                 for raw, told in search.tokens().items():
                     tokens.setdefault(raw, set()).update(told)
             for search, place, books in searches:
-                rows, lines = search.rows(), search.lines(ambiguous, tokens)
+                rows, lines = search.rows(), search.lines(ambiguous, tokens, self._whole(place, books))
                 _note(journal, rows)
                 changes = edits(rows, self.plans, journal, tombstones.pseudonym)
                 for key, numbers in lines.items():
@@ -152,12 +153,34 @@ class Landing:
             book = replace(books[key], unparsable=_unparsable(con, key))
             if change.lines:  # those that hold something still
                 texts = {u.line: u.text for u in book.unparsable}
-                change.lines = {n for n in change.lines if any(c.isalnum() and c != "x" for c in texts.get(n, ""))}
+                change.lines = {
+                    n
+                    for n in change.lines
+                    if len(texts.get(n, "")) >= RAW_CHARACTERS
+                    or any(c.isalnum() and c != "x" for c in texts.get(n, ""))
+                }
             if not change:
                 continue
             found.work.append((raw, book, change))
             found.records[raw] = found.records.get(raw, 0) + len(change.cells)
             found.lines += len(change.lines)
+
+    def _whole(self, con: DuckDBPyConnection, books: Mapping[Key, Books]) -> Whole:
+        def lines(key: Key, wanted: Collection[int]) -> dict[int, str]:
+            file, shape, data = self._read(key[0], books[key].file)
+            return whole_lines(data, shape, _unparsable(con, key), wanted, file.where)
+
+        return lines
+
+    def _read(self, raw: str, file: RawFile) -> tuple[RawFile, Shape, bytes]:
+        """A delivered file, its shape and its content."""
+        with self.zone.fetched([file], self.scratch) as here:
+            (found,) = here
+            shape = sniff(read_head(found.path), self.lenient.file.tables[raw], self.expected[raw])
+            data = found.path.read_bytes()
+        if not isinstance(shape, Shape):
+            raise InputError(f"cannot be read any more: {shape.text}", where=found.where, fix="try again")
+        return found, shape, data
 
     # -- where files are looked into -------------------------------------------------------------------------
 
@@ -232,13 +255,7 @@ class Landing:
         for number, (raw, book, change) in enumerate(found.work, start=1):
             if progress:
                 progress(f"{book.file.day}/{book.file.name}", number, len(found.work))
-            with self.zone.fetched([book.file], self.scratch) as here:
-                (file,) = here
-                table = self.lenient.file.tables[raw]
-                shape = sniff(read_head(file.path), table, self.expected[raw])
-                data = file.path.read_bytes()
-            if not isinstance(shape, Shape):
-                raise InputError(f"cannot be read any more: {shape.text}", where=file.where, fix="try again")
+            file, shape, data = self._read(raw, book.file)
             content = rewrite(data, shape, change, book.unparsable, book.records, file.where, self.scratch)
             if not self.zone.exchange(book.file, content):
                 raise PassingError(

@@ -19,6 +19,7 @@ from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.forgetting.ledger import PSEUDONYM, Journal
 from ecommerce_platform.forgetting.rewrite import MARKER, Edits
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 
@@ -37,6 +38,8 @@ _SHORTEST_KEY, _SHORTEST_VALUE = 6, 6
 Where = tuple[date, str]
 #: Raw table → what tells in a line of it that an id of the person is meant: words that must all be there.
 Tokens = dict[str, set[tuple[str, ...]]]
+#: Gives lines of a file (raw table, day, name) as they stand in it.
+Whole = Callable[[tuple[str, date, str], Collection[int]], Mapping[int, str]]
 
 
 def is_personal(column: Column) -> bool:
@@ -240,12 +243,13 @@ class Search:
                 found |= self._with_values(plan)
         return [found[key] for key in sorted(found)]
 
-    def lines(self, ambiguous: Collection[str], tokens: Tokens) -> dict[tuple[str, date, str], set[int]]:
+    def lines(self, ambiguous: Collection[str], tokens: Tokens, whole: Whole) -> dict[tuple[str, date, str], set[int]]:
         """Lines that could not be parsed and speak of the person: (raw table, day, file) → lines.
 
         Args:
             ambiguous: names that other people have, too.
             tokens: what `tokens` found, here and in other databases.
+            whole: reads lines of a file from the file, for the loader keeps the beginning of long ones only.
         """
         if not table_exists(self.con, "bronze", "rejects"):
             return {}
@@ -257,9 +261,18 @@ class Search:
             "select raw_table, _load_date, _source_file, line, raw_text from bronze.rejects "
             "where line is not null and raw_text is not null"
         ).fetchall()
+        long: dict[tuple[str, date, str], set[int]] = {}
         for raw, day, file, line, text in rows:
-            if (day, file) in self.files.get(raw, ()) and self._speaks(text, told.get(raw), ambiguous):
+            if (day, file) not in self.files.get(raw, ()):
+                continue
+            if self._speaks(text, told.get(raw), ambiguous):
                 found.setdefault((raw, day, file), set()).add(line)
+            elif len(text) >= RAW_CHARACTERS:
+                long.setdefault((raw, day, file), set()).add(line)
+        for key, numbers in sorted(long.items()):
+            for line, text in whole(key, numbers).items():
+                if self._speaks(text, told.get(key[0]), ambiguous):
+                    found.setdefault(key, set()).add(line)
         return found
 
     def _columns_that_go(self, plan: RawPlan) -> bool:

@@ -12,7 +12,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -110,6 +110,45 @@ def rewrite(
     packed = gzip.compress(changed, compresslevel=6, mtime=0)
     # What had no proper end has none now: the loader is to say so still.
     return packed[:-8] if damage else packed
+
+
+def whole_lines(
+    data: bytes, shape: Shape, unparsable: Sequence[Unparsable], wanted: Collection[int], where: str
+) -> dict[int, str]:
+    """What stands in lines that cannot be parsed, of which the loader keeps only the beginning.
+
+    Args:
+        data: the file.
+        shape: what `sniff` found.
+        unparsable: the lines that the loader rejected.
+        wanted: those that are asked for.
+        where: the file, for messages.
+
+    Raises:
+        Unclear: it is not text throughout.
+    """
+    plain = b"".join(gunzip([data], [])) if shape.gzip else data
+    text = _Text(plain, shape, where)
+    body, found = text.body, {}
+    if shape.format == "csv" or shape.layout == "lines":
+        rules = rules_of(shape) if shape.format == "csv" else None
+        newline = rules.newline if rules else b"\n"
+        lines, start = {u.line: u.lines for u in unparsable}, 0
+        for line in range(1, max(wanted, default=0) + 1):
+            end = body.find(newline, start)
+            end = len(body) if end < 0 else end
+            if line in wanted:
+                stop = end
+                # One that takes several lines may take more than its beginning shows.
+                if rules and lines.get(line, 1) > 1 and (match := rules.record.match(body, start)):
+                    stop = max(end, match.end())
+                found[line] = body[start:stop]
+            start = end + 1
+    else:
+        for line, start, stop in _json_pieces(body, shape, unparsable):
+            if line in wanted:
+                found[line] = body[start:stop]
+    return {line: piece.decode(text.encoding, "replace") for line, piece in found.items()}
 
 
 class _Text:

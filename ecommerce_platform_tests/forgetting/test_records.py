@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.source import builtin_sources, read_source
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.records import RawPlan, Search, edits, plan_tables
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.mapping import compile_source
 
@@ -76,7 +77,9 @@ class Bronze:
         """Raw table → the lines that speak of the person."""
         search = self.search(journal)
         search.learn(lambda orders: set())
-        return {raw: numbers for (raw, _, _), numbers in search.lines((), search.tokens()).items()}
+        return {
+            raw: numbers for (raw, _, _), numbers in search.lines((), search.tokens(), lambda key, lines: {}).items()
+        }
 
 
 PEOPLE = (
@@ -137,6 +140,27 @@ def test_a_number_tells_in_its_own_table_alone_and_where_only_a_broken_line_has_
     bronze.fill("crm", "no name", ("2000001", "Bob"), lines=["2000001,Bo"])
     bronze.fill("orders", "no customer placed note", lines=["7,web-2000001,x", "8,crm-2000001,x"])
     assert bronze.lines(Journal(customer_ids={"web-2000001"})) == {"web": {1}, "orders": {1}}
+
+
+def test_of_a_long_line_the_file_is_asked(tmp_path: Path, catalog: Catalog) -> None:
+    bronze = Bronze(plans_of(tmp_path / "s", catalog, {"customers.people": PEOPLE}))
+    long = "y" * RAW_CHARACTERS
+    bronze.fill(
+        "people",
+        "system no name mail",
+        ("WEB", "1000001", "Anna", "anna@post.example"),
+        lines=["Anna", long, long, "y"],
+    )
+    search = bronze.search(Journal(customer_ids={"WEB-1000001"}))
+    search.learn(lambda orders: set())
+    asked = []
+
+    def whole(key: tuple[str, date, str], lines: Collection[int]) -> dict[int, str]:
+        asked.append((key, lines))
+        return {2: f"{long},Anna@post.example", 3: f"{long},bob@post.example"}
+
+    assert search.lines((), search.tokens(), whole) == {("people", DAY, "f.csv"): {2}}
+    assert asked == [(("people", DAY, "f.csv"), {2, 3})]
 
 
 def test_another_ones_key_in_the_persons_records_stays_though_it_is_an_address(

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecommerce_platform.forgetting.rewrite import MARKER, Edits, Unclear, Unparsable, rewrite
+from ecommerce_platform.forgetting.rewrite import MARKER, Edits, Unclear, Unparsable, rewrite, whole_lines
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
 from ecommerce_platform_tests.ingestion.conftest import Bench
 
@@ -112,6 +113,38 @@ def test_lines_that_cannot_be_parsed_stay_rejected_without_what_they_said(tmp_pa
         b"id,name,mail\n1,Anna,\nx,xxxx xxxxx,xxxx@xxxx.xxxxxxx,xxx,xxxx\n3,\xff\xfe,x\n"
         b'4,"Bob" B,bob@shop.example\n5,Eve,eve@shop.example\nx,xxxx\n'
     )
+
+
+@pytest.mark.parametrize("layout", ["csv", "csv of two lines", "csv.gz", "utf-16", "jsonl", "json"])
+def test_of_a_long_line_that_cannot_be_parsed_all_is_looked_at(tmp_path: Path, layout: str) -> None:
+    """What stands behind the characters that the loader keeps."""
+    long, fields = "y" * RAW_CHARACTERS, {"max_unparsable_share": 0.9}
+    if layout.startswith("json"):
+        text = f'{{"id": 1}}\n{{"id": 2, "id": "{long}", "n": "anna@shop.example"}}\n{{"id": 3}}\n'
+    else:
+        text = f"id,name\n1,Eve\n2,{long},anna@shop.example\n3,Bob\n"
+    content = text.encode("utf-16" if layout == "utf-16" else "utf-8")
+    if layout == "json":
+        content = ("[" + ",\n".join(text.splitlines()) + "]").encode()
+    elif layout == "csv.gz":
+        content = gzip.compress(content)
+    elif layout == "csv of two lines":
+        content = f'id,name\n1,Eve\n2,"\xff{long[:50]}\n{long}\nanna@shop.example"\n3,Bob\n'.encode("latin-1")
+    if layout == "utf-16":
+        fields["encoding"] = "utf-16"
+    name = layout if layout.startswith("json") else layout.partition(" ")[0].replace("utf-16", "csv")
+    bench = shop(tmp_path, **fields)
+    path = bench.drop(content, f"t.{name}")
+    bench.load()
+    ((line, code, raw),) = bench.rejects("line, reason_code, raw_text")
+    assert len(raw) == RAW_CHARACTERS
+    assert "anna" not in raw
+    shape = sniff(read_head(path), bench.source.file.tables["t"], ())
+    assert isinstance(shape, Shape)
+    unparsable = [Unparsable(line, 1 + raw.count("\n") if code == "bad_encoding" else 1, raw)]
+    found = whole_lines(content, shape, unparsable, {line}, "t")
+    assert "anna@shop.example" in found[line]
+    assert "Bob" not in found[line]
 
 
 def test_a_file_with_one_column_keeps_its_records(tmp_path: Path) -> None:
