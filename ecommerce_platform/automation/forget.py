@@ -29,11 +29,11 @@ from ecommerce_platform.forgetting.ledger import (
     write_journal,
 )
 from ecommerce_platform.forgetting.persons import find_person
-from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_rejects, clean_snapshots
+from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_snapshots
 from ecommerce_platform.forgetting.raw import Found, Landing
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.settings import Settings
-from ecommerce_platform.warehouse.publish import lagging, read_hash_key
+from ecommerce_platform.warehouse.publish import key_fingerprint, lagging, read_hash_key
 
 if TYPE_CHECKING:
     from ecommerce_platform.assets.tables import Ground
@@ -70,8 +70,6 @@ class Forgotten:
     #: Somebody whom an earlier command was about and that was finished first.
     resumed: bool = False
     done: bool = False
-    #: See `published.Wanted`.
-    clean: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def nothing(self) -> bool:
@@ -177,11 +175,10 @@ class _Work:
             tombstones = read_tombstones(self.settings.data)
             person = find_person(con, who, self.settings.published, tombstones)
             journal = Journal(who.strip(), set(person.customer_ids), set(person.person_ids))
-            found = self.landing.search(con, journal, tombstones)
+            found = self.landing.search(con, journal, tombstones, self._hash_key())
             plan = Forgotten(self._shown(journal))
             plan.add(found)
             plan.tables = holding(con, self.ground.catalog, journal)
-            plan.clean = clean_rejects(con, journal, found.positions, self._hash_key())
         self._snapshots(journal, plan, dry=True)
         plan.untouched = self._untouched(found, journal)
         return journal, plan
@@ -200,7 +197,7 @@ class _Work:
             behind = done.resumed or bool(lagging(con, self.ground.catalog))
         for _ in range(_ROUNDS):
             with self.warehouse.connect() as con:
-                found = self.landing.search(con, journal, tombstones)
+                found = self.landing.search(con, journal, tombstones, self._hash_key())
             if found.work:
                 # What was learnt cannot be learnt again from changed files.
                 write_journal(data, journal)
@@ -221,7 +218,6 @@ class _Work:
             replace_ids(con, tombstones.stand_ins(journal))
             unseen = forget_seen(con, self.ground.logs)
             left = holding(con, self.ground.catalog, journal)
-            done.clean = clean_rejects(con, journal, (), self._hash_key())
             self._sweep()
         if left or unseen:
             raise CheckError(
@@ -263,7 +259,7 @@ class _Work:
             journal,
             self.config,
             read_tombstones(settings.data).stand_ins(journal),
-            done.clean,
+            key_fingerprint(key) if (key := self._hash_key()) is not None else None,
         )
         done.snapshots = clean_snapshots(settings.published, wanted, dry=dry)
         if settings.publish_url:

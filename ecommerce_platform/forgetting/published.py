@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ from ecommerce_platform.disk import sync
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.rewrite import MARKER
 from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
-from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.publish import alone, tidy
 from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
 
@@ -60,17 +59,24 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of a snapshot: its name, its contract of today if it has one, what was published hashed then."""
+    """A table of a snapshot: its name, its contract of today if it has one, what was published hashed then, and whether
+    with the key of today, so that hashes can be compared."""
 
     name: str
     contract: Contract | None
     hashed: frozenset[str]
+    comparable: bool
 
     @classmethod
-    def of(cls, name: str, entries: Iterable[Mapping[str, Any]], catalog: Catalog) -> _Table:
-        """The table that these entries of manifests mean, which are one file."""
-        table = catalog.tables.get(name)
-        return cls(name, table.contract if table else None, frozenset(n for e in entries for n in e.get("hashed", ())))
+    def of(cls, name: str, manifests: Sequence[Mapping[str, Any]], wanted: Wanted) -> _Table:
+        """The table of that name in these manifests, which share one file."""
+        table = wanted.catalog.tables.get(name)
+        return cls(
+            name,
+            table.contract if table else None,
+            frozenset(n for m in manifests for n in m["tables"][name].get("hashed", ())),
+            all(m.get("hash_key") == wanted.hash_key for m in manifests),
+        )
 
     def personal(self, columns: Collection[str]) -> list[str]:
         """See `personal_columns`."""
@@ -95,14 +101,14 @@ class Wanted:
         journal: whom to take out.
         config: DuckDB settings of the database in memory that rewrites files.
         stand_ins: ids of the person that are personal → what takes their place in every table.
-        clean: hashes of rejected rows of the person, as published, that hold nothing (any more).
+        hash_key: fingerprint of the key that the journal's hashes of rejected rows were made with, as manifests have it.
     """
 
     catalog: Catalog
     journal: Journal
     config: Mapping[str, Any]
     stand_ins: Mapping[str, str] = field(default_factory=dict)
-    clean: frozenset[str] = frozenset()
+    hash_key: str | None = None
 
 
 def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: Any = _log) -> Cleaned:
@@ -128,15 +134,16 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
             tidy(published)
         # By file, not by name: what snapshots share must not keep its old content under another name.
         names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
-        entries: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+        manifests: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
         for folder in snapshot_folders(published):
-            for table, entry in read_manifest(folder)["tables"].items():
+            manifest = read_manifest(folder)
+            for table, entry in manifest["tables"].items():
                 path = folder / entry["file"]
                 if path.is_file():
                     stat = path.stat()
                     names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
-                    entries.setdefault((stat.st_dev, stat.st_ino), []).append(entry)
-        tables = {file: _Table.of(s[0][1], entries[file], wanted.catalog) for file, s in names.items()}
+                    manifests.setdefault((stat.st_dev, stat.st_ino), []).append(manifest)
+        tables = {file: _Table.of(s[0][1], manifests[file], wanted) for file, s in names.items()}
         touched: set[Path] = set()
         dirty = {
             p.parents[1]
@@ -175,29 +182,6 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
 def _decides(table: str) -> bool:
     """Whether its rows say that a snapshot still holds something of the person."""
     return table.startswith("silver.")
-
-
-def clean_rejects(
-    con: DuckDBPyConnection, journal: Journal, still: Collection[tuple[str, str, str, int]], key: str | None
-) -> frozenset[str]:
-    """Hashes, as published, of the person's rejected rows that the warehouse holds and that hold nothing.
-
-    Args:
-        con: the warehouse.
-        journal: whose rows.
-        still: records that are still to be changed: raw table, day, file, number.
-        key: that personal data is hashed with; None while nothing is published.
-    """
-    if key is None or not table_exists(con, *REJECTS.split(".")):
-        return frozenset()
-    tell_ids(con, replace(journal, records=journal.records - set(still)))
-    columns = ("_raw_table", "_load_date", "_source_file", "_source_row")
-    rows = con.execute(
-        f"select distinct sha256($key || raw_row) from {REJECTS} where ({', '.join(columns)}) in "
-        f"(select ({', '.join(columns)}) from _forgotten_records) and raw_row is not null",
-        {"key": key},
-    ).fetchall()
-    return frozenset(digest for (digest,) in rows)
 
 
 def _true_sizes(folder: Path) -> None:
@@ -264,7 +248,7 @@ def _clean_copy(
     dry: bool,
 ) -> bool:
     changed = False
-    tables = {t: _Table.of(t, [entry], cleaner.wanted.catalog) for t, entry in manifest.get("tables", {}).items()}
+    tables = {t: _Table.of(t, [manifest], cleaner.wanted) for t in manifest.get("tables", {})}
     concerned = {
         table: entry
         for table, entry in manifest.get("tables", {}).items()
@@ -353,9 +337,13 @@ class _Cleaner:
 
     def _whose(self, columns: Mapping[str, str], table: _Table) -> str:
         mine = whose(columns, table.contract)
-        if table.name != REJECTS or not self.wanted.clean:
+        if table.name != REJECTS or "raw_row" not in columns or not table.comparable:
             return mine
-        return f"({mine} and coalesce(raw_row not in ({', '.join(map(_quoted, sorted(self.wanted.clean)))}), true))"
+        # Where the person's record stands now, an earlier version of the file may have had somebody else's.
+        rejected = (
+            f"raw_row in (select unnest([{', '.join(map(_quoted, sorted(self.wanted.journal.rejected)))}]::varchar[]))"
+        )
+        return f"({mine} and coalesce({rejected}, true))"
 
     def _about(self, columns: Mapping[str, str], table: _Table) -> tuple[str, list[str]]:
         """The condition for a row to be about a column of a load that delivered the person, which is shown as it is and
@@ -370,10 +358,12 @@ class _Cleaner:
         )
         if not (shown and erased and self.wanted.journal.records):
             return "", []
-        # A verdict is about loads put together, so its day says too little.
-        names = "_raw_table, _load_date" if table.name == "gold.table_profiles" else "_raw_table"
+        names, only = "_raw_table, _load_date", ""
+        if table.name == "gold.profile_drift":
+            # A verdict is about loads put together, so its day says too little; one alone repeats values.
+            names, only = "_raw_table", "measure = 'new_values' and coalesce(value, 0) > 0 and "
         return (
-            f"(({names}) in (select ({names}) from _forgotten_records) "
+            f"({only}({names}) in (select ({names}) from _forgotten_records) "
             f"and concat(entity, '.', column_name) in ({', '.join(map(_quoted, erased))}))"
         ), shown
 

@@ -28,6 +28,7 @@ from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
+from ecommerce_platform.warehouse.silver import raw_row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -63,15 +64,6 @@ class Found:
     unreadable: list[str] = field(default_factory=list)
 
     @property
-    def positions(self) -> set[tuple[str, str, str, int]]:
-        """Raw table, day, file and number of the records that change."""
-        return {
-            (raw, book.file.day.isoformat(), book.file.name, number)
-            for raw, book, change in self.work
-            for number in change.cells
-        }
-
-    @property
     def values(self) -> int:
         """Values that go."""
         return sum(len(cells) for _, _, found in self.work for cells in found.cells.values())
@@ -98,9 +90,9 @@ class Landing:
     ) -> None:
         self.zone, self.source, self.scratch, self.config = zone, source, scratch, dict(config)
         self.plans: dict[str, RawPlan] = plan_tables(source, compiled)
-        mappings = [m for found in compiled.values() for m in found]
+        self.mappings = [m for found in compiled.values() for m in found]
         self.expected = {
-            raw: list(dict.fromkeys(c for m in mappings if m.raw_table == raw for c in m.raw_columns))
+            raw: list(dict.fromkeys(c for m in self.mappings if m.raw_table == raw for c in m.raw_columns))
             for raw in source.file.tables
         }
         # What was agreed on about columns keeps no file from being looked into.
@@ -110,13 +102,16 @@ class Landing:
         }
         self.lenient = replace(source, file=source.file.model_copy(update={"tables": tables}))
 
-    def search(self, con: DuckDBPyConnection, journal: Journal, tombstones: Tombstones) -> Found:
+    def search(
+        self, con: DuckDBPyConnection, journal: Journal, tombstones: Tombstones, key: str | None = None
+    ) -> Found:
         """Looks through every file; adds to the journal what is learnt about the person.
 
         Args:
             con: the warehouse.
             journal: whom to look for.
             tombstones: give the stand-ins for keys that are personal.
+            key: that personal data is hashed with; None while nothing is published.
         """
         found = Found()
         with ExitStack() as stack:
@@ -139,11 +134,32 @@ class Landing:
                 rows, lines = search.rows(), search.lines(ambiguous, tokens, self._whole(place, books))
                 _note(journal, rows)
                 changes = edits(rows, self.plans, journal, tombstones.pseudonym)
-                for key, numbers in lines.items():
-                    changes.setdefault(key, Edits()).lines |= numbers
+                if key is not None:
+                    journal.rejected |= self._as_rejected(place, changes, key)
+                for file, numbers in lines.items():
+                    changes.setdefault(file, Edits()).lines |= numbers
                 self._add(found, place, books, changes)
                 found.unreadable += _unreadable(place, books)
         return found
+
+    def _as_rejected(self, con: DuckDBPyConnection, changes: Mapping[Key, Edits], key: str) -> set[str]:
+        """Hashes of what `silver.rejects` shows, or showed, of records that change."""
+        records = [
+            (raw, day, name, number) for (raw, day, name), found in changes.items() for number in sorted(found.cells)
+        ]
+        hashes: set[str] = set()
+        for mapping in self.mappings:
+            mine = [record[1:] for record in records if record[0] == mapping.raw_table]
+            if mine:
+                rows = con.execute(
+                    f"select distinct sha256($key || {raw_row(con, mapping)}) from {mapping.bronze} as b "
+                    "inner join (select unnest($days::date[]) as day, unnest($files::varchar[]) as file, "
+                    "unnest($numbers::bigint[]) as number) as f "
+                    "on b._load_date = f.day and b._source_file = f.file and b._source_row = f.number",
+                    {"key": key, **{n: [r[i] for r in mine] for i, n in enumerate(("days", "files", "numbers"))}},
+                ).fetchall()
+                hashes |= {digest for (digest,) in rows}
+        return hashes
 
     def _add(
         self, found: Found, con: DuckDBPyConnection, books: Mapping[Key, Books], changes: Mapping[Key, Edits]

@@ -283,7 +283,7 @@ class _Work:
             "published_at": moment.isoformat(),
             "run_id": self.run_id,
             "previous": self.previous.name if self.previous else None,
-            "hash_key": _fingerprint(self.key),
+            "hash_key": key_fingerprint(self.key),
             "changed": [t for t in known if t not in same],
             "lagging": late,
             "loads": _loads(con),
@@ -325,7 +325,7 @@ class _Work:
             entry["version"], list(entry["columns"].items()), entry["hashed"],
         ):  # fmt: skip
             return False
-        if entry["hashed"] and self.before["hash_key"] != _fingerprint(self.key):
+        if entry["hashed"] and self.before["hash_key"] != key_fingerprint(self.key):
             return False
         assert self.previous
         file = self.previous / before["file"]
@@ -581,7 +581,7 @@ def _select(contract: Contract) -> str:
     return f"select {columns} from {contract.layer}.{quote(contract.name)}"
 
 
-def _fingerprint(key: str) -> str:
+def key_fingerprint(key: str) -> str:
     """Tells keys apart without telling the key."""
     return sha256(f"manifest{key}".encode()).hexdigest()[:16]
 

@@ -25,7 +25,9 @@ def catalog() -> Catalog:
     return read_catalog()
 
 
-def snapshot(published: Path, tables: Mapping[str, str], hashed: Mapping[str, list[str]]) -> Path:
+def snapshot(
+    published: Path, tables: Mapping[str, str], hashed: Mapping[str, list[str]], hash_key: str | None = None
+) -> Path:
     """A snapshot of these tables, each a SELECT."""
     folder = published / "snapshots" / NAME
     entries: dict[str, Any] = {}
@@ -39,7 +41,9 @@ def snapshot(published: Path, tables: Mapping[str, str], hashed: Mapping[str, li
                 "file": str(path.relative_to(folder)), "columns": columns, "hashed": hashed.get(table, []),
                 "bytes": path.stat().st_size, "rows": 2,
             }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps({"format": 1, "snapshot": NAME, "tables": entries}))
+    (folder / "manifest.json").write_text(
+        json.dumps({"format": 1, "snapshot": NAME, "hash_key": hash_key, "tables": entries})
+    )
     return folder
 
 
@@ -83,21 +87,51 @@ def test_figures_of_what_she_wrote_and_where_she_lives_go_from_profiles(tmp_path
         tmp_path,
         {
             "gold.table_profiles": f"select {who}, {load}, 9 as nulls, 50.5 as minimum, 'x' as top_values",
-            "gold.profile_drift": f"select {who}, {load}, 0.5 as value, 'values never seen before' as explanation",
+            "gold.profile_drift": f"select {who}, {load}, 3 as value, "
+            "unnest(['new_values', 'new_values', 'new_values', 'nulls']) as measure, 'values never seen before' as explanation",
         },
         {},
     )
     wanted = Wanted(catalog, Journal(records={("web", "2024-01-01", "web.csv", 1)}), {})
-    assert clean_snapshots(tmp_path, wanted, dry=True).rows == {"gold.table_profiles": 1, "gold.profile_drift": 2}
+    assert clean_snapshots(tmp_path, wanted, dry=True).rows == {"gold.table_profiles": 1, "gold.profile_drift": 1}
     clean_snapshots(tmp_path, wanted)
     assert [row[2:] for row in rows(folder, "gold.table_profiles")] == [
         ("city", date(2024, 1, 1), 9, Decimal("50.5"), "x"), ("email", date(2024, 1, 1), 9, Decimal("50.5"), "x"),
         ("latitude", date(2024, 1, 1), 9, None, None), ("latitude", date(2024, 1, 2), 9, Decimal("50.5"), "x"),
     ]  # fmt: skip
     assert [(row[2], row[-1]) for row in rows(folder, "gold.profile_drift")] == [
-        ("city", "values never seen before"), ("email", "values never seen before"), ("latitude", None), ("latitude", None),
+        ("city", "values never seen before"), ("email", "values never seen before"), ("latitude", None),
+        ("latitude", "values never seen before"),
     ]  # fmt: skip
     assert clean_snapshots(tmp_path, wanted).files == 0
+
+
+@pytest.mark.parametrize(
+    ("hash_key", "left"),
+    [
+        ("mine", [("dirty", 1, "h3", "no date"), ("dirty", 2, None, "forgotten"), ("other", 1, "h2", "no date")]),
+        # Hashes that were made with another key tell nothing, so that the place has to.
+        ("old", [("dirty", 1, None, "forgotten"), ("dirty", 2, None, "forgotten"), ("other", 1, "h2", "no date")]),
+    ],
+)
+def test_a_rejected_row_of_somebody_else_at_the_place_of_hers_stays(
+    tmp_path: Path, catalog: Catalog, hash_key: str, left: list[tuple]
+) -> None:
+    folder = snapshot(
+        tmp_path,
+        {
+            "silver.rejects": "select 'customers' as entity, unnest(['dirty', 'other', 'dirty']) as _raw_table, "
+            "date '2024-01-01' as _load_date, 'f.csv' as _source_file, unnest([2, 1, 1]) as _source_row, "
+            "unnest(['h1', 'h2', 'h3']) as raw_row, 'no date' as reason"
+        },
+        {"silver.rejects": ["raw_row"]},
+        hash_key,
+    )
+    journal = Journal(
+        records={("dirty", "2024-01-01", "f.csv", 1), ("dirty", "2024-01-01", "f.csv", 2)}, rejected={"h1", "h2"}
+    )
+    clean_snapshots(tmp_path, Wanted(catalog, journal, {}, hash_key="mine"))
+    assert [(row[1], *row[4:]) for row in rows(folder, "silver.rejects")] == left
 
 
 def test_what_a_killed_publish_has_left_goes(tmp_path: Path, catalog: Catalog) -> None:
