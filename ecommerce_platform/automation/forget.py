@@ -180,7 +180,7 @@ class _Work:
             plan.add(found)
             plan.tables = holding(con, self.ground.catalog, journal)
         self._snapshots(journal, plan, dry=True)
-        plan.untouched = self._untouched(found, journal)
+        plan.untouched = self._untouched(found, journal, self.landing.outside(found))
         return journal, plan
 
     def finish(self, journal: Journal, done: Forgotten) -> Forgotten:
@@ -195,12 +195,14 @@ class _Work:
             done.tables = holding(con, self.ground.catalog, journal)
             # A build that was killed may have left tables behind although no load is waiting.
             behind = done.resumed or bool(lagging(con, self.ground.catalog))
+        outside: list[str] = []
         for _ in range(_ROUNDS):
             with self.warehouse.connect() as con:
                 found = self.landing.search(con, journal, tombstones, self._hash_key())
             if found.work:
                 # What was learnt cannot be learnt again from changed files.
                 write_journal(data, journal)
+                outside += self.landing.outside(found)
                 self.landing.apply(found, self.progress)
                 done.add(found)
             if behind or pending_loads(self.settings):
@@ -227,7 +229,7 @@ class _Work:
             )
         done.before, done.after = compact(self.warehouse)
         self._snapshots(journal, done, dry=False)
-        done.untouched = self._untouched(found, journal)
+        done.untouched = self._untouched(found, journal, outside)
         done.customer_ids = self._shown(journal)
         end_journal(data)
         done.done = True
@@ -287,12 +289,21 @@ class _Work:
         if isinstance(self.ground.zone, LocalZone):
             sweep_exchanged(self.ground.zone.raw_dir)
 
-    def _untouched(self, found: Found, journal: Journal) -> list[tuple[str, str]]:
-        """What is left as it is although it may hold something of the person, and why."""
+    def _untouched(self, found: Found, journal: Journal, outside: Iterable[str]) -> list[tuple[str, str]]:
+        """What is left as it is although it may hold something of the person, and why.
+
+        Args:
+            found: what was found last.
+            journal: whom it is about.
+            outside: what links in drops led to.
+        """
         from ecommerce_platform.ingestion.landing import INCOMING
         from ecommerce_platform.ingestion.zone import LocalZone
 
         stays = [(where, "nobody can read it; remove it, or have it delivered again") for where in found.unreadable]
+        stays += [
+            (path, "a drop was a link to it, but it is not below raw/; remove it") for path in sorted(set(outside))
+        ]
         zone = self.ground.zone
         if isinstance(zone, LocalZone):
             emails = journal.values.get("email", set())

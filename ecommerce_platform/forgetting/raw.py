@@ -25,6 +25,8 @@ from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import RawFile
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
+from ecommerce_platform.ingestion.swap import leads_out
+from ecommerce_platform.ingestion.zone import LocalZone
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
@@ -198,6 +200,13 @@ class Landing:
             raise InputError(f"cannot be read any more: {shape.text}", where=found.where, fix="try again")
         return found, shape, data
 
+    def outside(self, found: Found) -> list[str]:
+        """Files that change and are links out of the folder of drops: where what they lead to stands, and stays."""
+        if not isinstance(self.zone, LocalZone):
+            return []
+        places = {leads_out(book.file.path, self.zone.raw_dir) for _, book, _ in found.work}
+        return sorted(str(place) for place in places if place)
+
     # -- where files are looked into -------------------------------------------------------------------------
 
     def _loaded(self, con: DuckDBPyConnection) -> tuple[DuckDBPyConnection, dict[Key, Books]]:
@@ -264,11 +273,18 @@ class Landing:
     def apply(self, found: Found, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Changes the files; a kill leaves each as it was or as it is to be.
 
+        Of files that are one by links, the first is changed; whoever looks again finds what is left to do in the others.
+
         Raises:
             PassingError: a file was delivered anew meanwhile.
             InputError: a file's records are not where they were found; it cannot be read or written.
         """
+        done: set[str] = set()
         for number, (raw, book, change) in enumerate(found.work, start=1):
+            real = book.file.url or str(book.file.path.resolve())
+            if real in done:
+                continue
+            done.add(real)
             if progress:
                 progress(f"{book.file.day}/{book.file.name}", number, len(found.work))
             file, shape, data = self._read(raw, book.file)
