@@ -31,6 +31,7 @@ from ecommerce_platform.forgetting.ledger import (
 from ecommerce_platform.forgetting.persons import find_person
 from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_snapshots
 from ecommerce_platform.forgetting.raw import Found, Landing
+from ecommerce_platform.forgetting.records import refuse_objects
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.publish import key_fingerprint, lagging, read_hash_key
@@ -171,6 +172,7 @@ class _Work:
 
     def plan(self, who: str) -> tuple[Journal, Forgotten]:
         """Whom it is about and what would be done."""
+        refuse_objects(self.landing.plans.values())
         with self.warehouse.connect() as con:
             tombstones = read_tombstones(self.settings.data)
             person = find_person(con, who, self.settings.published, tombstones)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.contract import Column
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import PSEUDONYM, Journal
 from ecommerce_platform.forgetting.rewrite import MARKER, Edits
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
@@ -54,6 +55,8 @@ class RawPlan:
     `owners`: what a record's ids are (CUSTOMER or ORDER) and the SQL that makes them of it. `kept`: columns that stay.
     `keys`: those of them that ids are made of. `markers`: conditions under which a value is replaced by a word rather than
     by nothing. `personal`: the personal columns of `customers`, as SQL text; empty for a table that fills no customers.
+    `objects`: those of the kept columns of which a mapping reads members only, by JSON functions: nobody has said of the
+    other members that they are harmless.
     """
 
     raw_table: str
@@ -65,6 +68,7 @@ class RawPlan:
     id_columns: frozenset[str] = frozenset()
     markers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
+    objects: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,39 @@ def _plan(raw: str, bronze: str, mappings: Sequence[CompiledMapping]) -> RawPlan
     kept = (other - personal) | keys
     return RawPlan(
         raw, bronze, tuple(dict.fromkeys(owners)), orders, frozenset(kept), frozenset(keys), frozenset(ids),
-        _markers(sources, kept), values,
+        _markers(sources, kept), values, _objects(mappings) & kept if owners else frozenset(),
     )  # fmt: skip
+
+
+def refuse_objects(plans: Iterable[RawPlan]) -> None:
+    """Sees to it that no column stays of which nobody knows what else is in it.
+
+    Raises:
+        InputError: a raw table of customers or orders has such a column.
+    """
+    if found := sorted((plan.raw_table, column) for plan in plans for column in plan.objects):
+        raise InputError(
+            "mappings read members of an object that stay, so the whole object would stay, whatever else of the person it "
+            "holds",
+            where=", ".join(f"column {column!r} of raw table {raw!r}" for raw, column in found),
+            fix="deliver what is needed of it (the id, say) as a column of its own, or its members in separate columns, and "
+            "map these",
+        )
+
+
+def _objects(mappings: Iterable[CompiledMapping]) -> frozenset[str]:
+    """Columns that JSON functions read."""
+    import sqlglot
+    from sqlglot import exp
+
+    found: set[str] = set()
+    for mapping in mappings:
+        for sql in filter(None, (*mapping.expressions.values(), mapping.where, mapping.qualify, *mapping.group_by)):
+            for node in sqlglot.parse_one(sql, dialect="duckdb").walk():
+                name = node.name if isinstance(node, exp.Anonymous) else type(node).__name__
+                if isinstance(node, exp.Func) and "json" in name.lower():
+                    found |= _lower(c.name for c in node.find_all(exp.Column))
+    return frozenset(found)
 
 
 def _markers(

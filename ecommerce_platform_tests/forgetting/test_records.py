@@ -11,8 +11,9 @@ import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.source import builtin_sources, read_source
+from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import Journal
-from ecommerce_platform.forgetting.records import RawPlan, Search, edits, plan_tables
+from ecommerce_platform.forgetting.records import RawPlan, Search, edits, plan_tables, refuse_objects
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.mapping import compile_source
@@ -191,3 +192,46 @@ def test_another_ones_key_in_the_persons_records_stays_though_it_is_an_address(
         1: {"buyer": "forgotten-16"},
         2: {"buyer": "forgotten-16", "seller": "forgotten-17"},
     }
+
+
+@pytest.mark.parametrize(
+    ("column", "refused"),
+    [
+        ("as_text(buyer->>'$.id') as customer_id", ["buyer"]),
+        ("as_text(json_extract_string(buyer, '$.id')) as customer_id", ["buyer"]),
+        ("as_text(buyer) as customer_id, as_text(place->>'$.state') as status", ["place"]),
+        ("as_text(buyer) as customer_id", []),
+    ],
+)
+def test_an_object_of_which_a_member_stays_is_refused(
+    tmp_path: Path, catalog: Catalog, column: str, refused: list[str]
+) -> None:
+    status = "" if "status" in column else ", 'created' as status"
+    select = f"select as_text(no) as order_id, {column}{status}, as_timestamp(placed) as ordered_at, true as is_valid"
+    found = plans_of(tmp_path / "s", catalog, {"orders.orders": select})
+    assert sorted(found["orders"].objects) == refused
+    if not refused:
+        refuse_objects(found.values())
+        return
+    with pytest.raises(InputError, match=f"column '{refused[0]}' of raw table 'orders'"):
+        refuse_objects(found.values())
+
+
+def test_an_object_that_goes_as_a_whole_and_one_that_is_nobodys_are_no_problem(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    found = plans_of(
+        tmp_path / "s", catalog,
+        {
+            "customers.people": "select as_text(no) as customer_id, as_text(who->>'$.name') as full_name, "
+            "as_text(who->>'$.town') as city",
+            "products.goods": "select as_text(it->>'$.sku') as product_id, as_text(it->>'$.name') as name",
+        },
+    )  # fmt: skip
+    refuse_objects(found.values())
+    assert "who" not in found["people"].kept
+
+
+@pytest.mark.parametrize("source", sorted(builtin_sources()))
+def test_the_sources_that_come_along_read_no_objects(catalog: Catalog, source: str) -> None:
+    refuse_objects(plans(catalog, builtin_sources()[source]).values())
