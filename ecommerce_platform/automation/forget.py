@@ -29,11 +29,12 @@ from ecommerce_platform.forgetting.ledger import (
     write_journal,
 )
 from ecommerce_platform.forgetting.persons import find_person
-from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_rejects, clean_snapshots
+from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_snapshots
 from ecommerce_platform.forgetting.raw import Found, Landing
+from ecommerce_platform.forgetting.records import refuse_objects
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.settings import Settings
-from ecommerce_platform.warehouse.publish import lagging, read_hash_key
+from ecommerce_platform.warehouse.publish import key_fingerprint, lagging, read_hash_key
 
 if TYPE_CHECKING:
     from ecommerce_platform.assets.tables import Ground
@@ -70,8 +71,6 @@ class Forgotten:
     #: Somebody whom an earlier command was about and that was finished first.
     resumed: bool = False
     done: bool = False
-    #: See `published.Wanted`.
-    clean: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def nothing(self) -> bool:
@@ -148,6 +147,8 @@ def forget(
             # All the same: what a system delivers of them from now on is worth a warning.
             tombstones = read_tombstones(settings.data)
             add_tombstones(settings.data, tombstones, journal.customer_ids, work.today)
+            # What a killed publish has left is in no snapshot, so it was not looked into.
+            work.tidy(journal, plan)
             plan.done = True
             return plan
         write_journal(settings.data, journal)
@@ -171,17 +172,17 @@ class _Work:
 
     def plan(self, who: str) -> tuple[Journal, Forgotten]:
         """Whom it is about and what would be done."""
+        refuse_objects(self.landing.plans.values())
         with self.warehouse.connect() as con:
             tombstones = read_tombstones(self.settings.data)
             person = find_person(con, who, self.settings.published, tombstones)
             journal = Journal(who.strip(), set(person.customer_ids), set(person.person_ids))
-            found = self.landing.search(con, journal, tombstones)
+            found = self.landing.search(con, journal, tombstones, self._hash_key())
             plan = Forgotten(self._shown(journal))
             plan.add(found)
             plan.tables = holding(con, self.ground.catalog, journal)
-            plan.clean = clean_rejects(con, journal, found.positions, self._hash_key())
         self._snapshots(journal, plan, dry=True)
-        plan.untouched = self._untouched(found, journal)
+        plan.untouched = self._untouched(found, journal, self.landing.outside(found))
         return journal, plan
 
     def finish(self, journal: Journal, done: Forgotten) -> Forgotten:
@@ -196,12 +197,14 @@ class _Work:
             done.tables = holding(con, self.ground.catalog, journal)
             # A build that was killed may have left tables behind although no load is waiting.
             behind = done.resumed or bool(lagging(con, self.ground.catalog))
+        outside: list[str] = []
         for _ in range(_ROUNDS):
             with self.warehouse.connect() as con:
-                found = self.landing.search(con, journal, tombstones)
+                found = self.landing.search(con, journal, tombstones, self._hash_key())
             if found.work:
                 # What was learnt cannot be learnt again from changed files.
                 write_journal(data, journal)
+                outside += self.landing.outside(found)
                 self.landing.apply(found, self.progress)
                 done.add(found)
             if behind or pending_loads(self.settings):
@@ -219,7 +222,6 @@ class _Work:
             replace_ids(con, tombstones.stand_ins(journal))
             unseen = forget_seen(con, self.ground.logs)
             left = holding(con, self.ground.catalog, journal)
-            done.clean = clean_rejects(con, journal, (), self._hash_key())
             self._sweep()
         if left or unseen:
             raise CheckError(
@@ -229,7 +231,7 @@ class _Work:
             )
         done.before, done.after = compact(self.warehouse)
         self._snapshots(journal, done, dry=False)
-        done.untouched = self._untouched(found, journal)
+        done.untouched = self._untouched(found, journal, outside)
         done.customer_ids = self._shown(journal)
         end_journal(data)
         done.done = True
@@ -250,6 +252,10 @@ class _Work:
                 fix="put that right as for any build, then run `ecommerce forget` again: it goes on from here",
             )
 
+    def tidy(self, journal: Journal, done: Forgotten) -> None:
+        """Removes half snapshots, where whole ones hold nothing of the person."""
+        self._snapshots(journal, done, dry=False)
+
     def _snapshots(self, journal: Journal, done: Forgotten, *, dry: bool) -> None:
         settings = self.settings
         wanted = Wanted(
@@ -257,7 +263,7 @@ class _Work:
             journal,
             self.config,
             read_tombstones(settings.data).stand_ins(journal),
-            done.clean,
+            key_fingerprint(key) if (key := self._hash_key()) is not None else None,
         )
         done.snapshots = clean_snapshots(settings.published, wanted, dry=dry)
         if settings.publish_url:
@@ -285,12 +291,21 @@ class _Work:
         if isinstance(self.ground.zone, LocalZone):
             sweep_exchanged(self.ground.zone.raw_dir)
 
-    def _untouched(self, found: Found, journal: Journal) -> list[tuple[str, str]]:
-        """What is left as it is although it may hold something of the person, and why."""
+    def _untouched(self, found: Found, journal: Journal, outside: Iterable[str]) -> list[tuple[str, str]]:
+        """What is left as it is although it may hold something of the person, and why.
+
+        Args:
+            found: what was found last.
+            journal: whom it is about.
+            outside: what links in drops led to.
+        """
         from ecommerce_platform.ingestion.landing import INCOMING
         from ecommerce_platform.ingestion.zone import LocalZone
 
         stays = [(where, "nobody can read it; remove it, or have it delivered again") for where in found.unreadable]
+        stays += [
+            (path, "a drop was a link to it, but it is not below raw/; remove it") for path in sorted(set(outside))
+        ]
         zone = self.ground.zone
         if isinstance(zone, LocalZone):
             emails = journal.values.get("email", set())

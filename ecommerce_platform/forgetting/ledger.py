@@ -30,7 +30,8 @@ JOURNAL, TOMBSTONES, LOCK = ".forgetting.json", "forgotten.json", ".forgetting.l
 class Journal:
     """Whom a command that has begun is about; see `persons.Person` and `records.Known`.
 
-    `records` are the person's delivered records: raw table, day, file, number.
+    `records` are the person's delivered records: raw table, day, file, number. `rejected` tells those of them that hold
+    something personal in snapshots: hashes, as published, of what `silver.rejects` shows of them.
     """
 
     asked: str = ""
@@ -39,6 +40,7 @@ class Journal:
     order_ids: set[str] = field(default_factory=set)
     values: dict[str, set[str]] = field(default_factory=dict)
     records: set[tuple[str, str, str, int]] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
 
     def meant_by(self, who: str) -> bool:
         """Whether `who` is this person."""
@@ -65,6 +67,7 @@ def read_journal(data: Path) -> Journal | None:
             set(said["order_ids"]),
             {column: set(values) for column, values in said["values"].items()},
             {(str(r[0]), str(r[1]), str(r[2]), int(r[3])) for r in said["records"]},
+            set(said.get("rejected", ())),
         )
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
@@ -77,7 +80,7 @@ def read_journal(data: Path) -> Journal | None:
 def write_journal(data: Path, journal: Journal) -> None:
     """Keeps a command in mind until `end_journal`."""
     said = asdict(journal)
-    for name in ("customer_ids", "person_ids", "order_ids", "records"):
+    for name in ("customer_ids", "person_ids", "order_ids", "records", "rejected"):
         said[name] = sorted(said[name])
     said["values"] = {column: sorted(values) for column, values in journal.values.items()}
     _write(data / JOURNAL, said)

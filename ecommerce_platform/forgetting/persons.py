@@ -1,11 +1,13 @@
 """Who is meant: a person, by any of the names under which the platform knows one.
 
-Only the current persons are looked at (`silver.customer_identities`); what belongs to them is `records`'s business. Also
-who has come back.
+The current persons are looked at (`silver.customer_identities`) and records that the newest full delivery lacks, for
+whoever asks to be forgotten is deleted in the shop's systems first; what belongs to them is `records`'s business. Also who
+has come back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,11 +49,12 @@ def find_person(con: DuckDBPyConnection, who: str, published: Path, tombstones: 
     """
     if not table_exists(con, "silver", "customer_identities"):
         raise InputError("there are no customers yet", where="silver.customer_identities", fix="run `ecommerce build`")
+    _tell_known(con)
     who = who.strip()
     persons = _by_id(con, who) or (_by_email(con, who) if "@" in who else set())
     if not persons and who.startswith(PSEUDONYM):
         persons = _by_stand_in(con, who, tombstones)
-    if not persons and (before := _published(published, who)):
+    if not persons and (before := _published(published, [who])):
         return before
     if not persons:
         # An id is a pseudonym; an address is not repeated.
@@ -69,15 +72,70 @@ def find_person(con: DuckDBPyConnection, who: str, published: Path, tombstones: 
             fix=f"give the person_id of the one that is meant: {shown}",
         )
     rows = con.execute(
-        "select customer_id from silver.customer_identities where person_id in (select unnest($persons))",
+        "select customer_id, is_gone from _forget_known where person_id in (select unnest($persons))",
         {"persons": sorted(persons)},
     ).fetchall()
-    return Person(frozenset({customer for (customer,) in rows} | persons), frozenset(persons))
+    customers = {customer for customer, _ in rows} | persons
+    if gone := sorted(customer for customer, is_gone in rows if is_gone):
+        # What linked such a record to others that are gone, too, is in silver no more.
+        before = _published(published, gone)
+        customers |= _not_current(con, before.customer_ids) if before else set()
+    return Person(frozenset(customers), frozenset(persons))
+
+
+def _tell_known(con: DuckDBPyConnection) -> None:
+    """Makes `_forget_known`: customer record → its person, also of records that have no current version.
+
+    Such a record (`is_gone`) is the person's who has its `person_key`; if nobody has, it makes a person as the current
+    ones do, of all that are gone and share the key.
+    """
+    con.execute(
+        "create or replace temp table _forget_known as "
+        "select customer_id, person_id, false as is_gone from silver.customer_identities"
+    )
+    if not all(table_exists(con, "silver", name) for name in ("customers", "customers_history")):
+        return
+    con.execute(
+        """
+        insert into _forget_known
+        with gone as (
+            select customer_id, arg_max(person_key, valid_from) as person_key
+            from silver.customers_history
+            where customer_id not in (select customer_id from silver.customer_identities)
+            group by customer_id
+        ),
+        keyed as (
+            select c.person_key, min(i.person_id) as person_id
+            from silver.customers as c
+            inner join silver.customer_identities as i on c.customer_id = i.customer_id
+            where c.person_key is not null
+            group by c.person_key
+        )
+        select
+            g.customer_id,
+            case
+                when g.person_key is null then g.customer_id
+                else coalesce(k.person_id, min(g.customer_id) over (partition by g.person_key))
+            end,
+            true
+        from gone as g
+        left join keyed as k on g.person_key = k.person_key
+        """
+    )
+
+
+def _not_current(con: DuckDBPyConnection, customers: Iterable[str]) -> set[str]:
+    rows = con.execute(
+        "select id from (select unnest($ids::varchar[]) as id) "
+        "where id not in (select customer_id from silver.customer_identities)",
+        {"ids": sorted(customers)},
+    ).fetchall()
+    return {customer for (customer,) in rows}
 
 
 def _by_id(con: DuckDBPyConnection, who: str) -> set[str]:
     rows = con.execute(
-        "select distinct person_id from silver.customer_identities where person_id = $who or customer_id = $who",
+        "select distinct person_id from _forget_known where person_id = $who or customer_id = $who",
         {"who": who},
     ).fetchall()
     if not rows and table_exists(con, "silver", "orders"):
@@ -94,7 +152,7 @@ def _by_email(con: DuckDBPyConnection, who: str) -> set[str]:
         if table_exists(con, "silver", table):
             rows = con.execute(
                 f"select distinct coalesce(i.person_id, c.customer_id) from silver.{table} as c "
-                "left join silver.customer_identities as i on i.customer_id = c.customer_id "
+                "left join _forget_known as i on i.customer_id = c.customer_id "
                 "where lower(trim(c.email)) = lower($who)",
                 {"who": who},
             ).fetchall()
@@ -103,14 +161,12 @@ def _by_email(con: DuckDBPyConnection, who: str) -> set[str]:
 
 
 def _by_stand_in(con: DuckDBPyConnection, who: str, tombstones: Tombstones) -> set[str]:
-    rows = con.execute(
-        "select customer_id, person_id from silver.customer_identities where contains(customer_id, '@')"
-    ).fetchall()
+    rows = con.execute("select customer_id, person_id from _forget_known where contains(customer_id, '@')").fetchall()
     return {person for customer, person in rows if tombstones.pseudonym(customer) == who}
 
 
-def _published(published: Path, who: str) -> Person | None:
-    """The person with an id in the newest snapshot that knows it."""
+def _published(published: Path, ids: Sequence[str]) -> Person | None:
+    """The person with one of these ids in the newest snapshot that knows it."""
     import duckdb
 
     for folder in reversed(snapshot_folders(published)):
@@ -120,8 +176,9 @@ def _published(published: Path, who: str) -> Person | None:
         with duckdb.connect(":memory:") as con:
             rows = con.execute(
                 "select customer_id, person_id from read_parquet($path) where person_id in "
-                "(select person_id from read_parquet($path) where person_id = $who or customer_id = $who)",
-                {"path": str(path), "who": who},
+                "(select person_id from read_parquet($path) where person_id in (select unnest($ids::varchar[])) "
+                "or customer_id in (select unnest($ids::varchar[])))",
+                {"path": str(path), "ids": list(ids)},
             ).fetchall()
         if rows:
             persons = {person for _, person in rows}

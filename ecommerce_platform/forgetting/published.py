@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,7 @@ from ecommerce_platform.disk import sync
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.rewrite import MARKER
 from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
-from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.publish import alone
+from ecommerce_platform.warehouse.publish import alone, tidy
 from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
 
 if TYPE_CHECKING:
@@ -35,6 +34,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REJECTS = "silver.rejects"
+#: Tables about columns of loads → what in their rows can show a value of such a column.
+_ABOUT = {
+    "gold.table_profiles": (
+        "minimum", "q01", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q99", "maximum", "mean", "deviation",
+        "top_values", "histogram",
+    ),
+    "gold.profile_drift": ("explanation",),
+}  # fmt: skip
 #: Takes the place of what must not be missing.
 _MARKED = f"'{MARKER}'"
 #: Files on their way into a snapshot; nothing reads them.
@@ -51,6 +58,41 @@ class Cleaned:
 
 
 @dataclass(frozen=True)
+class _Table:
+    """A table of a snapshot: its name, its contract of today if it has one, what was published hashed then, and whether
+    with the key of today, so that hashes can be compared."""
+
+    name: str
+    contract: Contract | None
+    hashed: frozenset[str]
+    comparable: bool
+
+    @classmethod
+    def of(cls, name: str, manifests: Sequence[Mapping[str, Any]], wanted: Wanted) -> _Table:
+        """The table of that name in these manifests, which share one file."""
+        table = wanted.catalog.tables.get(name)
+        return cls(
+            name,
+            table.contract if table else None,
+            frozenset(n for m in manifests for n in m["tables"][name].get("hashed", ())),
+            all(m.get("hash_key") == wanted.hash_key for m in manifests),
+        )
+
+    def personal(self, columns: Collection[str]) -> list[str]:
+        """See `personal_columns`."""
+        return personal_columns(self.contract, columns, self.hashed)
+
+    def telling(self, columns: Collection[str]) -> list[str]:
+        """See `telling_columns`."""
+        return telling_columns(self.contract, columns, self.hashed)
+
+    def required(self, column: str) -> bool:
+        """Whether a column must not be empty."""
+        known = self.contract.all_columns.get(column) if self.contract else None
+        return bool(known and known.required)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is to be taken out.
 
@@ -59,14 +101,14 @@ class Wanted:
         journal: whom to take out.
         config: DuckDB settings of the database in memory that rewrites files.
         stand_ins: ids of the person that are personal → what takes their place in every table.
-        clean: hashes of rejected rows of the person, as published, that hold nothing (any more).
+        hash_key: fingerprint of the key that the journal's hashes of rejected rows were made with, as manifests have it.
     """
 
     catalog: Catalog
     journal: Journal
     config: Mapping[str, Any]
     stand_ins: Mapping[str, str] = field(default_factory=dict)
-    clean: frozenset[str] = frozenset()
+    hash_key: str | None = None
 
 
 def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: Any = _log) -> Cleaned:
@@ -85,37 +127,43 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
     done = Cleaned()
     if not (published / "snapshots").is_dir():
         return done
-    catalog = wanted.catalog
     with alone(published, ".lock", log), _Cleaner(wanted) as cleaner:
         for left in published.glob(f"snapshots/*/**/{_NEW}*"):
             left.unlink()
+        if not dry:  # half a snapshot holds as much of the person as a whole one
+            tidy(published)
         # By file, not by name: what snapshots share must not keep its old content under another name.
         names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
+        manifests: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
         for folder in snapshot_folders(published):
-            for table, entry in read_manifest(folder)["tables"].items():
+            manifest = read_manifest(folder)
+            for table, entry in manifest["tables"].items():
                 path = folder / entry["file"]
-                if table in catalog.tables and path.is_file():
+                if path.is_file():
                     stat = path.stat()
                     names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
+                    manifests.setdefault((stat.st_dev, stat.st_ino), []).append(manifest)
+        tables = {file: _Table.of(s[0][1], manifests[file], wanted) for file, s in names.items()}
         touched: set[Path] = set()
         dirty = {
             p.parents[1]
-            for s in names.values()
-            for p, t in s
-            if _decides(t) and cleaner.rows(s[0][0], catalog.contract(t))
+            for file, s in names.items()
+            if _decides(tables[file].name) and cleaner.rows(s[0][0], tables[file])
+            for p, _ in s
         }
         # What decides about other tables comes last, so that a kill leaves it to decide again.
-        for shared in sorted(names.values(), key=lambda s: _decides(s[0][1])):
-            path, table = shared[0]
-            contract = catalog.contract(table)
-            if not (rows := cleaner.rows(path, contract, all_columns=any(p.parents[1] in dirty for p, _ in shared))):
+        for file, shared in sorted(names.items(), key=lambda found: _decides(tables[found[0]].name)):
+            path, name = shared[0]
+            if not (
+                rows := cleaner.rows(path, tables[file], all_columns=any(p.parents[1] in dirty for p, _ in shared))
+            ):
                 continue
             done.files += 1
-            done.rows[table] = done.rows.get(table, 0) + rows
+            done.rows[name] = done.rows.get(name, 0) + rows
             touched |= {p.parents[1] for p, _ in shared}
             if not dry:
                 first = path.with_name(f"{_NEW}{path.name}")
-                cleaner.write(path, first, contract)
+                cleaner.write(path, first, tables[file])
                 sync(first)
                 for other, _ in shared[1:]:
                     new = other.with_name(f"{_NEW}{other.name}")
@@ -134,29 +182,6 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
 def _decides(table: str) -> bool:
     """Whether its rows say that a snapshot still holds something of the person."""
     return table.startswith("silver.")
-
-
-def clean_rejects(
-    con: DuckDBPyConnection, journal: Journal, still: Collection[tuple[str, str, str, int]], key: str | None
-) -> frozenset[str]:
-    """Hashes, as published, of the person's rejected rows that the warehouse holds and that hold nothing.
-
-    Args:
-        con: the warehouse.
-        journal: whose rows.
-        still: records that are still to be changed: raw table, day, file, number.
-        key: that personal data is hashed with; None while nothing is published.
-    """
-    if key is None or not table_exists(con, *REJECTS.split(".")):
-        return frozenset()
-    tell_ids(con, replace(journal, records=journal.records - set(still)))
-    columns = ("_raw_table", "_load_date", "_source_file", "_source_row")
-    rows = con.execute(
-        f"select distinct sha256($key || raw_row) from {REJECTS} where ({', '.join(columns)}) in "
-        f"(select ({', '.join(columns)}) from _forgotten_records) and raw_row is not null",
-        {"key": key},
-    ).fetchall()
-    return frozenset(digest for (digest,) in rows)
 
 
 def _true_sizes(folder: Path) -> None:
@@ -191,6 +216,8 @@ def clean_mirror(
     published.mkdir(parents=True, exist_ok=True)
     with alone(published, ".mirror.lock", log), _Cleaner(wanted) as cleaner:
         there = store.objects("snapshots")
+        if not dry:
+            store.remove(_half_brought(there))
         for name in sorted(n for n in there if n.endswith("/manifest.json") and snapshot_time(n.split("/")[1])):
             prefix = name.removesuffix("manifest.json")
             manifest = json.loads(store.read(name) or b"{}")
@@ -201,6 +228,13 @@ def clean_mirror(
             if changed and not dry:
                 store.write(name, json.dumps(manifest, indent=2, ensure_ascii=False).encode())
     return done
+
+
+def _half_brought(there: Collection[str]) -> list[str]:
+    """Objects of snapshots that a mirror was killed in bringing or removing: without a manifest, nobody reads them."""
+    folders = {name.split("/")[1] for name in there if name.count("/") > 1}
+    half = {f for f in folders if snapshot_time(f) and f"snapshots/{f}/manifest.json" not in there}
+    return sorted(name for name in there if name.count("/") > 1 and name.split("/")[1] in half)
 
 
 def _clean_copy(
@@ -214,25 +248,25 @@ def _clean_copy(
     dry: bool,
 ) -> bool:
     changed = False
+    tables = {t: _Table.of(t, [manifest], cleaner.wanted) for t in manifest.get("tables", {})}
     concerned = {
         table: entry
         for table, entry in manifest.get("tables", {}).items()
-        if table in cleaner.catalog.tables and prefix + entry["file"] in there
-        and cleaner.concerned(entry["columns"], table)
-    }  # fmt: skip
+        if prefix + entry["file"] in there and cleaner.concerned(entry["columns"], tables[table])
+    }
     for table, entry in concerned.items():
         store.download(prefix + entry["file"], folder / table, there[prefix + entry["file"]].size)
-    dirty = any(_decides(t) and cleaner.rows(folder / t, cleaner.catalog.contract(t)) for t in concerned)
+    dirty = any(_decides(t) and cleaner.rows(folder / t, tables[t]) for t in concerned)
     for table in sorted(concerned, key=_decides):
         entry = concerned[table]
         name = prefix + entry["file"]
-        old, new, contract = folder / table, folder / "new.parquet", cleaner.catalog.contract(table)
-        rows = cleaner.rows(old, contract, all_columns=dirty)
+        old, new = folder / table, folder / "new.parquet"
+        rows = cleaner.rows(old, tables[table], all_columns=dirty)
         if rows:
             done.files += 1
             done.rows[table] = done.rows.get(table, 0) + rows
             if not dry:
-                cleaner.write(old, new, contract)
+                cleaner.write(old, new, tables[table])
                 store.upload(new, name)
         size = new.stat().st_size if rows and not dry else there[name].size
         # After a kill the file may be new and the manifest old.
@@ -245,7 +279,7 @@ class _Cleaner:
     """A database in memory that looks for the person in Parquet files and writes them without."""
 
     def __init__(self, wanted: Wanted) -> None:
-        self.wanted, self.catalog, self.stand_ins = wanted, wanted.catalog, wanted.stand_ins
+        self.wanted, self.stand_ins = wanted, wanted.stand_ins
 
     def __enter__(self) -> _Cleaner:
         import duckdb
@@ -257,35 +291,43 @@ class _Cleaner:
     def __exit__(self, *_: object) -> None:
         self.con.close()
 
-    def concerned(self, columns: Mapping[str, str], table: str) -> bool:
+    def concerned(self, columns: Mapping[str, str], table: _Table) -> bool:
         """Whether a table with these columns can hold anything of a person."""
-        contract = self.catalog.contract(table)
-        return bool((personal_columns(contract, columns) and whose(columns, contract)) or self._ids(columns, contract))
+        return bool(
+            (table.personal(columns) and whose(columns, table.contract))
+            or self._ids(columns, table)
+            or self._about(columns, table)[0]
+        )
 
-    def rows(self, path: Path, contract: Contract, *, all_columns: bool = False) -> int:
+    def rows(self, path: Path, table: _Table, *, all_columns: bool = False) -> int:
         """Rows of the person that hold something personal; with `all_columns` also what may be derived from it."""
         columns = self._columns(path)
-        conditions = [f"{quote(n)} in (select unnest($ids::varchar[]))" for n in self._ids(columns, contract)]
-        looked_at = (personal_columns if all_columns else telling_columns)(contract, columns)
-        if looked_at and (mine := self._whose(columns, contract)):
+        conditions = [f"{quote(n)} in (select unnest($ids::varchar[]))" for n in self._ids(columns, table)]
+        looked_at = table.personal(columns) if all_columns else table.telling(columns)
+        if looked_at and (mine := self._whose(columns, table)):
             conditions.append(f"({mine} and ({filled(looked_at, columns)}))")
+        showing, shown = self._about(columns, table)
+        if showing:
+            conditions.append(f"({showing} and ({' or '.join(f'{quote(n)} is not null' for n in shown)}))")
         if not conditions:
             return 0
-        ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, contract) else {}
+        ids = {"ids": sorted(self.stand_ins)} if self._ids(columns, table) else {}
         row = self.con.execute(
             f"select count(*) from read_parquet({_path(path)}) where {' or '.join(conditions)}", ids
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def write(self, path: Path, target: Path, contract: Contract) -> None:
+    def write(self, path: Path, target: Path, table: _Table) -> None:
         """Writes the file without what is personal in the person's rows; all else is as it was, in its order."""
         columns = self._columns(path)
-        mine = self._whose(columns, contract)
-        new = {n: instead(n, self.stand_ins) for n in self._ids(columns, contract)}
-        for name in personal_columns(contract, columns) if mine else ():
+        mine = self._whose(columns, table)
+        new = {n: instead(n, self.stand_ins) for n in self._ids(columns, table)}
+        for name in table.personal(columns) if mine else ():
             # What a contract requires must not be missing.
-            needed = contract.all_columns[name].required and columns[name] == "VARCHAR"
+            needed = table.required(name) and columns[name] == "VARCHAR"
             new[name] = f"case when {mine} then {_MARKED if needed else 'null'} else {quote(name)} end"
+        showing, shown = self._about(columns, table)
+        new |= {n: f"case when not {showing} then {new.get(n, quote(n))} end" for n in shown}
         values = ", ".join(f"{value} as {quote(name)}" for name, value in new.items())
         out = str(target).replace("'", "''")
         self.con.execute(
@@ -293,15 +335,41 @@ class _Cleaner:
             "(format parquet, compression zstd)"
         )
 
-    def _whose(self, columns: Mapping[str, str], contract: Contract) -> str:
-        mine = whose(columns, contract)
-        if contract.table != REJECTS or not self.wanted.clean:
+    def _whose(self, columns: Mapping[str, str], table: _Table) -> str:
+        mine = whose(columns, table.contract)
+        if table.name != REJECTS or "raw_row" not in columns or not table.comparable:
             return mine
-        return f"({mine} and coalesce(raw_row not in ({', '.join(map(_quoted, sorted(self.wanted.clean)))}), true))"
+        # Where the person's record stands now, an earlier version of the file may have had somebody else's.
+        rejected = (
+            f"raw_row in (select unnest([{', '.join(map(_quoted, sorted(self.wanted.journal.rejected)))}]::varchar[]))"
+        )
+        return f"({mine} and coalesce({rejected}, true))"
 
-    def _ids(self, columns: Mapping[str, str], contract: Contract) -> list[str]:
+    def _about(self, columns: Mapping[str, str], table: _Table) -> tuple[str, list[str]]:
+        """The condition for a row to be about a column of a load that delivered the person, which is shown as it is and
+        belongs to a person; and the columns that show it. Profiles had figures of such columns once."""
+        shown = [n for n in _ABOUT.get(table.name, ()) if n in columns]
+        erased = sorted(
+            f"{t.contract.name}.{n}"
+            for t in self.wanted.catalog.tables.values()
+            if t.contract.entity
+            for n, c in t.contract.columns.items()
+            if c.erase
+        )
+        if not (shown and erased and self.wanted.journal.records):
+            return "", []
+        names, only = "_raw_table, _load_date", ""
+        if table.name == "gold.profile_drift":
+            # A verdict is about loads put together, so its day says too little; one alone repeats values.
+            names, only = "_raw_table", "measure = 'new_values' and coalesce(value, 0) > 0 and "
+        return (
+            f"({only}({names}) in (select ({names}) from _forgotten_records) "
+            f"and concat(entity, '.', column_name) in ({', '.join(map(_quoted, erased))}))"
+        ), shown
+
+    def _ids(self, columns: Mapping[str, str], table: _Table) -> list[str]:
         """Columns in which ids of the person may stand, where these are personal themselves."""
-        personal = personal_columns(contract, columns)
+        personal = table.personal(columns)
         return [n for n, t in columns.items() if t == "VARCHAR" and n not in personal] if self.stand_ins else []
 
     def _columns(self, path: Path) -> dict[str, str]:

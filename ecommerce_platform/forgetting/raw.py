@@ -8,7 +8,7 @@ are meant is `records`'s business, how a file is changed `rewrite`'s.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.source import OnDrift, Source
 from ecommerce_platform.errors import InputError, PassingError
 from ecommerce_platform.forgetting.ledger import Journal, Tombstones
-from ecommerce_platform.forgetting.records import RawPlan, Row, Search, edits, plan_tables
-from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite
+from ecommerce_platform.forgetting.records import RawPlan, Row, Search, Tokens, Whole, edits, plan_tables
+from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite, whole_lines
 from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import RawFile
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
+from ecommerce_platform.ingestion.swap import leads_out
+from ecommerce_platform.ingestion.zone import LocalZone
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
+from ecommerce_platform.warehouse.silver import raw_row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -62,15 +66,6 @@ class Found:
     unreadable: list[str] = field(default_factory=list)
 
     @property
-    def positions(self) -> set[tuple[str, str, str, int]]:
-        """Raw table, day, file and number of the records that change."""
-        return {
-            (raw, book.file.day.isoformat(), book.file.name, number)
-            for raw, book, change in self.work
-            for number in change.cells
-        }
-
-    @property
     def values(self) -> int:
         """Values that go."""
         return sum(len(cells) for _, _, found in self.work for cells in found.cells.values())
@@ -97,9 +92,9 @@ class Landing:
     ) -> None:
         self.zone, self.source, self.scratch, self.config = zone, source, scratch, dict(config)
         self.plans: dict[str, RawPlan] = plan_tables(source, compiled)
-        mappings = [m for found in compiled.values() for m in found]
+        self.mappings = [m for found in compiled.values() for m in found]
         self.expected = {
-            raw: list(dict.fromkeys(c for m in mappings if m.raw_table == raw for c in m.raw_columns))
+            raw: list(dict.fromkeys(c for m in self.mappings if m.raw_table == raw for c in m.raw_columns))
             for raw in source.file.tables
         }
         # What was agreed on about columns keeps no file from being looked into.
@@ -109,13 +104,16 @@ class Landing:
         }
         self.lenient = replace(source, file=source.file.model_copy(update={"tables": tables}))
 
-    def search(self, con: DuckDBPyConnection, journal: Journal, tombstones: Tombstones) -> Found:
+    def search(
+        self, con: DuckDBPyConnection, journal: Journal, tombstones: Tombstones, key: str | None = None
+    ) -> Found:
         """Looks through every file; adds to the journal what is learnt about the person.
 
         Args:
             con: the warehouse.
             journal: whom to look for.
             tombstones: give the stand-ins for keys that are personal.
+            key: that personal data is hashed with; None while nothing is published.
         """
         found = Found()
         with ExitStack() as stack:
@@ -130,15 +128,40 @@ class Landing:
                 if _size(journal) == before:
                     break
             ambiguous = _other_names(con, journal)
+            tokens: Tokens = {}
+            for search, _, _ in searches:
+                for raw, told in search.tokens().items():
+                    tokens.setdefault(raw, set()).update(told)
             for search, place, books in searches:
-                rows, lines = search.rows(), search.lines(ambiguous)
+                rows, lines = search.rows(), search.lines(ambiguous, tokens, self._whole(place, books))
                 _note(journal, rows)
                 changes = edits(rows, self.plans, journal, tombstones.pseudonym)
-                for key, numbers in lines.items():
-                    changes.setdefault(key, Edits()).lines |= numbers
+                if key is not None:
+                    journal.rejected |= self._as_rejected(place, changes, key)
+                for file, numbers in lines.items():
+                    changes.setdefault(file, Edits()).lines |= numbers
                 self._add(found, place, books, changes)
                 found.unreadable += _unreadable(place, books)
         return found
+
+    def _as_rejected(self, con: DuckDBPyConnection, changes: Mapping[Key, Edits], key: str) -> set[str]:
+        """Hashes of what `silver.rejects` shows, or showed, of records that change."""
+        records = [
+            (raw, day, name, number) for (raw, day, name), found in changes.items() for number in sorted(found.cells)
+        ]
+        hashes: set[str] = set()
+        for mapping in self.mappings:
+            mine = [record[1:] for record in records if record[0] == mapping.raw_table]
+            if mine:
+                rows = con.execute(
+                    f"select distinct sha256($key || {raw_row(con, mapping)}) from {mapping.bronze} as b "
+                    "inner join (select unnest($days::date[]) as day, unnest($files::varchar[]) as file, "
+                    "unnest($numbers::bigint[]) as number) as f "
+                    "on b._load_date = f.day and b._source_file = f.file and b._source_row = f.number",
+                    {"key": key, **{n: [r[i] for r in mine] for i, n in enumerate(("days", "files", "numbers"))}},
+                ).fetchall()
+                hashes |= {digest for (digest,) in rows}
+        return hashes
 
     def _add(
         self, found: Found, con: DuckDBPyConnection, books: Mapping[Key, Books], changes: Mapping[Key, Edits]
@@ -148,12 +171,41 @@ class Landing:
             book = replace(books[key], unparsable=_unparsable(con, key))
             if change.lines:  # those that hold something still
                 texts = {u.line: u.text for u in book.unparsable}
-                change.lines = {n for n in change.lines if any(c.isalnum() and c != "x" for c in texts.get(n, ""))}
+                change.lines = {
+                    n
+                    for n in change.lines
+                    if len(texts.get(n, "")) >= RAW_CHARACTERS
+                    or any(c.isalnum() and c != "x" for c in texts.get(n, ""))
+                }
             if not change:
                 continue
             found.work.append((raw, book, change))
             found.records[raw] = found.records.get(raw, 0) + len(change.cells)
             found.lines += len(change.lines)
+
+    def _whole(self, con: DuckDBPyConnection, books: Mapping[Key, Books]) -> Whole:
+        def lines(key: Key, wanted: Collection[int]) -> dict[int, str]:
+            file, shape, data = self._read(key[0], books[key].file)
+            return whole_lines(data, shape, _unparsable(con, key), wanted, file.where)
+
+        return lines
+
+    def _read(self, raw: str, file: RawFile) -> tuple[RawFile, Shape, bytes]:
+        """A delivered file, its shape and its content."""
+        with self.zone.fetched([file], self.scratch) as here:
+            (found,) = here
+            shape = sniff(read_head(found.path), self.lenient.file.tables[raw], self.expected[raw])
+            data = found.path.read_bytes()
+        if not isinstance(shape, Shape):
+            raise InputError(f"cannot be read any more: {shape.text}", where=found.where, fix="try again")
+        return found, shape, data
+
+    def outside(self, found: Found) -> list[str]:
+        """Files that change and are links out of the folder of drops: where what they lead to stands, and stays."""
+        if not isinstance(self.zone, LocalZone):
+            return []
+        places = {leads_out(book.file.path, self.zone.raw_dir) for _, book, _ in found.work}
+        return sorted(str(place) for place in places if place)
 
     # -- where files are looked into -------------------------------------------------------------------------
 
@@ -221,21 +273,22 @@ class Landing:
     def apply(self, found: Found, progress: Callable[[str, int, int], None] | None = None) -> None:
         """Changes the files; a kill leaves each as it was or as it is to be.
 
+        Of files that are one by links, the first is changed; whoever looks again finds what is left to do in the others.
+
         Raises:
             PassingError: a file was delivered anew meanwhile.
             InputError: a file's records are not where they were found; it cannot be read or written.
         """
+        done: set[str] = set()
         for number, (raw, book, change) in enumerate(found.work, start=1):
+            real = book.file.url or str(book.file.path.resolve())
+            if real in done:
+                continue
+            done.add(real)
             if progress:
                 progress(f"{book.file.day}/{book.file.name}", number, len(found.work))
-            with self.zone.fetched([book.file], self.scratch) as here:
-                (file,) = here
-                table = self.lenient.file.tables[raw]
-                shape = sniff(read_head(file.path), table, self.expected[raw])
-                data = file.path.read_bytes()
-            if not isinstance(shape, Shape):
-                raise InputError(f"cannot be read any more: {shape.text}", where=file.where, fix="try again")
-            content = rewrite(data, shape, change, book.unparsable, book.records, file.where)
+            file, shape, data = self._read(raw, book.file)
+            content = rewrite(data, shape, change, book.unparsable, book.records, file.where, self.scratch)
             if not self.zone.exchange(book.file, content):
                 raise PassingError(
                     "the file was delivered anew at this moment", where=file.where, fix="run the command again"

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.contract import Column
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import Source
+from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import PSEUDONYM, Journal
 from ecommerce_platform.forgetting.rewrite import MARKER, Edits
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
 from ecommerce_platform.warehouse.mapping import CompiledMapping
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 CUSTOMER, ORDER = "silver.customers.customer_id", "silver.orders.order_id"
+_IDS = {CUSTOMER: "_forget_customers", ORDER: "_forget_orders"}
 _OURS = ("_load_date", "_source_file", "_source_row", "_row_hash")
 #: Canonical columns whose values tell a person apart even where they stand alone.
 _TELLING = ("email", "phone")
@@ -34,6 +37,10 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 _SHORTEST_KEY, _SHORTEST_VALUE = 6, 6
 
 Where = tuple[date, str]
+#: Raw table → what tells in a line of it that an id of the person is meant: words that must all be there.
+Tokens = dict[str, set[tuple[str, ...]]]
+#: Gives lines of a file (raw table, day, name) as they stand in it.
+Whole = Callable[[tuple[str, date, str], Collection[int]], Mapping[int, str]]
 
 
 def is_personal(column: Column) -> bool:
@@ -48,6 +55,8 @@ class RawPlan:
     `owners`: what a record's ids are (CUSTOMER or ORDER) and the SQL that makes them of it. `kept`: columns that stay.
     `keys`: those of them that ids are made of. `markers`: conditions under which a value is replaced by a word rather than
     by nothing. `personal`: the personal columns of `customers`, as SQL text; empty for a table that fills no customers.
+    `objects`: those of the kept columns of which a mapping reads members only, by JSON functions: nobody has said of the
+    other members that they are harmless.
     """
 
     raw_table: str
@@ -59,6 +68,7 @@ class RawPlan:
     id_columns: frozenset[str] = frozenset()
     markers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     personal: Mapping[str, str] = field(default_factory=dict)
+    objects: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -118,8 +128,39 @@ def _plan(raw: str, bronze: str, mappings: Sequence[CompiledMapping]) -> RawPlan
     kept = (other - personal) | keys
     return RawPlan(
         raw, bronze, tuple(dict.fromkeys(owners)), orders, frozenset(kept), frozenset(keys), frozenset(ids),
-        _markers(sources, kept), values,
+        _markers(sources, kept), values, _objects(mappings) & kept if owners else frozenset(),
     )  # fmt: skip
+
+
+def refuse_objects(plans: Iterable[RawPlan]) -> None:
+    """Sees to it that no column stays of which nobody knows what else is in it.
+
+    Raises:
+        InputError: a raw table of customers or orders has such a column.
+    """
+    if found := sorted((plan.raw_table, column) for plan in plans for column in plan.objects):
+        raise InputError(
+            "mappings read members of an object that stay, so the whole object would stay, whatever else of the person it "
+            "holds",
+            where=", ".join(f"column {column!r} of raw table {raw!r}" for raw, column in found),
+            fix="deliver what is needed of it (the id, say) as a column of its own, or its members in separate columns, and "
+            "map these",
+        )
+
+
+def _objects(mappings: Iterable[CompiledMapping]) -> frozenset[str]:
+    """Columns that JSON functions read."""
+    import sqlglot
+    from sqlglot import exp
+
+    found: set[str] = set()
+    for mapping in mappings:
+        for sql in filter(None, (*mapping.expressions.values(), mapping.where, mapping.qualify, *mapping.group_by)):
+            for node in sqlglot.parse_one(sql, dialect="duckdb").walk():
+                name = node.name if isinstance(node, exp.Anonymous) else type(node).__name__
+                if isinstance(node, exp.Func) and "json" in name.lower():
+                    found |= _lower(c.name for c in node.find_all(exp.Column))
+    return frozenset(found)
 
 
 def _markers(
@@ -237,53 +278,86 @@ class Search:
                 found |= self._with_values(plan)
         return [found[key] for key in sorted(found)]
 
-    def lines(self, ambiguous: Collection[str]) -> dict[tuple[str, date, str], set[int]]:
+    def lines(self, ambiguous: Collection[str], tokens: Tokens, whole: Whole) -> dict[tuple[str, date, str], set[int]]:
         """Lines that could not be parsed and speak of the person: (raw table, day, file) → lines.
 
         Args:
             ambiguous: names that other people have, too.
+            tokens: what `tokens` found, here and in other databases.
+            whole: reads lines of a file from the file, for the loader keeps the beginning of long ones only.
         """
         if not table_exists(self.con, "bronze", "rejects"):
             return {}
-        tokens = self._tokens()
         # An id alone says nothing of a person; beside columns that go it says whose they are.
         beside = {raw for raw, plan in self.plans.items() if self._columns_that_go(plan)}
         found: dict[tuple[str, date, str], set[int]] = {}
+        told = {raw: _Told(tokens.get(raw, ())) for raw in beside}
         rows = self.con.execute(
             "select raw_table, _load_date, _source_file, line, raw_text from bronze.rejects "
             "where line is not null and raw_text is not null"
         ).fetchall()
+        long: dict[tuple[str, date, str], set[int]] = {}
         for raw, day, file, line, text in rows:
-            keys = tokens if raw in beside else None
-            if (day, file) in self.files.get(raw, ()) and self._speaks(text, keys, ambiguous):
+            if (day, file) not in self.files.get(raw, ()):
+                continue
+            if self._speaks(text, told.get(raw), ambiguous):
                 found.setdefault((raw, day, file), set()).add(line)
+            elif len(text) >= RAW_CHARACTERS:
+                long.setdefault((raw, day, file), set()).add(line)
+        for key, numbers in sorted(long.items()):
+            for line, text in whole(key, numbers).items():
+                if self._speaks(text, told.get(key[0]), ambiguous):
+                    found.setdefault(key, set()).add(line)
         return found
 
     def _columns_that_go(self, plan: RawPlan) -> bool:
         return bool({n.lower() for n in column_types(self.con, plan.bronze)} - plan.kept - set(_OURS))
 
-    def _speaks(self, text: str, keys: re.Pattern[str] | None, ambiguous: Collection[str]) -> bool:
+    def _speaks(self, text: str, told: _Told | None, ambiguous: Collection[str]) -> bool:
         values, text = self.journal.values, text.lower()
         if any(len(v) >= _SHORTEST_VALUE and v in text for name in _TELLING for v in values.get(name, ())):
             return True
-        if keys is not None and keys.search(text):
+        if told is not None and told.by(text):
             return True
         return any(v in text and v not in ambiguous for v in values.get("full_name", ()) if len(v) >= _SHORTEST_VALUE)
 
-    def _tokens(self) -> re.Pattern[str] | None:
-        """The person's ids as delivered, where they are long enough not to be found by chance."""
-        tokens: set[str] = set()
+    def tokens(self) -> Tokens:
+        """The person's ids as delivered, where they are long enough not to be found by chance.
+
+        A column tells whose a line is where an id is made of it alone; of several columns one can be the same for
+        everybody (the system that a number is from), so that only all of them together tell.
+        """
+        self._tell_ids()
+        found: Tokens = {}
         for plan in self.plans.values():
-            if mine := self._mine(plan, (CUSTOMER, ORDER)):
-                names = [n for n in column_types(self.con, plan.bronze) if n.lower() in plan.id_columns]
-                for name in names:
+            told = found.setdefault(plan.raw_table, set())
+            mine = self._mine(plan, (CUSTOMER, ORDER))
+            for target, expression, columns in _ways(plan):
+                ids = f"(select id from {_IDS[target]})"
+                parts = ", ".join(map(quote, columns))
+                rows = self.con.execute(
+                    f"select distinct {parts} from {plan.bronze} where {mine} and ({expression}) in {ids}"
+                ).fetchall()
+                shared = (
+                    [self._shared(plan, target, expression, column) for column in columns] if len(columns) > 1 else [()]
+                )
+                told |= {_words(row, shared) for row in rows}
+                if len(columns) == 1:  # of a person whose only record here cannot be parsed
                     rows = self.con.execute(
-                        f"select distinct {quote(name)} from {plan.bronze} where {mine} and length({quote(name)}) >= {_SHORTEST_KEY}"
+                        f"select _id from (select id as {parts}, id as _id from {_IDS[target]}) where ({expression}) = _id"
                     ).fetchall()
-                    tokens |= {token.strip().lower() for (token,) in rows}
-        if not tokens:
-            return None
-        return re.compile(r"(?<!\w)(?:" + "|".join(re.escape(t) for t in sorted(tokens)) + r")(?!\w)")
+                    told |= {_words(row, [()]) for row in rows}
+            told.discard(())
+        return found
+
+    def _shared(self, plan: RawPlan, target: str, expression: str, column: str) -> set[str]:
+        """Which of a column's values in the person's ids are in other people's ids, too."""
+        mine = f"({expression}) in (select id from {_IDS[target]})"
+        rows = self.con.execute(
+            f"select distinct {quote(column)} from {plan.bronze} where ({expression}) is not null and not {mine} "
+            f"and {quote(column)} in (select {quote(column)} from {plan.bronze} where {mine})"
+        ).fetchall()
+        return {value for (value,) in rows}
 
     def _tell_ids(self) -> None:
         for name, ids in (("customers", self.journal.customer_ids), ("orders", self.journal.order_ids)):
@@ -293,12 +367,11 @@ class Search:
             )
 
     def _mine(self, plan: RawPlan, targets: Collection[str]) -> str:
-        tables = {CUSTOMER: "_forget_customers", ORDER: "_forget_orders"}
         named = [f"({e})" for t, e in plan.owners if t == CUSTOMER]
         conditions = []
         for target, expression in plan.owners:
             if target in targets:
-                condition = f"({expression}) in (select id from {tables[target]})"
+                condition = f"({expression}) in (select id from {_IDS[target]})"
                 # Where a customer is named, that is whose record it is, whatever order it belongs to.
                 if target == ORDER and named:
                     condition = f"(coalesce({', '.join(named)}) is null and {condition})"
@@ -353,6 +426,54 @@ class Search:
         return found
 
 
+class _Told:
+    """Whether a text holds all words of one of the person's ids. Texts and words are in lower case."""
+
+    def __init__(self, tokens: Collection[tuple[str, ...]]) -> None:
+        single = sorted(token[0] for token in tokens if len(token) == 1)
+        self.single = _as_words(single) if single else None
+        self.composite = [token for token in tokens if len(token) > 1]
+
+    def by(self, text: str) -> bool:
+        if self.single and self.single.search(text):
+            return True
+        return any(
+            all(word in text for word in token) and all(_as_words([word]).search(text) for word in token)
+            for token in self.composite
+        )
+
+
+def _as_words(words: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)")
+
+
+def _words(row: Sequence[str | None], shared: Sequence[Collection[str]]) -> tuple[str, ...]:
+    """The delivered parts of an id as a token; none where one is missing or all could be found by chance.
+
+    A part that other people's ids have, too (`shared`), and a short one that is found in any date tell nothing together.
+    """
+    words = tuple((value or "").strip().lower() for value in row)
+    long = [value not in others for value, others in zip(row, shared, strict=True) if len(value or "") >= _SHORTEST_KEY]
+    return words if all(words) and (any(long) or len(long) > 1) else ()
+
+
+def _ways(plan: RawPlan) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The ways in which ids are made of a record: of what (CUSTOMER or ORDER), by which SQL, of which columns."""
+    import sqlglot
+    from sqlglot import exp
+
+    found = []
+    for target, expression in plan.owners:
+        tree = sqlglot.parse_one(expression, dialect="duckdb")
+        # `coalesce(number, …)`: a record with a number is known by that alone.
+        ways = [tree.this, *tree.expressions] if isinstance(tree, exp.Coalesce) else [tree]
+        for way in ways:
+            sql = way.sql(dialect="duckdb", normalize_functions=False)
+            if columns := tuple(sorted(_columns(sql))):
+                found.append((target, sql, columns))
+    return found
+
+
 def edits(
     rows: Iterable[Row], plans: Mapping[str, RawPlan], journal: Journal, pseudonym: Callable[[str], str]
 ) -> dict[tuple[str, date, str], Edits]:
@@ -384,7 +505,9 @@ def _instead(
         return value
     if column in plan.kept and row.only is None:
         bare = value.strip()
-        if not (_EMAIL.fullmatch(bare) or bare.lower() in telling):
+        # An address in a key may be somebody else's (a seller's); in the person's own ids it is the person's.
+        own = column in plan.id_columns or column not in plan.keys
+        if not (bare.lower() in telling or (own and _EMAIL.fullmatch(bare))):
             return value
         if column in plan.keys:
             return pseudonym(value)

@@ -12,15 +12,20 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.salvage import CsvRules, rules_of
 from ecommerce_platform.ingestion.salvage_json import _Values
 from ecommerce_platform.ingestion.sniff import Shape, unique_names
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 #: Stands where a value could not be blanked without making a record what it was not: in place of one that did not
 #: convert (so that its record stays rejected) and of one that is required.
@@ -70,7 +75,13 @@ class Unclear(InputError):
 
 
 def rewrite(
-    data: bytes, shape: Shape, edits: Edits, unparsable: Sequence[Unparsable], records: int, where: str
+    data: bytes,
+    shape: Shape,
+    edits: Edits,
+    unparsable: Sequence[Unparsable],
+    records: int,
+    where: str,
+    scratch: Path | None = None,
 ) -> bytes:
     """The content of a file with some of its values changed.
 
@@ -81,14 +92,15 @@ def rewrite(
         unparsable: the lines that the loader rejected.
         records: how many records the loader found.
         where: the file, for messages.
+        scratch: a folder for copies of what has no text form; default: the system's.
 
     Raises:
-        Unclear: its records are not those that the loader found.
+        Unclear: its records are not those that the loader found, or it cannot be written with all else as it is.
     """
     damage: list[str] = []
     plain = b"".join(gunzip([data], damage)) if shape.gzip else data
     if shape.format == "parquet":
-        changed = _parquet(plain, edits, records, where)
+        changed = _parquet(plain, edits, records, where, scratch)
     else:
         text = _Text(plain, shape, where)
         work = _csv if shape.format == "csv" else _json
@@ -98,6 +110,45 @@ def rewrite(
     packed = gzip.compress(changed, compresslevel=6, mtime=0)
     # What had no proper end has none now: the loader is to say so still.
     return packed[:-8] if damage else packed
+
+
+def whole_lines(
+    data: bytes, shape: Shape, unparsable: Sequence[Unparsable], wanted: Collection[int], where: str
+) -> dict[int, str]:
+    """What stands in lines that cannot be parsed, of which the loader keeps only the beginning.
+
+    Args:
+        data: the file.
+        shape: what `sniff` found.
+        unparsable: the lines that the loader rejected.
+        wanted: those that are asked for.
+        where: the file, for messages.
+
+    Raises:
+        Unclear: it is not text throughout.
+    """
+    plain = b"".join(gunzip([data], [])) if shape.gzip else data
+    text = _Text(plain, shape, where)
+    body, found = text.body, {}
+    if shape.format == "csv" or shape.layout == "lines":
+        rules = rules_of(shape) if shape.format == "csv" else None
+        newline = rules.newline if rules else b"\n"
+        lines, start = {u.line: u.lines for u in unparsable}, 0
+        for line in range(1, max(wanted, default=0) + 1):
+            end = body.find(newline, start)
+            end = len(body) if end < 0 else end
+            if line in wanted:
+                stop = end
+                # One that takes several lines may take more than its beginning shows.
+                if rules and lines.get(line, 1) > 1 and (match := rules.record.match(body, start)):
+                    stop = max(end, match.end())
+                found[line] = body[start:stop]
+            start = end + 1
+    else:
+        for line, start, stop in _json_pieces(body, shape, unparsable):
+            if line in wanted:
+                found[line] = body[start:stop]
+    return {line: piece.decode(text.encoding, "replace") for line, piece in found.items()}
 
 
 class _Text:
@@ -375,14 +426,25 @@ def _json_record(
 # -- Parquet -----------------------------------------------------------------------------------------------------
 
 
-def _parquet(data: bytes, edits: Edits, records: int, where: str) -> bytes:
+def _parquet(data: bytes, edits: Edits, records: int, where: str, scratch: Path | None) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(io.BytesIO(data))
-    table = file.read()
-    if table.num_rows != records:
-        raise Unclear(f"{table.num_rows:,} records instead of {records:,}", where)
+    try:
+        # Nanoseconds reach from 1677 to 2262: Spark's 9999-12-31, for "for ever", would become a day of 1816.
+        file = pq.ParquetFile(io.BytesIO(data), coerce_int96_timestamp_unit="us")
+        table = file.read()
+        if table.num_rows != records:
+            raise Unclear(f"{table.num_rows:,} records instead of {records:,}", where)
+        new = _written(file, table, edits, pa, pq)
+    except pa.ArrowException as error:  # a type that Arrow does not know
+        raise Unclear(f"its values cannot be written again: {type(error).__name__}", where) from None
+    _compare(data, new, edits, where, scratch)
+    return new
+
+
+def _written(file: Any, table: Any, edits: Edits, pa: Any, pq: Any) -> bytes:
+    """A Parquet file as bytes, with its edits."""
     places = {name.lower(): n for n, name in enumerate(unique_names(table.column_names))}
     changes: dict[int, dict[int, str | None]] = {}
     for number, cells in edits.cells.items():
@@ -404,6 +466,62 @@ def _parquet(data: bytes, edits: Edits, records: int, where: str) -> bytes:
         row_group_size=size or None,
     )
     return out.getvalue()
+
+
+def _compare(old: bytes, new: bytes, edits: Edits, where: str, scratch: Path | None) -> None:
+    """Whether the loader reads two Parquet files alike, edited cells aside.
+
+    Arrow, which writes them, and DuckDB, which reads them, do not agree on every type, and what is not edited is
+    somebody else's.
+
+    Raises:
+        Unclear: they differ in anything else, or an edited value was another one.
+    """
+    import duckdb
+
+    if scratch:
+        scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="forget-", dir=scratch) as folder, duckdb.connect(":memory:") as con:
+        con.execute(f"set temp_directory = {_sql_text(f'{folder}/spill')}")
+        try:
+            before, after = (_view(con, name, content, folder) for name, content in (("old", old), ("new", new)))
+            for (column, kind), now in zip(before, after, strict=True):
+                if (column, kind) != now:
+                    raise Unclear(f"its column {column} would be written as {now[1]} instead of {kind}", where)
+            names = unique_names(column for column, _ in before)
+            for place, name in enumerate(names):
+                mine = {n: cells for n, cells in edits.cells.items() if name.lower() in cells}
+                rows = con.execute(
+                    f"select number + 1, old.v{place} from old full join new using (number) "
+                    f"where number + 1 in (select unnest($edited::bigint[])) or old.v{place} is distinct from new.v{place}",
+                    {"edited": sorted(mine)},
+                ).fetchall()
+                for number, value in rows:
+                    if number not in mine:
+                        raise Unclear(f"values of its column {name} would be written as others", where)
+                    if value != edits.was[number][name.lower()]:
+                        raise Unclear(f"record {number:,} has another {name}", where)
+        except duckdb.Error as error:
+            raise Unclear(f"it cannot be compared with what it would become: {type(error).__name__}", where) from None
+
+
+def _view(con: DuckDBPyConnection, name: str, content: bytes, folder: str) -> list[tuple[str, str]]:
+    """Makes a view of a Parquet file: `number` of the row from 0, `v0`, `v1` … as the loader shows values; its columns."""
+    path = Path(folder) / f"{name}.parquet"
+    path.write_bytes(content)
+    file = f"read_parquet({_sql_text(str(path))}, hive_partitioning = false"
+    columns = [(column, kind) for column, kind, *_ in con.execute(f"describe select * from {file})").fetchall()]
+    # By place, for delivered names can be anything.
+    names = [f"v{n}" for n in range(len(columns))]
+    con.execute(
+        f"create view {name} as select number{''.join(f', cast({n} as varchar) as {n}' for n in names)} "
+        f"from {file}, file_row_number = true) as f ({', '.join([*names, 'number'])})"
+    )
+    return columns
+
+
+def _sql_text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _with_values(column: Any, kind: Any, rows: Mapping[int, str | None], pa: Any) -> Any:

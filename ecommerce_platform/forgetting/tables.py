@@ -43,9 +43,12 @@ def tell_ids(con: DuckDBPyConnection, journal: Journal) -> None:
     )
 
 
-def whose(columns: Collection[str], contract: Contract) -> str:
-    """The condition for a row to be the person's; empty where the table's rows are nobody's."""
-    if set(_RECORD) <= set(columns) and not contract.entity and not contract.history_of:  # rejects
+def whose(columns: Collection[str], contract: Contract | None) -> str:
+    """The condition for a row to be the person's; empty where the table's rows are nobody's.
+
+    A table that no contract describes (any more) has whatever ids stand in it.
+    """
+    if contract and set(_RECORD) <= set(columns) and not contract.entity and not contract.history_of:  # rejects
         names = ", ".join(_RECORD)
         return f"({names}) in (select ({names}) from _forgotten_records)"
     named = [name for name in ("customer_id", "person_id") if name in columns]
@@ -54,17 +57,32 @@ def whose(columns: Collection[str], contract: Contract) -> str:
     return f"order_id in (select id from {_IDS['order_id']})" if "order_id" in columns else ""
 
 
-def personal_columns(contract: Contract, columns: Collection[str]) -> list[str]:
-    """Those of a table's columns that hold personal data."""
-    return [n for n, c in contract.all_columns.items() if n in columns and is_personal(c)]
+def personal_columns(
+    contract: Contract | None, columns: Collection[str], hashed: Collection[str] = frozenset()
+) -> list[str]:
+    """Those of a table's columns that hold personal data.
+
+    Args:
+        contract: of the table, as it is today; None when there is none.
+        columns: that the table has.
+        hashed: what was published hashed, so was personal then whatever the contract says today.
+    """
+    said = {n for n, c in contract.all_columns.items() if is_personal(c)} if contract else set()
+    return [n for n in columns if n in said or n in hashed]
 
 
-def telling_columns(contract: Contract, columns: Collection[str]) -> list[str]:
+def telling_columns(
+    contract: Contract | None, columns: Collection[str], hashed: Collection[str] = frozenset()
+) -> list[str]:
     """Those of them that are empty once the person is forgotten.
 
     In gold that is what is published hashed: a place on the map, say, is there the postal code's when it is not the person's.
     """
-    return [n for n in personal_columns(contract, columns) if contract.layer == "silver" or contract.all_columns[n].pii]
+    return [
+        n
+        for n in personal_columns(contract, columns, hashed)
+        if n in hashed or (contract and (contract.layer == "silver" or contract.all_columns[n].pii))
+    ]
 
 
 def holding(con: DuckDBPyConnection, catalog: Catalog, journal: Journal) -> dict[str, int]:

@@ -99,7 +99,9 @@ def extend(incoming: Path, day: date, raw_dir: Path, leave_out: Callable[[str], 
 def exchange(path: Path, raw_dir: Path, content: bytes, size: int, mtime_ns: int) -> bool:
     """Gives a delivered file another content, whole or not at all; whether it still was the one that is meant.
 
-    It is then another file than the one that was loaded, so the next load takes it over. Nothing of the old one is kept.
+    It is then another file than the one that was loaded, so the next load takes it over. Nothing of the old one is kept:
+    where a link leads to another place below `raw_dir`, the file there is exchanged. A link that leads elsewhere becomes a
+    file of its own (`leads_out` tells beforehand where the old one stays).
 
     Args:
         path: the file, in a drop or in what was replaced.
@@ -111,8 +113,10 @@ def exchange(path: Path, raw_dir: Path, content: bytes, size: int, mtime_ns: int
     Raises:
         OSError: it cannot be written; it is as it was.
     """
-    new = path.with_name(f"{_EXCHANGED}{path.name}")
     with _locked(raw_dir, exclusive=True):
+        if path.is_symlink() and leads_out(path, raw_dir) is None:
+            path = path.resolve()
+        new = path.with_name(f"{_EXCHANGED}{path.name}")
         try:
             stat = path.stat()
             if (stat.st_size, stat.st_mtime_ns) != (size, mtime_ns):
@@ -131,6 +135,14 @@ def exchange(path: Path, raw_dir: Path, content: bytes, size: int, mtime_ns: int
         os.replace(new, path)
         sync(path.parent)
     return True
+
+
+def leads_out(path: Path, raw_dir: Path) -> Path | None:
+    """Where a delivered file stands if it is a link that leads out of the folder of drops."""
+    if not path.is_symlink():
+        return None
+    there = path.resolve()
+    return None if there.is_relative_to(raw_dir.resolve()) else there
 
 
 def sweep_exchanged(raw_dir: Path) -> None:

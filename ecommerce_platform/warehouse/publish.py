@@ -142,7 +142,7 @@ def publish(
     while True:
         with alone(published, ".lock", log):
             _own(published, source)
-            _tidy(published)
+            tidy(published)
             work = _Work(catalog, published, source, run_id, hash_key or _own_hash_key(published), about or {}, log)
             try:
                 with connect() as con, transaction(con):
@@ -283,7 +283,7 @@ class _Work:
             "published_at": moment.isoformat(),
             "run_id": self.run_id,
             "previous": self.previous.name if self.previous else None,
-            "hash_key": _fingerprint(self.key),
+            "hash_key": key_fingerprint(self.key),
             "changed": [t for t in known if t not in same],
             "lagging": late,
             "loads": _loads(con),
@@ -325,7 +325,7 @@ class _Work:
             entry["version"], list(entry["columns"].items()), entry["hashed"],
         ):  # fmt: skip
             return False
-        if entry["hashed"] and self.before["hash_key"] != _fingerprint(self.key):
+        if entry["hashed"] and self.before["hash_key"] != key_fingerprint(self.key):
             return False
         assert self.previous
         file = self.previous / before["file"]
@@ -431,7 +431,7 @@ def alone(published: Path, lock: str, log: Any, doing: str = "is publishing") ->
         os.close(handle)
 
 
-def _tidy(published: Path) -> None:
+def tidy(published: Path) -> None:
     """Removes what publishes that died have left. Only while holding the lock."""
     for link in published.glob(f"{_LINK}*"):
         link.unlink(missing_ok=True)
@@ -581,7 +581,7 @@ def _select(contract: Contract) -> str:
     return f"select {columns} from {contract.layer}.{quote(contract.name)}"
 
 
-def _fingerprint(key: str) -> str:
+def key_fingerprint(key: str) -> str:
     """Tells keys apart without telling the key."""
     return sha256(f"manifest{key}".encode()).hexdigest()[:16]
 

@@ -389,7 +389,7 @@ class _Run:
         self.con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
             f"'{mapping.raw_table}' as _raw_table, {_WHERE_FROM}, case {cases} end as reason_code, "
-            f"concat_ws('; ', {', '.join(texts)}) as reason, {self._raw_row(mapping)} as raw_row "
+            f"concat_ws('; ', {', '.join(texts)}) as reason, {raw_row(self.con, mapping)} as raw_row "
             f"from {mapping.bronze} as b where {self._bronze_where(mapping, loads)} "
             f"and ({_WHERE_FROM}) in (select ({_WHERE_FROM}) from _failed)"
         )
@@ -416,7 +416,7 @@ class _Run:
         self.con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
             f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
-            f"g._code as reason_code, g._reason as reason, {self._raw_row(mapping)} as raw_row "
+            f"g._code as reason_code, g._reason as reason, {raw_row(self.con, mapping)} as raw_row "
             f"from {mapping.bronze} as b join (select {names}, _load_date as _day, case {cases} end as _code, "
             f"concat_ws('; ', {reasons}) as _reason from {stage} where {broken}) as g on {same} and b._load_date = g._day "
             f"where ({_qualified('b')}) not in (select ({_WHERE_FROM}) from _failed)"
@@ -432,7 +432,7 @@ class _Run:
         self.con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
             f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
-            f"s._code as reason_code, s._reason as reason, {self._raw_row(mapping)} as raw_row "
+            f"s._code as reason_code, s._reason as reason, {raw_row(self.con, mapping)} as raw_row "
             f"from {mapping.bronze} as b join (select {_WHERE_FROM}, case {cases} end as _code, "
             f"concat_ws('; ', {reasons}) as _reason from {stage} where {broken}) as s using ({_WHERE_FROM})"
         )
@@ -460,28 +460,11 @@ class _Run:
         con.execute(
             f"insert into silver.rejects by name select '{self.contract.name}' as entity, "
             f"'{mapping.raw_table}' as _raw_table, b._load_date, b._source_file, b._source_row, "
-            f"'{SET_ASIDE}' as reason_code, {reason} as reason, {self._raw_row(mapping)} as raw_row "
+            f"'{SET_ASIDE}' as reason_code, {reason} as reason, {raw_row(self.con, mapping)} as raw_row "
             f"from (select * from {mapping.bronze} where {where}) as b join _aside as a using (_load_date) "
             f"where ({_qualified('b')}) not in (select ({_WHERE_FROM}) from silver.rejects where {mine})"
         )
         con.execute(f"delete from {stage} where _raw_table = '{mapping.raw_table}' and {days}")
-
-    def _raw_row(self, mapping: CompiledMapping) -> str:
-        """SQL text: the bronze row as JSON. Columns that the mapping reads come first, even if they are empty; of the
-        others, those with a value, by name: which of them bronze has, and where, depends on what else was delivered."""
-        place = {name.lower(): number for number, name in reversed(list(enumerate(mapping.raw_columns)))}
-        parts = []
-        for name in sorted(
-            column_types(self.con, mapping.bronze), key=lambda n: (place.get(n.lower(), len(place)), n.lower())
-        ):
-            if name in ("_load_date", "_source_file", "_source_row", "_row_hash"):
-                continue
-            value = f"cast(to_json(b.{quote(name)}) as varchar)"
-            if name.lower() in place:
-                value = f"coalesce({value}, 'null')"
-            label = json.dumps(name, ensure_ascii=False).replace("'", "''")
-            parts.append(f"'{label}:' || {value}")
-        return f"'{{' || concat_ws(',', {', '.join(parts)}) || '}}'"
 
     def _bronze_where(self, mapping: CompiledMapping, loads: str) -> str:
         return f"{loads} and ({mapping.where})" if mapping.where else loads
@@ -715,6 +698,25 @@ def lagging_days(con: DuckDBPyConnection) -> set[date]:
         "where b.fingerprint is distinct from s.fingerprint and b.raw_table in (select _raw_table from silver.loads)"
     ).fetchall()
     return {day for (day,) in rows}
+
+
+def raw_row(con: DuckDBPyConnection, mapping: CompiledMapping) -> str:
+    """SQL text: the bronze row `b` as JSON, as `silver.rejects` shows it.
+
+    Columns that the mapping reads come first, even if they are empty; of the others, those with a value, by name: which
+    of them bronze has, and where, depends on what else was delivered.
+    """
+    place = {name.lower(): number for number, name in reversed(list(enumerate(mapping.raw_columns)))}
+    parts = []
+    for name in sorted(column_types(con, mapping.bronze), key=lambda n: (place.get(n.lower(), len(place)), n.lower())):
+        if name in ("_load_date", "_source_file", "_source_row", "_row_hash"):
+            continue
+        value = f"cast(to_json(b.{quote(name)}) as varchar)"
+        if name.lower() in place:
+            value = f"coalesce({value}, 'null')"
+        label = json.dumps(name, ensure_ascii=False).replace("'", "''")
+        parts.append(f"'{label}:' || {value}")
+    return f"'{{' || concat_ws(',', {', '.join(parts)}) || '}}'"
 
 
 def fill_shop(con: DuckDBPyConnection, contract: Contract, source: Source) -> Written:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecommerce_platform.forgetting.rewrite import MARKER, Edits, Unclear, Unparsable, rewrite
+from ecommerce_platform.forgetting.rewrite import MARKER, Edits, Unclear, Unparsable, rewrite, whole_lines
+from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
 from ecommerce_platform_tests.ingestion.conftest import Bench
 
@@ -114,6 +115,38 @@ def test_lines_that_cannot_be_parsed_stay_rejected_without_what_they_said(tmp_pa
     )
 
 
+@pytest.mark.parametrize("layout", ["csv", "csv of two lines", "csv.gz", "utf-16", "jsonl", "json"])
+def test_of_a_long_line_that_cannot_be_parsed_all_is_looked_at(tmp_path: Path, layout: str) -> None:
+    """What stands behind the characters that the loader keeps."""
+    long, fields = "y" * RAW_CHARACTERS, {"max_unparsable_share": 0.9}
+    if layout.startswith("json"):
+        text = f'{{"id": 1}}\n{{"id": 2, "id": "{long}", "n": "anna@shop.example"}}\n{{"id": 3}}\n'
+    else:
+        text = f"id,name\n1,Eve\n2,{long},anna@shop.example\n3,Bob\n"
+    content = text.encode("utf-16" if layout == "utf-16" else "utf-8")
+    if layout == "json":
+        content = ("[" + ",\n".join(text.splitlines()) + "]").encode()
+    elif layout == "csv.gz":
+        content = gzip.compress(content)
+    elif layout == "csv of two lines":
+        content = f'id,name\n1,Eve\n2,"\xff{long[:50]}\n{long}\nanna@shop.example"\n3,Bob\n'.encode("latin-1")
+    if layout == "utf-16":
+        fields["encoding"] = "utf-16"
+    name = layout if layout.startswith("json") else layout.partition(" ")[0].replace("utf-16", "csv")
+    bench = shop(tmp_path, **fields)
+    path = bench.drop(content, f"t.{name}")
+    bench.load()
+    ((line, code, raw),) = bench.rejects("line, reason_code, raw_text")
+    assert len(raw) == RAW_CHARACTERS
+    assert "anna" not in raw
+    shape = sniff(read_head(path), bench.source.file.tables["t"], ())
+    assert isinstance(shape, Shape)
+    unparsable = [Unparsable(line, 1 + raw.count("\n") if code == "bad_encoding" else 1, raw)]
+    found = whole_lines(content, shape, unparsable, {line}, "t")
+    assert "anna@shop.example" in found[line]
+    assert "Bob" not in found[line]
+
+
 def test_a_file_with_one_column_keeps_its_records(tmp_path: Path) -> None:
     new = changed(shop(tmp_path), b"mail\na@b.example\nc@d.example\n", "t.csv", {1: {"mail": None}})
     assert new == b'mail\n""\nc@d.example\n'
@@ -189,6 +222,44 @@ def test_parquet_keeps_types_metadata_and_every_other_value(tmp_path: Path) -> N
     assert back.metadata.num_row_groups == 2
     assert back.metadata.row_group(0).column(0).compression == "ZSTD"
     assert back.read().column("name").to_pylist() == [MARKER, "Bob", None, None]
+
+
+def test_parquet_with_sparks_timestamps_keeps_days_that_nanoseconds_do_not_reach(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "name": ["Anna", "Bob"],
+            "until": pa.array([datetime(9999, 12, 31), datetime(1600, 1, 1, 12, 30)], pa.timestamp("us")),
+        }
+    )
+    con = duckdb.connect()
+    out = io.BytesIO()
+    pq.write_table(table, out, use_deprecated_int96_timestamps=True)
+    new = changed(shop(tmp_path), out.getvalue(), "t.parquet", {1: {"name": None}})
+    (tmp_path / "new.parquet").write_bytes(new)
+    assert con.execute(f"from read_parquet('{tmp_path}/new.parquet')").fetchall() == [
+        (None, datetime(9999, 12, 31)), ("Bob", datetime(1600, 1, 1, 12, 30)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["interval 3 days", "timetz '10:00:00+02'"])
+def test_a_parquet_file_whose_other_values_would_change_is_not_touched(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "made.parquet"
+    duckdb.connect().execute(f"copy (select 'Anna' as name, {value} as lasts) to '{path}' (format parquet)")
+    with pytest.raises(Unclear, match="its column lasts would be written as") as error:
+        rewrite(
+            path.read_bytes(), Shape("parquet"), Edits({1: {"name": None}}, {1: {"name": "Anna"}}), [], 1, "raw/t",
+            tmp_path / "scratch",
+        )  # fmt: skip
+    assert "Anna" not in str(error.value)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_parquet_file_that_shows_another_value_is_not_touched() -> None:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"name": ["Anna", "Bob"]}), out)
+    with pytest.raises(Unclear, match="record 2 has another name") as error:
+        rewrite(out.getvalue(), Shape("parquet"), Edits({2: {"name": None}}, {2: {"name": "Anna"}}), [], 2, "raw/t")
+    assert "Bob" not in str(error.value)
 
 
 def test_a_file_whose_records_are_others_is_not_touched(tmp_path: Path) -> None:

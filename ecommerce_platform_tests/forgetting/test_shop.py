@@ -416,3 +416,20 @@ def test_a_file_that_nobody_can_read_is_named(built: Corner, tmp_path: Path) -> 
     (shop.raw / "2024-01-02" / "notes.txt").write_text("call anna.mueller@post.example back")
     done = shop.forget("web-W100001")
     assert {Path(place).name for place, _ in done.untouched} == {"letters.csv", "notes.txt"}
+
+
+@pytest.mark.long
+def test_drops_that_are_links(built: Corner, tmp_path: Path) -> None:
+    """Two days that are one file lose what is hers once; what lies elsewhere is named."""
+    shop = copied(built, tmp_path)
+    first, second = (shop.raw / day.isoformat() for day in (corner.FIRST, corner.SECOND))
+    shutil.move(first / "letters.csv", tmp_path / "letters.csv")
+    (first / "letters.csv").symlink_to(tmp_path / "letters.csv")
+    (second / "payments.tsv").symlink_to(first / "payments.tsv")
+    assert shop.forget("web-W100001", dry_run=True).untouched[0][0] == str(tmp_path / "letters.csv")
+    done = shop.forget("web-W100001")
+    assert done.done
+    assert [place for place, _ in done.untouched] == [str(tmp_path / "letters.csv")]
+    assert (second / "payments.tsv").is_symlink()
+    assert traces(shop.data, corner.ANNAS) == []
+    assert b"anna.mueller" in (tmp_path / "letters.csv").read_bytes()

@@ -166,3 +166,35 @@ def test_what_a_kill_left_aside_twice_is_removed_and_the_only_copies_stay(raw: P
     assert swap.tidy(raw, lambda file: None, 0) == []
     assert [p.name for p in aside.iterdir()] == ["items.csv"]
     assert content(raw, shop) == {"orders.csv": "a", "items.csv": "b"}
+
+
+def linked(link: Path, target: Path) -> tuple[int, int]:
+    """Makes a link to a file with an old content; its size and time."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    stat = link.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+def test_the_file_that_a_link_leads_to_is_exchanged_and_the_link_stays(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    link, target = raw / "2024-01-01" / "t.csv", raw / "2024-01-02" / "real.csv"
+    seen = linked(link, target)
+    assert swap.leads_out(link, raw) is None
+    assert swap.exchange(link, raw, b"new!", *seen)
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new!"
+    assert not swap.exchange(link, raw, b"newer", *seen), "it is another file by now"
+    assert [f.name for f in target.parent.iterdir()] == ["real.csv"]
+
+
+def test_a_link_out_of_the_drops_becomes_a_file_and_says_where_the_old_one_stays(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    link, target = raw / "2024-01-01" / "t.csv", tmp_path / "elsewhere" / "t.csv"
+    seen = linked(link, target)
+    assert swap.leads_out(link, raw) == target
+    assert swap.exchange(link, raw, b"new", *seen)
+    assert (link.is_symlink(), link.read_bytes(), target.read_bytes()) == (False, b"new", b"old")
+    assert swap.leads_out(link, raw) is None

@@ -98,6 +98,20 @@ def test_personal_data_is_counted_and_never_shown(shop, con) -> None:
     assert "email" not in str(pictures(con))
 
 
+def test_what_is_a_persons_though_it_is_published_is_counted_and_never_shown(tmp_path: Path) -> None:
+    mappings = {name: sql for name, sql in MAPPINGS.items() if name != "customers.web"} | {
+        "reviews.web": "select as_text(id) as review_id, as_text(id) as order_id, 5 as score, as_text(mail) as title "
+        "from bronze.tiny__web"
+    }
+    shop = TinyShop(tmp_path, mappings)
+    con = shop.connect()
+    deliver(con, "web", day(0), [(str(n), "so says Eva") for n in range(9)] + [("x", None)])
+    take_over(shop, con)
+    found = profile(con, "web", "title")
+    assert (found["kind"], found["nulls"], found["distinct_values"]) == ("personal", 1, 1)
+    assert (found["maximum"], found["top_values"], found["histogram"]) == (None, None, None)
+
+
 def test_what_later_loads_supersede_was_delivered_all_the_same(shop, con) -> None:
     deliver(con, "orders", day(0), [("a", "2024-01-01", "created"), ("b", "2024-01-01", "created")])
     take_over(shop, con)
