@@ -51,9 +51,9 @@ def find_person(con: DuckDBPyConnection, who: str, published: Path, tombstones: 
         raise InputError("there are no customers yet", where="silver.customer_identities", fix="run `ecommerce build`")
     _tell_known(con)
     who = who.strip()
-    persons = _by_id(con, who) or (_by_email(con, who) if "@" in who else set())
-    if not persons and who.startswith(PSEUDONYM):
-        persons = _by_stand_in(con, who, tombstones)
+    # Whoever is delivered again has an address once more; the record with the stand-in for it may be known besides.
+    persons = _by_stand_in(con, who, tombstones) if who.startswith(PSEUDONYM) else set()
+    persons = persons or _by_id(con, who) or (_by_email(con, who) if "@" in who else set())
     if not persons and (before := _published(published, [who])):
         return before
     if not persons:

@@ -123,13 +123,14 @@ def whole_lines(
         unparsable: the lines that the loader rejected.
         wanted: those that are asked for.
         where: the file, for messages.
-
-    Raises:
-        Unclear: it is not text throughout.
     """
     plain = b"".join(gunzip([data], [])) if shape.gzip else data
-    text = _Text(plain, shape, where)
-    body, found = text.body, {}
+    try:
+        text = _Text(plain, shape, where)
+        body, encoding = text.body, text.encoding
+    except Unclear:  # it could not be changed, but what stands in it can be read
+        body, encoding = plain[shape.bom :].decode(shape.encoding, "replace").encode(), "utf-8"
+    found = {}
     if shape.format == "csv" or shape.layout == "lines":
         rules = rules_of(shape) if shape.format == "csv" else None
         newline = rules.newline if rules else b"\n"
@@ -148,7 +149,7 @@ def whole_lines(
         for line, start, stop in _json_pieces(body, shape, unparsable):
             if line in wanted:
                 found[line] = body[start:stop]
-    return {line: piece.decode(text.encoding, "replace") for line, piece in found.items()}
+    return {line: piece.decode(encoding, "replace") for line, piece in found.items()}
 
 
 class _Text:

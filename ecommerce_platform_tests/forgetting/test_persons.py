@@ -73,6 +73,14 @@ def test_records_that_were_linked_before_they_were_deleted_are_one_person(
     assert find_person(con, "crm-4", tmp_path, NOBODY).customer_ids == {"crm-4", "crm-9"}
 
 
+def test_a_stand_in_means_who_has_the_address_again(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    stand_in = NOBODY.pseudonym("anna@post.example")
+    con.execute("insert into silver.customers_history values ($id, null, null, date '2024-01-01')", {"id": stand_in})
+    assert find_person(con, stand_in, tmp_path, NOBODY).customer_ids == {stand_in}
+    con.execute("insert into silver.customer_identities values ('anna@post.example', 'anna@post.example')")
+    assert find_person(con, stand_in, tmp_path, NOBODY).customer_ids == {"anna@post.example"}
+
+
 def test_a_key_that_nobody_has_is_nobodys(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no person or customer record"):
         find_person(con, "crm-99", tmp_path, NOBODY)

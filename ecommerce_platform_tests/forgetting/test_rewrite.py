@@ -147,6 +147,12 @@ def test_of_a_long_line_that_cannot_be_parsed_all_is_looked_at(tmp_path: Path, l
     assert "Bob" not in found[line]
 
 
+def test_a_long_line_of_a_file_that_is_no_text_throughout_is_looked_at_all_the_same() -> None:
+    content = f"id\n1\n2,{'y' * RAW_CHARACTERS},anna@shop.example\n".encode("utf-16-le") + b"\x00\xd8"
+    shape = Shape("csv", encoding="utf-16-le", header_lines=1, columns=("id",))
+    assert whole_lines(content, shape, [Unparsable(3, 1, "")], {3}, "t")[3].endswith(",anna@shop.example")
+
+
 def test_a_file_with_one_column_keeps_its_records(tmp_path: Path) -> None:
     new = changed(shop(tmp_path), b"mail\na@b.example\nc@d.example\n", "t.csv", {1: {"mail": None}})
     assert new == b'mail\n""\nc@d.example\n'
