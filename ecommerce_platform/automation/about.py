@@ -31,7 +31,8 @@ def about_tables(instance: dg.DagsterInstance, ground: Ground, seen: Watched) ->
         table (`schema.table`) → its `layer`, `subject`, `description`, `grain`, `owners`, `fresh_within_hours` (None: no
         limit), `built_at` (UTC, ISO; None: never), `reads` (tables it is made from), `columns` (name → `type`, `unit`,
         `description`, `personal`, `reads`: columns its values come from as `schema.table.column`) and `checks` (name →
-        `passed`, `severity`, `at`, `says`, `meaning`), which are those that were ever evaluated. The rows that show what is wrong are not in it.
+        `passed`, `severity`, `at`, `says`, `meaning`), which are those that were ever evaluated. The rows that show what is
+        wrong are not in it.
     """
     built = newest_builds(instance, seen.reads)
     checks = _checks(instance, seen)

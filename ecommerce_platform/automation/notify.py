@@ -141,15 +141,13 @@ def deliver(
     started, down = clock(), set[str]()
     left: list[Outgoing] = []
     for number, item in enumerate(outbox):
-        waiting = [name for name in item.waiting if name in targets.names]
+        # One that is not there may be a URL that cannot be used: it is put right before the message is too old.
+        gone = [name for name in item.waiting if name not in targets.names and not targets.unusable]
+        if gone:
+            log.warning(f"Not delivered, {', '.join(gone)} is told nothing any more: {item.message.subject}")
+        waiting = [name for name in item.waiting if name not in gone]
         if not waiting:
-            if targets.unusable:  # it may be one of those: the URL is put right before the message is too old
-                waiting = list(item.waiting)
-            else:
-                log.warning(
-                    f"Not delivered, {', '.join(item.waiting)} is told nothing any more: {item.message.subject}"
-                )
-                continue
+            continue
         if now - item.made_at > _GIVE_UP or len(outbox) - number > _OUTBOX:
             log.error(f"Given up, not delivered to {', '.join(waiting)}: {item.message.subject}")
             continue

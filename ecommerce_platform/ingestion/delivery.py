@@ -75,7 +75,7 @@ class Delivery:
         blanks = 0 if len(self.shape.columns) == 1 else self.plain.trailing_blanks
         return max(0, self.plain.lines - self.shape.skip - self.shape.header_lines - blanks)
 
-    def outcome(self, table: RawTable, required: Mapping[str, str], expected: Collection[str] = ()) -> FileLoad:
+    def outcome(self, table: RawTable, required: Mapping[str, str], expected: Collection[str]) -> FileLoad:
         """What there is to say once the file has been loaded."""
         problems = list(self.rejects.whole)
         if self.unusable and self.unusable.kind == "empty":

@@ -54,7 +54,7 @@ _KINDS = {
 class Difference:
     """One difference between the columns of two loads.
 
-    `before` and `after` are names, or kinds where a column was retyped.
+    `before` and `after` are names, or kinds where a column was retyped. `all` is about every column.
     """
 
     what: Literal["new", "missing", "renamed", "retyped", "all"]
@@ -64,7 +64,7 @@ class Difference:
 
     def __str__(self) -> str:
         if self.what == "all":
-            return self.column
+            return "none of the columns there were before is left; is the header missing?"
         if self.what == "renamed":
             return f"column {self.before} seems to be called {self.after} now"
         if self.what == "retyped":
@@ -73,7 +73,7 @@ class Difference:
 
 
 #: Without a header the first record stands in its place: whose it is is not said.
-_NONE_LEFT = Difference("all", "none of the columns there were before is left; is the header missing?")
+_NONE_LEFT = Difference("all", "")
 
 
 def note_columns(
