@@ -1,7 +1,8 @@
-"""`make bench`: the platform beside the bare engine and pandas, on the same drops, as ratios.
+"""`make bench`: the platform's whole build beside the bare engine and pandas, on the same drops, as ratios.
 
 Every measurement is a process of its own (wall time and peak memory from the operating system), the ways take turns,
-and medians are quoted. Writes benchmarks/results/build.md and build.png.
+and medians are quoted. The tables of both ways are compared first: figures of tables that differ are none. Writes
+benchmarks/results/build.md and build.png.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import definitions
+from benchmarks import bare, definitions
+from benchmarks.build import APART, COMPARED, compared
+from benchmarks.equal import differences
 
 RESULTS = Path(__file__).parent / "results"
-SELECT = "group:bronze or group:silver or group:gold"
 
 
 def measure(command: list[str], environment: dict[str, str]) -> dict:
@@ -47,20 +49,30 @@ def environment(data: Path) -> dict[str, str]:
     }
 
 
-def platform_build(data: Path, ecommerce: list[str]) -> dict:
+def platform_build(data: Path) -> dict:
+    """One build from nothing: the process, and what `benchmarks.build` says of it."""
     for name in ("warehouse.duckdb", "warehouse.duckdb.wal"):
         (data / name).unlink(missing_ok=True)
     shutil.rmtree(data / "dagster_home", ignore_errors=True)
-    subprocess.run([*ecommerce, "setup"], env=environment(data), check=True, capture_output=True)
-    found = measure([*ecommerce, "build", "--select", SELECT], environment(data))
-    found["tables"], found["inside"] = _built(found["out"])
-    return found
+    found = measure([sys.executable, "-m", "benchmarks.build", str(data)], environment(data))
+    return {**found, **json.loads(found["out"].strip().splitlines()[-1])}
 
 
-def _built(out: str) -> tuple[int, float]:
-    line = next(line for line in out.splitlines() if " tables built in " in line)
-    words = line.split()
-    return int(words[0]), float(words[4])
+def bare_build(data: Path) -> dict:
+    """The same tables by the bare script."""
+    found = measure([sys.executable, "-m", "benchmarks.bare", str(data)], environment(data))
+    return {**found, "parts": json.loads(found["out"].strip().splitlines()[-1])}
+
+
+def check_equal(data: Path) -> None:
+    """Ends the benchmark if the two ways made different tables."""
+    from ecommerce_platform.orchestration.project import read_project
+    from ecommerce_platform.settings import read_settings
+
+    tables = compared(read_project(read_settings(data_dir=data, source="synthetic")))
+    if found := differences(data / "warehouse.duckdb", data / bare.WAREHOUSE, tables):
+        sys.exit("\n".join(["the platform and the bare script made different tables:", *found[:20]]))
+    print(f"  {len(tables)} tables are equal", flush=True)
 
 
 def machine() -> str:
@@ -73,101 +85,145 @@ def machine() -> str:
     )
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--orders", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
+    arguments.add_argument("--days", type=int, default=730)
     arguments.add_argument("--runs", type=int, default=3)
-    arguments.add_argument("--dirty", type=float, default=0.0)
     arguments.add_argument("--no-pandas", action="store_true")
     arguments.add_argument("--work", type=Path, default=None, help="folder for the drops; default: a temporary one")
-    chosen = arguments.parse_args()
-    python = [sys.executable]
-    ecommerce = [str(Path(sys.executable).with_name("ecommerce"))]
+    arguments.add_argument("--results", type=Path, default=RESULTS, help="where the report is written")
+    chosen = arguments.parse_args(words)
+    ecommerce = str(Path(sys.executable).with_name("ecommerce"))
     rows = []
-    limit = os.environ.get("ECOMMERCE_MEMORY_LIMIT", "2GB")
     for orders in chosen.orders:
         work = Path(tempfile.mkdtemp(prefix="bench-", dir=chosen.work))
         try:
             data = work / "data"
             print(f"generating {orders:,} orders …", flush=True)
-            subprocess.run(
-                [*ecommerce, "generate", "--orders", str(orders), "--dirty", str(chosen.dirty)],
-                env=environment(data), check=True, capture_output=True,
-            )  # fmt: skip
-            ours, bare, usual = [], [], []
-            for number in range(chosen.runs):
-                ours.append(platform_build(data, ecommerce))
-                bare.append(measure([*python, "-m", "benchmarks.bare", str(data)], environment(data)))
-                if not chosen.no_pandas and number == 0:
-                    usual.append(measure([*python, "-m", "benchmarks.pandas_way", str(data)], environment(data)))
-                print(
-                    f"  run {number + 1}: ours {ours[-1]['seconds']:.1f} s, bare {bare[-1]['seconds']:.1f} s",
-                    flush=True,
-                )
-            rows.append(summary(orders, ours, bare, usual))
+            # Clean: what becomes of faulty records is nothing that the script could do as well.
+            measure(
+                [ecommerce, "generate", "--orders", str(orders), "--days", str(chosen.days), "--dirty", "0"],
+                environment(data),
+            )
+            rows.append(compare(data, orders, chosen.runs, not chosen.no_pandas))
             print(json.dumps(rows[-1]), flush=True)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    report(rows, chosen, limit)
+    report(rows, chosen)
 
 
-def summary(orders: int, ours: list[dict], bare: list[dict], usual: list[dict]) -> dict:
-    script = [json.loads(b["out"].strip().splitlines()[-1]) for b in bare]
+def compare(data: Path, orders: int, runs: int, pandas: bool) -> dict:
+    """The ways in turn on one shop's drops; medians."""
+    ours, script, usual = [], [], []
+    for number in range(runs):
+        ours.append(platform_build(data))
+        script.append(bare_build(data))
+        if number == 0:
+            check_equal(data)
+            if pandas:
+                usual.append(measure([sys.executable, "-m", "benchmarks.pandas_way", str(data)], environment(data)))
+        print(f"  run {number + 1}: ours {ours[-1]['seconds']:.1f} s, bare {script[-1]['seconds']:.1f} s", flush=True)
+    return summary(orders, ours, script, usual)
+
+
+def summary(orders: int, ours: list[dict], script: list[dict], usual: list[dict]) -> dict:
+    """Medians over the runs. `work` is what both ways do, `bookkeeping` what the process takes beyond all tables."""
     median = statistics.median
-    steps = ours[0]["tables"]
+    steps = ours[0]["steps"]
+    work = [sum(o["parts"][p] for p in COMPARED) for o in ours]
+    totals = [s["parts"]["total"] for s in script]
     return {
         "orders": orders,
         "steps": steps,
+        "parts": {p: median(o["parts"][p] for o in ours) for p in (*COMPARED, *APART)},
+        "bare_parts": {p: median(s["parts"][p] for s in script) for p in COMPARED},
+        "bookkeeping": median(o["seconds"] - sum(o["parts"].values()) for o in ours),
+        "work": median(work),
+        "bare_work": median(totals),
+        "ratio": median(w / t for w, t in zip(work, totals, strict=True)),
+        "ms_a_step": median((w - t) / steps * 1000 for w, t in zip(work, totals, strict=True)),
         "ours": median(o["seconds"] for o in ours),
-        "ours_inside": median(o["inside"] for o in ours),
+        "ours_cpu": median(o["cpu"] for o in ours),
         "ours_mib": max(o["mib"] for o in ours),
-        "bare": median(b["seconds"] for b in bare),
-        "bare_inside": median(s["total"] for s in script),
-        "bare_mib": max(b["mib"] for b in bare),
-        "ratio": median(o["seconds"] / b["seconds"] for o, b in zip(ours, bare, strict=True)),
-        "ratio_inside": median(o["inside"] / s["total"] for o, s in zip(ours, script, strict=True)),
-        "ms_a_step": median((o["inside"] - s["total"]) / steps * 1000 for o, s in zip(ours, script, strict=True)),
+        "bare": median(s["seconds"] for s in script),
+        "bare_cpu": median(s["cpu"] for s in script),
+        "bare_mib": max(s["mib"] for s in script),
         "pandas": usual[0]["seconds"] if usual else None,
         "pandas_mib": usual[0]["mib"] if usual else None,
     }
 
 
-def report(rows: list[dict], chosen: argparse.Namespace, limit: str) -> None:
-    RESULTS.mkdir(exist_ok=True)
+def table(columns: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table of figures."""
+    return [f"| {' | '.join(columns)} |", "| " + "---: | " * len(columns), *(f"| {' | '.join(r)} |" for r in rows), ""]
+
+
+def report(rows: list[dict], chosen: argparse.Namespace) -> None:
+    """Writes and prints the tables."""
+    limit = os.environ.get("ECOMMERCE_MEMORY_LIMIT", "2GB")
     lines = [
         "# Building everything: the platform beside the bare engine",
         "",
-        f"`make bench` on {time.strftime('%Y-%m-%d')}: {machine()}. Drops over 730 days, dirty share {chosen.dirty}, memory limit",
-        f"{limit}, medians of {chosen.runs} runs in turn. *Whole process* includes starting Python and loading Dagster; *inside* is",
-        "the run itself. The bare script runs the same SELECTs without checks, rejects, ledgers or Dagster; pandas computes",
-        "only the KPI summary and months.",
+        f"`make bench` on {time.strftime('%Y-%m-%d')}: {machine()}. Drops over {chosen.days} days, clean, memory limit {limit},",
+        f"medians of {chosen.runs} runs in turn, in seconds. The bare script loads the same files, maps, keeps history and runs the same",
+        "SELECTs in DuckDB, without checks, rejects, ledgers, transactions or Dagster. Its tables were the same.",
         "",
-        "| orders | steps | ours, whole (s) | bare, whole (s) | ratio | ours, inside (s) | bare, inside (s) | ratio | ms a step above bare "
-        "| ours, peak (MiB) | bare, peak | pandas (s) | pandas, peak |",
-        "| ---: " * 13 + "|",
-    ]
-    for r in rows:
-        pandas = (f"{r['pandas']:.1f}", f"{r['pandas_mib']:.0f}") if r["pandas"] else ("", "")
-        lines.append(
-            f"| {r['orders']:,} | {r['steps']} | {r['ours']:.1f} | {r['bare']:.1f} | {r['ratio']:.2f} | {r['ours_inside']:.1f} | "
-            f"{r['bare_inside']:.1f} | {r['ratio_inside']:.2f} | {r['ms_a_step']:.0f} | {r['ours_mib']:.0f} | {r['bare_mib']:.0f} | "
-            f"{pandas[0]} | {pandas[1]} |"
-        )
+        "## What both do: platform ÷ bare script",
+        "",
+        *table(
+            ["orders", *COMPARED, "together", "ratio", "ms a step above bare"],
+            [
+                [
+                    f"{r['orders']:,}",
+                    *(f"{r['parts'][p]:.1f} ÷ {r['bare_parts'][p]:.1f}" for p in COMPARED),
+                    f"{r['work']:.1f} ÷ {r['bare_work']:.1f}", f"**{r['ratio']:.2f}**", f"{r['ms_a_step']:.0f}",
+                ]
+                for r in rows
+            ],
+        ),
+        "## What only the platform does",
+        "",
+        "*Bookkeeping* is what the process takes beyond all tables: starting Python and Dagster, definitions, planning, recording.",
+        "",
+        *table(
+            ["orders", *APART, "bookkeeping"],
+            [[f"{r['orders']:,}", *(f"{r['parts'][p]:.1f}" for p in APART), f"{r['bookkeeping']:.1f}"] for r in rows],
+        ),
+        "## Whole processes",
+        "",
+        "Pandas computes only the KPI summary and months.",
+        "",
+        *table(
+            ["orders", "steps", "ours", "bare", "ratio", "processor: ours", "bare", "ratio", "peak MiB: ours", "bare", "pandas", "its peak"],
+            [_whole(r) for r in rows],
+        ),
+    ]  # fmt: skip
     if len(rows) > 1:
-        lines += [
-            "",
-            f"Growth from {rows[-2]['orders']:,} to {rows[-1]['orders']:,} orders: {rows[-1]['ours'] / rows[-2]['ours']:.2f} ×.",
-        ]
-    found = definitions.measure("synthetic", 5)
-    lines += [
-        "",
+        former, last = rows[-2:]
+        growth = (
+            f"Growth from {former['orders']:,} to {last['orders']:,} orders: {last['ours'] / former['ours']:.2f} ×."
+        )
+        lines += [growth, ""]
+    found = definitions.measure("synthetic", chosen.runs)
+    lines.append(
         f"Loading the definitions ({found['assets']} assets): {found['definitions']:.2f} s above `import dagster` "
-        f"({found['import_dagster']:.2f} s).",
-    ]
-    name = "build" if not chosen.dirty else "build-dirty"
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    plot(rows, RESULTS / f"{name}.png")
+        f"({found['import_dagster']:.2f} s)."
+    )
+    chosen.results.mkdir(exist_ok=True)
+    (chosen.results / "build.md").write_text("\n".join(lines) + "\n")
+    plot(rows, chosen.results / "build.png")
     print("\n".join(lines))
+
+
+def _whole(r: dict) -> list[str]:
+    return [
+        f"{r['orders']:,}", f"{r['steps']}",
+        f"{r['ours']:.1f}", f"{r['bare']:.1f}", f"{r['ours'] / r['bare']:.2f}",
+        f"{r['ours_cpu']:.1f}", f"{r['bare_cpu']:.1f}", f"{r['ours_cpu'] / r['bare_cpu']:.2f}",
+        f"{r['ours_mib']:.0f}", f"{r['bare_mib']:.0f}",
+        f"{r['pandas']:.1f}" if r["pandas"] else "", f"{r['pandas_mib']:.0f}" if r["pandas"] else "",
+    ]  # fmt: skip
 
 
 def plot(rows: list[dict], path: Path) -> None:
@@ -185,6 +241,7 @@ def plot(rows: list[dict], path: Path) -> None:
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=90)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

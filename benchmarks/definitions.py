@@ -15,7 +15,7 @@ import json, time
 start = time.perf_counter()
 import dagster
 imported = time.perf_counter()
-from ecommerce_platform.build import build_definitions
+from ecommerce_platform.orchestration.assembly import build_definitions
 from ecommerce_platform.settings import read_settings
 definitions = build_definitions(read_settings(source={source!r}, data_dir="/nonexistent"))
 assets = len(definitions.get_repository_def().asset_graph.get_all_asset_keys())

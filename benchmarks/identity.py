@@ -1,7 +1,7 @@
 """Linking customer records: how right, how fast, in how much memory.
 
 `python -m benchmarks.identity [--persons N] [--small N]` writes benchmarks/results/identity.md; `python -m
-benchmarks.identity default` trains the parameters that come with the package (ml/identity_default.yml). Records are
+benchmarks.identity default` trains the parameters that come with the package (persons/identity_default.yml). Records are
 generated (`simulation/records.py`), their truth is read here alone. Every measurement is a process of its own.
 """
 
@@ -24,15 +24,15 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from ecommerce_platform.assets.resources import connection_config, open_warehouse
-from ecommerce_platform.build import read_ground
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import IdentityRules
-from ecommerce_platform.ml import identity
 from ecommerce_platform.ml.evaluation import b_cubed, pair_scores
+from ecommerce_platform.orchestration.project import read_project
+from ecommerce_platform.orchestration.resources import connection_config, open_warehouse
+from ecommerce_platform.persons import identity
+from ecommerce_platform.persons import links as identities
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform.simulation.records import make_records
-from ecommerce_platform.warehouse import identities
 from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.incremental import refresh_table
 from ecommerce_platform.warehouse.transaction import transaction
@@ -156,9 +156,9 @@ def warehouse(seed: int, persons: int) -> dict[str, object]:
 
 def _warehouse(folder: Path, made: pl.DataFrame, seed: int) -> dict[str, object]:
     settings = read_settings(source="synthetic", data_dir=folder, **LIMITS)
-    ground = read_ground(settings)
+    project = read_project(settings)
     connect, config = open_warehouse(settings).connect, connection_config(settings)
-    customers, log = ground.catalog.contract(identities.CUSTOMERS), ground.logs[identities.CUSTOMERS]
+    customers, log = project.catalog.contract(identities.CUSTOMERS), project.logs[identities.CUSTOMERS]
     given = made.select(identity.COLUMNS)
 
     def fill(con: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
@@ -184,20 +184,20 @@ def _warehouse(folder: Path, made: pl.DataFrame, seed: int) -> dict[str, object]
         with timed(identities.LINKS):
             with connect() as con:
                 linking = identities.current_linking(
-                    con, ground.catalog.contract("ml.models"), settings.models, THRESHOLD
+                    con, project.catalog.contract("ml.models"), settings.models, THRESHOLD
                 )
-            contract = ground.catalog.contract(identities.LINKS)
-            written = identities.refresh_links(connect, contract, linking, config, log=ground.logs[identities.LINKS])
+            contract = project.catalog.contract(identities.LINKS)
+            written = identities.refresh_links(connect, contract, linking, config, log=project.logs[identities.LINKS])
             rows[identities.LINKS] = written.rows
         with timed(identities.CLUSTERS), connect() as con:
-            contract = ground.catalog.contract(identities.CLUSTERS)
-            written = identities.refresh_clusters(con, contract, link=True, log=ground.logs[identities.CLUSTERS])
+            contract = project.catalog.contract(identities.CLUSTERS)
+            written = identities.refresh_clusters(con, contract, link=True, log=project.logs[identities.CLUSTERS])
             rows[identities.CLUSTERS] = written.rows
         with timed(identities.IDENTITIES), connect() as con:
-            trail = ground.catalog.contract(identities.CHANGES)
+            trail = project.catalog.contract(identities.CHANGES)
             written = refresh_table(
-                con, ground.models[identities.IDENTITIES], ground.incrementals[identities.IDENTITIES],
-                log=ground.logs[identities.IDENTITIES],
+                con, project.models[identities.IDENTITIES], project.incrementals[identities.IDENTITIES],
+                log=project.logs[identities.IDENTITIES],
                 beside=lambda con, scope: (identities.record_identity_changes(con, trail, scope), None)[1],
             )  # fmt: skip
             rows[identities.IDENTITIES] = written.rows

@@ -12,9 +12,9 @@ import time
 from datetime import date
 from pathlib import Path
 
-from ecommerce_platform.automation.instance import open_instance
-from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING, range_tags
-from ecommerce_platform.build import build_definitions
+from ecommerce_platform.orchestration.assembly import build_definitions
+from ecommerce_platform.orchestration.instance import open_instance
+from ecommerce_platform.orchestration.partitions import LOAD_JOB, ONLY_PENDING, range_tags
 from ecommerce_platform.settings import read_settings
 
 

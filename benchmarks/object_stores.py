@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ecommerce_platform.build import read_ground
 from ecommerce_platform.ingestion.zone import open_zone
 from ecommerce_platform.object_store import ObjectStore, each
+from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform.simulation import generate_shop
 from ecommerce_platform_tests.objectstores import start
@@ -28,7 +28,7 @@ from ecommerce_platform_tests.objectstores import start
 def measure(data: Path, url: str | None, environment: dict[str, str]) -> dict[str, float]:
     """Seconds of a listing, of fetching every file once, and of `ecommerce build`."""
     settings = read_settings(source="synthetic", data_dir=data, raw_url=url)
-    source, zone = read_ground(settings).source, open_zone(settings)
+    source, zone = read_project(settings).source, open_zone(settings)
     zone.drops(source)  # connects
     started = time.perf_counter()
     drops = zone.drops(source)

@@ -33,8 +33,8 @@ def settings(data: Path) -> Any:
 
 def build(data: Path) -> dict[str, Any]:
     """Builds everything; seconds in all, and inside the checks by table and kind."""
-    from ecommerce_platform.automation.runs import run_build
-    from ecommerce_platform.quality import contract_checks
+    from ecommerce_platform.operations.builds import run_build
+    from ecommerce_platform.warehouse import contract_checks
 
     spent: Counter[tuple[str, str]] = Counter()
 
@@ -65,12 +65,12 @@ def build(data: Path) -> dict[str, Any]:
 def expectations(data: Path) -> dict[str, Any]:
     """Asks all rules about a warehouse that is built; the time from before importing anything."""
     started = time.perf_counter()
-    from ecommerce_platform.assets.expectations import court
-    from ecommerce_platform.assets.resources import warehouse_resource
-    from ecommerce_platform.build import read_ground
+    from ecommerce_platform.orchestration.assets.expectations import quality_gate
+    from ecommerce_platform.orchestration.project import read_project
+    from ecommerce_platform.orchestration.resources import warehouse_resource
 
-    ground = read_ground(settings(data))
-    judged = court(ground, warehouse_resource(ground.settings)).judge(again=True)
+    project = read_project(settings(data))
+    judged = quality_gate(project, warehouse_resource(project.settings)).evaluate(again=True)
     verdicts = [verdict for found in judged.values() for verdict in found.verdicts]
     if any(v.outcome == "error" for v in verdicts):
         sys.exit("a rule could not be asked")

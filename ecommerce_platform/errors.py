@@ -55,6 +55,10 @@ class InputError(PlatformError):
     """A delivered file or an argument of a command cannot be used."""
 
 
+class MetricError(InputError):
+    """A metric is asked for in a way that has no meaning, or by a name that there is not."""
+
+
 class PassingError(InputError):
     """Something outside stood in the way and may be gone at the next try: a file in the middle of being copied."""
 

@@ -1,8 +1,8 @@
 """Object stores (Azure Blob, S3 and what speaks like it) through fsspec: opening, moving objects, saying what is wrong.
 
 Credentials and endpoints are read from the environment by the libraries themselves, never by us, and never stand in a
-URL. What lies in a store and what it means is its callers' business: drops are `ingestion/zone.py`, published
-snapshots `warehouse/mirror.py`.
+URL. Callers know what lies in a store: drops are in `ingestion/zone.py`, published snapshots in
+`publishing/mirror.py`.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     #: The landing zone: az://container/prefix, s3://bucket/prefix or a folder; default `<data dir>/raw`.
     raw_url: str | None = None
+    #: Whether links in a landing zone that is a folder may lead out of it.
+    follow_links: bool = False
     #: An object store that published snapshots are copied to as well.
     publish_url: str | None = None
     #: Dagster's state; default `dagster_home` for the generated shop, `<data dir>/dagster_home` for others.
@@ -52,6 +54,8 @@ class Settings(BaseSettings):
     memory_limit: str = Field(default="2GB", pattern=r"^\d+(\.\d+)? ?([KMGT]i?B)$")
     #: Threads DuckDB may use; default: all cores.
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
+    #: Seconds that a query of a reader of the published snapshot may take.
+    query_seconds: float = Field(default=60.0, gt=0, le=86_400)
     #: Engine that runs the SQL files.
     engine: Literal["duckdb"] = "duckdb"
     #: Key that published personal data is hashed with; default: one made once per published folder.
@@ -69,6 +73,9 @@ class Settings(BaseSettings):
 
     #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
     data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
+
+    #: Hosts, besides this machine, under which browsers reach the UI and Data Docs, separated by commas: behind a proxy.
+    allowed_hosts: str = Field(default="", pattern=r"^[\w.\-:\[\], ]*$")
 
     @field_validator("alert_urls")
     @classmethod
@@ -153,6 +160,11 @@ class Settings(BaseSettings):
         return self.data / "data_docs"
 
     @property
+    def lineage(self) -> Path:
+        """What was worked out about columns' origins; a cache that may be deleted."""
+        return self.data / "lineage.json"
+
+    @property
     def scratch(self) -> Path:
         """Room for spilled memory and repaired files; emptied freely."""
         return self.data / "tmp"
@@ -166,7 +178,11 @@ class Settings(BaseSettings):
             "ECOMMERCE_DATA_DIR": str(self.data),
             "ECOMMERCE_MEMORY_LIMIT": self.memory_limit,
             "ECOMMERCE_THREADS": str(self.threads),
+            "ECOMMERCE_QUERY_SECONDS": f"{self.query_seconds:g}",
+            "ECOMMERCE_ALLOWED_HOSTS": self.allowed_hosts,
+            "ECOMMERCE_UI_URL": self.ui_url,
             "ECOMMERCE_ENGINE": self.engine,
+            "ECOMMERCE_FOLLOW_LINKS": str(self.follow_links).lower(),
             "ECOMMERCE_KEEP_SNAPSHOTS": str(self.keep_snapshots),
             "ECOMMERCE_DATA_DOCS_URL": self.data_docs_url,
             "DAGSTER_HOME": str(self.home),
@@ -189,7 +205,7 @@ def read_settings(**overrides: Any) -> Settings:
         raise SettingsError(
             f"{shown}: {first['msg']}",
             where=variable,
-            fix="unset it or correct it; README.md lists all settings",
+            fix="unset it or correct it; docs/settings.md lists all settings",
         ) from None
     # Not in a validator: its message would repeat the value, and what is refused may hold a secret.
     if settings.raw_url and protocol(settings.raw_url):

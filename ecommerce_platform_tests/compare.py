@@ -18,11 +18,21 @@ from ecommerce_platform_tests.driver import LAYERS
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-#: Says when it was loaded, not what: (table, column).
-CLOCKS = {("bronze.files", "loaded_at")}
+#: Says when it was loaded or lay there, not what: (table, column).
+CLOCKS = {("bronze.files", "loaded_at"), ("bronze.files", "modified_ns"), ("bronze.files", "seen_ns")}
 #: Which delivery a row is from: a shop exported once and one delivered by the day cannot agree on it.
 PROVENANCE_COLUMNS = ("_load_date", "_source_file", "_source_row", "_row_hash")
-PROVENANCE_TABLES = ("silver.loads", "silver.row_accounting", "gold.table_profiles", "gold.profile_drift")
+PROVENANCE_TABLES = (
+    "silver.loads",
+    "silver.entity_accounting",
+    "silver.row_accounting",
+    "gold.table_profiles",
+    "gold.profile_drift",
+    # Customers as they were known on a day: made of the histories, which say on which day something was delivered.
+    "gold.customer_features_as_of",
+    "gold.customer_features",
+    "gold.churn_factors",
+)
 #: Tells in which order things happened; nothing is made from it.
 ORDER_TABLES = ("silver.identity_changes",)
 _TOLERANCE = 1e-9

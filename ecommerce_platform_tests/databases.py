@@ -2,7 +2,7 @@
 
 Each server has a folder and a port of its own and is gone with the block that started it. One that is there already can
 be used instead: `ECOMMERCE_TEST_POSTGRES_URL` and `ECOMMERCE_TEST_MYSQL_URL`, of a user that may create databases. When
-there is neither, tests fail and say what to install.
+there is neither, tests are left out and the summary says what to install (in CI they fail).
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
+
+from ecommerce_platform_tests.leftout import leave_out
 
 Kind = Literal["postgresql", "mysql"]
 _VARIABLE = {"postgresql": "ECOMMERCE_TEST_POSTGRES_URL", "mysql": "ECOMMERCE_TEST_MYSQL_URL"}
@@ -198,8 +200,8 @@ def _as_user(name: str, folder: Path) -> list[str]:
     return [setpriv or "setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", "--pdeathsig=KILL"]
 
 
-def _missing(kind: Kind, what: str) -> None:
-    pytest.fail(f"no {kind} server: install {what}, or set {_VARIABLE[kind]} to the URL of one that may be used")
+def _missing(kind: Kind, what: str) -> NoReturn:
+    leave_out(f"no {kind} server", f"install {what}, or set {_VARIABLE[kind]} to the URL of one that may be used")
 
 
 def _free_port() -> int:

@@ -51,6 +51,18 @@ class Catalog:
         return self.tables[table].contract
 
 
+def _filled_in_one_way(contract: Contract, sql: str | None) -> None:
+    ways = (sql, contract.entity, contract.filled_by, contract.history_of, contract.written_beside)
+    if sum(map(bool, ways)) != 1:
+        raise DefinitionError(
+            "a table is filled in exactly one way",
+            where=f"{contract.path}:1",
+            fix=f"add {contract.path.stem}.sql beside it, or say `entity: true` (sources map to it), "
+            "`history_of:` (the entity whose versions it holds), `filled_by:` (the function that fills it) or "
+            "`written_beside:` (the table it is a ledger of)",
+        )
+
+
 def read_catalog(root: Path = MODELS) -> Catalog:
     """Reads every contract and SELECT below `root`.
 
@@ -68,14 +80,7 @@ def read_catalog(root: Path = MODELS) -> Catalog:
             if contract.table in tables:
                 other = tables[contract.table].contract.path
                 raise DefinitionError(f"{contract.table} is defined twice, also in {other}", where=f"{path}:1")
-            ways = [bool(sql), contract.entity, bool(contract.filled_by), bool(contract.history_of)]
-            if sum(ways) != 1:
-                raise DefinitionError(
-                    "a table is filled in exactly one way",
-                    where=f"{path}:1",
-                    fix=f"add {sql_path.name} beside it, or say `entity: true` (sources map to it), "
-                    "`history_of:` (the entity whose versions it holds) or `filled_by:` (the Python that fills it)",
-                )
+            _filled_in_one_way(contract, sql)
             tables[contract.table] = Table(contract, sql, sql_path if sql else None)
         for sql_path in sorted((root / layer).rglob("*.sql")):
             if not sql_path.with_suffix(".yml").is_file():

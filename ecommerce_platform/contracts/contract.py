@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ecommerce_platform.contracts.select import check_condition, tables_read
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError
 
@@ -96,6 +97,19 @@ class SqlCheck(Strict):
             raise ValueError("a check's name is lower snake_case")
         return value
 
+    @field_validator("sql")
+    @classmethod
+    def _one_select(cls, value: str) -> str:
+        tables_read(value)
+        return value
+
+    @field_validator("keep")
+    @classmethod
+    def _conditions(cls, value: dict[str, str]) -> dict[str, str]:
+        for condition in value.values():
+            check_condition(condition, ("touched",))
+        return value
+
 
 class Follow(Strict):
     """How an incremental table follows one of the tables it reads: which of its rows a change there reaches.
@@ -110,6 +124,13 @@ class Follow(Strict):
     by: str | None = None
     touches: str | None = None
     keep: str | None = None
+
+    @field_validator("touches")
+    @classmethod
+    def _one_select(cls, value: str | None) -> str | None:
+        if value is not None:
+            tables_read(value, frozenset({"changed"}))
+        return value
 
     @model_validator(mode="after")
     def _one_way(self) -> Follow:
@@ -142,18 +163,24 @@ class Contract(Strict):
     tags: dict[str, str] = {}
     kinds: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    #: Tables that its SELECT reads as empty with a source that leaves them out, instead of being left out with them.
+    reads_if_there: tuple[str, ...] = ()
     checks: tuple[SqlCheck, ...] = ()
     #: For tables people look at: hours after which a table that has not been built again counts as too old.
     fresh_within_hours: int | None = Field(default=None, ge=1)
     #: A silver entity that sources map rows to (as opposed to a table computed from others).
     entity: bool = False
-    #: A table that Python fills rather than a SELECT (registries, ledgers, model scores).
+    #: A table that a function fills rather than a SELECT: the name it is registered under (`orchestration.assets.filled`).
     filled_by: str | None = None
+    #: A ledger, written while other tables are made: the last of them, after which it is whole. It is no asset.
+    written_beside: str | None = None
     #: The entity whose successive versions the table holds; its columns follow from the entity's.
     history_of: str | None = None
     #: Where a row of this table comes from: entity → its key, all of whose columns this table has too, the most telling
     #: first. Follows from the entities' contracts.
     traces: dict[str, tuple[str, ...]] = Field(default={}, exclude=True)
+    #: The file's text as it was read. Digests are made of this: a file changed later is not what is in force.
+    text: str = Field(default="", exclude=True, repr=False)
 
     @field_validator("description", "grain")
     @classmethod
@@ -189,6 +216,8 @@ class Contract(Strict):
         for table, follow in self.follows.items():
             if follow.by and len(self.recompute_by) != 1:
                 raise ValueError(f"follows {table}: `by` needs a single recompute_by column; use touches and keep")
+            if follow.keep:
+                check_condition(follow.keep, ("touched", *(f"kept_{t.rpartition('.')[2]}" for t in self.follows)))
         for name, column in self.columns.items():
             dated = column.type in ("DATE", "TIMESTAMP")
             if column.past and not (dated and (self.entity or self.history_of)):
@@ -260,7 +289,10 @@ def read_contract(path: Path, layer: str, subject: str | None = None) -> Contrac
     Raises:
         DefinitionError: naming file and line of every problem.
     """
-    return read_model(path, Contract, name=path.stem, layer=layer, subject=subject, path=path)
+    read = read_model(path, Contract, text_field="text", name=path.stem, layer=layer, subject=subject, path=path)
+    # Which function fills a table says nothing about what is in it.
+    text = "".join(line for line in read.text.splitlines(keepends=True) if not line.startswith("filled_by:"))
+    return read.model_copy(update={"text": text})
 
 
 def complete_history(contract: Contract, entity: Contract | None) -> Contract:

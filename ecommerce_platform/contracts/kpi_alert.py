@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Column, Contract, Strict
+from ecommerce_platform.contracts.select import tables_read
 from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError
 
@@ -33,6 +34,13 @@ class KpiAlert(Strict):
     period: Literal["last_complete", "newest"] | None = None
     sql: str | None = None
     severity: Literal["warning", "error"] = "error"
+
+    @field_validator("sql")
+    @classmethod
+    def _one_select(cls, value: str | None) -> str | None:
+        if value is not None:
+            tables_read(value)
+        return value
 
     @model_validator(mode="after")
     def _one_way(self) -> KpiAlert:
@@ -82,44 +90,38 @@ def check_kpi_alerts(path: Path, alerts: Sequence[KpiAlert], contracts: Mapping[
     Raises:
         DefinitionError: with the file and line of the alert.
     """
-
-    def refuse(what: str, fix: str, *location: str | int) -> DefinitionError:
-        return DefinitionError(what, where=f"{path}:{line_of(path, ('alerts', *location))}", fix=fix)
-
     titles: set[str] = set()
     for number, alert in enumerate(alerts):
+        against = _against(alert, contracts) if alert.kpi else None
         if alert.title in titles:
-            raise refuse(f"there are two alerts called {alert.title!r}", "give one of them another `name`", number)
+            against = (f"there are two alerts called {alert.title!r}", "give one of them another `name`", "")
         titles.add(alert.title)
-        if alert.kpi is None:
-            continue
-        contract = contracts.get(alert.table)
-        if contract is None:
-            raise refuse(
-                f"there is no table {alert.table!r}", "docs/data-dictionary.md lists the tables", number, "kpi"
-            )
-        column = contract.columns.get(alert.column)
-        if column is None or not _is_number(column):
-            numbers = ", ".join(name for name, c in contract.columns.items() if _is_number(c))
-            raise refuse(
-                f"{alert.table} has no number {alert.column!r}",
-                f"use one of {numbers or 'another table'}",
-                number,
-                "kpi",
-            )
-        if period_column(contract):
-            continue
-        if alert.period:
-            raise refuse(
-                f"{alert.table} has no row per day or month to choose from", "leave out `period`", number, "period"
-            )
-        if len(contract.key) > 1 or "is_complete" in contract.columns:
-            raise refuse(
-                f"{alert.table} has many rows, also of the past: {contract.grain}",
-                "write a SELECT that chooses those that matter: `sql`, with `name` and `description`",
-                number,
-                "kpi",
-            )
+        if against:
+            what, fix, field = against
+            line = line_of(path, ("alerts", number, *([field] if field else [])))
+            raise DefinitionError(what, where=f"{path}:{line}", fix=fix)
+
+
+def _against(alert: KpiAlert, contracts: Mapping[str, Contract]) -> tuple[str, str, str] | None:
+    """What is wrong with a KPI that is watched, how to put it right, and the field that says it."""
+    contract = contracts.get(alert.table)
+    if contract is None:
+        return f"there is no table {alert.table!r}", "docs/data-dictionary.md lists the tables", "kpi"
+    column = contract.columns.get(alert.column)
+    if column is None or not _is_number(column):
+        numbers = ", ".join(name for name, c in contract.columns.items() if _is_number(c))
+        return f"{alert.table} has no number {alert.column!r}", f"use one of {numbers or 'another table'}", "kpi"
+    if period_column(contract):
+        return None
+    if alert.period:
+        return f"{alert.table} has no row per day or month to choose from", "leave out `period`", "period"
+    if len(contract.key) > 1 or "is_complete" in contract.columns:
+        return (
+            f"{alert.table} has many rows, also of the past: {contract.grain}",
+            "write a SELECT that chooses those that matter: `sql`, with `name` and `description`",
+            "kpi",
+        )
+    return None
 
 
 def _is_number(column: Column) -> bool:

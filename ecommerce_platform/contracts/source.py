@@ -1,7 +1,7 @@
 """The description of one shop's export: what `source.yml` may say, and the mappings beside it.
 
 A source is a folder: `source.yml` and one `<entity>.<raw table>.sql` per entity and raw table that fills it.
-Reading the delivered files is ingestion's business, running the mappings the warehouse's.
+`ingestion` reads the delivered files, `silver` runs the mappings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
@@ -337,6 +337,9 @@ class IdentityRules(Strict):
 class SourceFile(Strict):
     """What `source.yml` says about a shop."""
 
+    #: Where people read about the fields.
+    PAGE: ClassVar[str] = "docs/your-own-shop.md, source.yml in full"
+
     name: str
     path: Path
     description: str = Field(min_length=10)
@@ -344,6 +347,8 @@ class SourceFile(Strict):
     time_zone: str
     start_date: date
     churn_window_days: int = Field(default=90, ge=1, le=1000)
+    #: Pairs of products that fewer counted orders hold are left out of gold.product_affinity.
+    min_pair_orders: int = Field(default=5, ge=1)
     anomalies: AnomalyRules = AnomalyRules()
     #: How different a load may be from those before it.
     drift: DriftRules = DriftRules()
@@ -351,6 +356,14 @@ class SourceFile(Strict):
     #: `<entity>.<raw table>` → columns of the unit within which the mapping numbers or groups rows. The source
     #: delivers units whole: the newest load that mentions a unit replaces all rows of it.
     units: dict[str, tuple[str, ...]] = {}
+    #: `<entity>.<raw table>` → columns whose value is gathered from all rows that name the key: the newest that is
+    #: there by the SQL expression behind the column, of equally new ones (and without an expression) the greatest.
+    gathered: dict[str, dict[str, str | None]] = {}
+    #: Name → SQL over one raw row that mappings (and `gathered`) use by that name: what several of them share.
+    expressions: dict[str, str] = {}
+    #: `<entity>.<raw table>` → why the mapping's WHERE (or QUALIFY) leaves rows out on purpose; where it does so without a
+    #: reason given here, it is warned of.
+    left_out: dict[str, str] = {}
     database: Database | None = None
     #: For catalogues without brands: how they are recognised in the products' names, the first that fits first.
     brand_rules: tuple[BrandRule, ...] = ()
@@ -376,6 +389,22 @@ class SourceFile(Strict):
         for name in value:
             if not _NAME.match(name):
                 raise ValueError(f"raw table {name!r} is not lower snake_case")
+        return value
+
+    @field_validator("expressions")
+    @classmethod
+    def _callable(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not _NAME.match(name):
+                raise ValueError(f"expression {name!r} is not lower snake_case")
+        return value
+
+    @field_validator("left_out")
+    @classmethod
+    def _reasons(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, reason in value.items():
+            if len(reason.strip()) < 10:
+                raise ValueError(f"{name}: say which rows are left out, and why")
         return value
 
     @property
@@ -504,26 +533,41 @@ def examine_source(folder: Path, entities: Sequence[str]) -> tuple[Source | None
             problems.append(error)
     mappings = []
     for sql in sorted(folder.glob("*.sql")):
-        entity, _, raw_table = sql.stem.partition(".")
-        if entity not in entities:
-            problems.append(
-                DefinitionError(
-                    f"{entity!r} is not a canonical entity",
-                    where=f"{sql}:1",
-                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(sorted(entities))}",
-                )
-            )
-        elif raw_table not in file.tables:
-            problems.append(
-                DefinitionError(
-                    f"raw table {raw_table!r} is not in source.yml",
-                    where=f"{sql}:1",
-                    fix=f"name the file <entity>.<raw table>.sql with one of {', '.join(file.tables)}",
-                )
-            )
+        found = _mapping(sql, file, entities)
+        if isinstance(found, Mapping):
+            mappings.append(found)
         else:
-            mappings.append(Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8")))
+            problems.append(found)
+    problems += _unmapped(file, mappings)
     return Source(file, tuple(mappings)), problems
+
+
+def _mapping(sql: Path, file: SourceFile, entities: Sequence[str]) -> Mapping | DefinitionError:
+    """The mapping in a file, if its name says which it is."""
+    entity, _, raw_table = sql.stem.partition(".")
+    named = "name the file <entity>.<raw table>.sql with one of"
+    if entity not in entities:
+        fix = f"{named} {', '.join(sorted(entities))}"
+        return DefinitionError(f"{entity!r} is not a canonical entity", where=f"{sql}:1", fix=fix)
+    if raw_table not in file.tables:
+        fix = f"{named} {', '.join(file.tables)}"
+        return DefinitionError(f"raw table {raw_table!r} is not in source.yml", where=f"{sql}:1", fix=fix)
+    return Mapping(entity, raw_table, sql, sql.read_text(encoding="utf-8"))
+
+
+def _unmapped(file: SourceFile, mappings: Sequence[Mapping]) -> list[DefinitionError]:
+    """What is said of mappings that are not there."""
+    there = {f"{m.entity}.{m.raw_table}" for m in mappings}
+    return [
+        DefinitionError(
+            f"{field}: there is no mapping {name}.sql",
+            where=f"{file.path}:{line_of(file.path, (field, name))}",
+            fix=f"name one of {', '.join(sorted(there)) or 'the mappings beside it, <entity>.<raw table>'}",
+        )
+        for field, names in (("units", file.units), ("gathered", file.gathered), ("left_out", file.left_out))
+        for name in names
+        if name not in there
+    ]
 
 
 def extract_name(raw_table: str, at: datetime) -> str:
@@ -533,61 +577,73 @@ def extract_name(raw_table: str, at: datetime) -> str:
 
 def _check_extracts(file: SourceFile) -> None:
     """That `database` and `extract` fit together and with the raw tables."""
-
-    def refuse(what: str, fix: str, *location: str) -> DefinitionError:
-        line = line_of(file.path, location)
-        return DefinitionError(f"{'.'.join(location)}: {what}", where=f"{file.path}:{line}", fix=fix)
-
     if file.database and not file.extracts:
-        raise refuse("no table is read from it", "add `extract: {table: …}` to a table, or leave it out", "database")
+        raise _wrong(
+            file, "no table is read from it", "add `extract: {table: …}` to a table, or leave it out", "database"
+        )
     for name, extract in file.extracts.items():
-        raw, here = file.tables[name], ("tables", name, "extract")
         if not file.database:
-            raise refuse(
+            raise _wrong(
+                file,
                 "the source has no database",
                 "add `database: {kind: …, url: …}` to the source, or leave `extract` out",
-                *here,
+                *("tables", name, "extract"),
             )
-        if extract.watermark and raw.delivery == "full":
-            raise refuse(
-                "an extract with a watermark is a part of the table, but the table is delivered in full",
-                "say `delivery: delta`, or leave out the watermark",
-                *here,
-                "watermark",
-            )
-        if not extract.watermark and raw.delivery == "delta":
-            raise refuse(
-                "an extract without a watermark is the whole table, but the table is delivered as a delta",
-                "say `delivery: full`, or add a `watermark`",
-                *here,
-            )
-        if raw.format not in (None, "parquet"):
-            raise refuse(
-                f"an extract is a Parquet file, but the table's format is {raw.format}",
-                "leave `format` out: it is found from each file",
-                "tables",
-                name,
-                "format",
-            )
-        written = extract_name(name, datetime(2024, 1, 31))
-        named = [t for t, other in file.tables.items() if any(fnmatchcase(written, f) for f in other.files)]
-        if named != [name]:
-            raise refuse(
-                f"extracts are named like {written}, which is in the files of "
-                f"{' and '.join(named) if named else 'no table'}",
-                f"add {name}_*.parquet to the files of {name} and make the patterns of others tell it apart",
-                "tables",
-                name,
-                "files",
-            )
-        unit = next((u for u in file.units if u.partition(".")[2] == name), None)
-        if extract.watermark and unit:
-            raise refuse(
-                f"{unit} is a unit that has to be delivered whole, but a watermark brings only the rows that changed",
-                "leave out the watermark and say `delivery: full`",
-                *here,
-                "watermark",
-            )
+        _check_delivery(file, name, extract)
+        _check_files(file, name)
+
+
+def _wrong(file: SourceFile, what: str, fix: str, *location: str) -> DefinitionError:
+    line = line_of(file.path, location)
+    return DefinitionError(f"{'.'.join(location)}: {what}", where=f"{file.path}:{line}", fix=fix)
+
+
+def _check_delivery(file: SourceFile, name: str, extract: Extract) -> None:
+    """That an extract brings what the raw table says is delivered: all of it, or what has changed."""
+    delivery, here = file.tables[name].delivery, ("tables", name, "extract")
+    if extract.watermark and delivery == "full":
+        raise _wrong(
+            file,
+            "an extract with a watermark is a part of the table, but the table is delivered in full",
+            "say `delivery: delta`, or leave out the watermark",
+            *(*here, "watermark"),
+        )
+    if not extract.watermark and delivery == "delta":
+        raise _wrong(
+            file,
+            "an extract without a watermark is the whole table, but the table is delivered as a delta",
+            "say `delivery: full`, or add a `watermark`",
+            *here,
+        )
+    unit = next((u for u in file.units if u.partition(".")[2] == name), None)
+    if extract.watermark and unit:
+        raise _wrong(
+            file,
+            f"{unit} is a unit that has to be delivered whole, but a watermark brings only the rows that changed",
+            "leave out the watermark and say `delivery: full`",
+            *(*here, "watermark"),
+        )
+
+
+def _check_files(file: SourceFile, name: str) -> None:
+    """That the files an extract writes are files of the raw table, and of no other."""
+    raw = file.tables[name]
+    if raw.format not in (None, "parquet"):
+        raise _wrong(
+            file,
+            f"an extract is a Parquet file, but the table's format is {raw.format}",
+            "leave `format` out: it is found from each file",
+            *("tables", name, "format"),
+        )
+    written = extract_name(name, datetime(2024, 1, 31))
+    named = [t for t, other in file.tables.items() if any(fnmatchcase(written, f) for f in other.files)]
+    if named != [name]:
+        raise _wrong(
+            file,
+            f"extracts are named like {written}, which is in the files of {' and '.join(named) if named else 'no table'}",
+            f"add {name}_*.parquet to the files of {name} and make the patterns of others tell it apart",
+            *("tables", name, "files"),
+        )
 
 
 def _check_replay(file: SourceFile) -> None:

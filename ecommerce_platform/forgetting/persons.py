@@ -1,13 +1,13 @@
 """Who is meant: a person, by any of the names under which the platform knows one.
 
 The current persons are looked at (`silver.customer_identities`) and records that the newest full delivery lacks, for
-whoever asks to be forgotten is deleted in the shop's systems first; what belongs to them is `records`'s business. Also who
+whoever asks to be forgotten is deleted in the shop's systems first; what belongs to them is in `records`. Also who
 has come back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import PSEUDONYM, Tombstones
 from ecommerce_platform.forgetting.tables import filled
+from ecommerce_platform.reading.snapshots import snapshot_folders
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
-from ecommerce_platform.warehouse.snapshots import snapshot_folders
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -56,6 +56,20 @@ def find_person(con: DuckDBPyConnection, who: str, published: Path, tombstones: 
     persons = persons or _by_id(con, who) or (_by_email(con, who) if "@" in who else set())
     if not persons and (before := _published(published, [who])):
         return before
+    _is_one(persons, who)
+    rows = con.execute(
+        "select customer_id, is_gone from _forget_known where person_id in (select unnest($persons))",
+        {"persons": sorted(persons)},
+    ).fetchall()
+    customers = {customer for customer, _ in rows} | persons
+    if gone := sorted(customer for customer, is_gone in rows if is_gone):
+        # What linked such a record to others that are gone, too, is in silver no more.
+        before = _published(published, gone)
+        customers |= _not_current(con, before.customer_ids) if before else set()
+    return Person(frozenset(customers), frozenset(persons))
+
+
+def _is_one(persons: Collection[str], who: str) -> None:
     if not persons:
         # An id is a pseudonym; an address is not repeated.
         raise InputError(
@@ -71,16 +85,6 @@ def find_person(con: DuckDBPyConnection, who: str, published: Path, tombstones: 
             where="silver.customers",
             fix=f"give the person_id of the one that is meant: {shown}",
         )
-    rows = con.execute(
-        "select customer_id, is_gone from _forget_known where person_id in (select unnest($persons))",
-        {"persons": sorted(persons)},
-    ).fetchall()
-    customers = {customer for customer, _ in rows} | persons
-    if gone := sorted(customer for customer, is_gone in rows if is_gone):
-        # What linked such a record to others that are gone, too, is in silver no more.
-        before = _published(published, gone)
-        customers |= _not_current(con, before.customer_ids) if before else set()
-    return Person(frozenset(customers), frozenset(persons))
 
 
 def _tell_known(con: DuckDBPyConnection) -> None:

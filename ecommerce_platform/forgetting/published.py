@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
-from ecommerce_platform.disk import sync
+from ecommerce_platform.disk import fingerprint, sync
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.rewrite import MARKER
 from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
-from ecommerce_platform.warehouse.publish import alone, tidy
-from ecommerce_platform.warehouse.snapshots import read_manifest, snapshot_folders, snapshot_time
+from ecommerce_platform.publishing.publish import alone, rewrite_manifest, tidy
+from ecommerce_platform.reading.snapshots import read_manifest, snapshot_folders, snapshot_time
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -132,51 +133,80 @@ def clean_snapshots(published: Path, wanted: Wanted, *, dry: bool = False, log: 
             left.unlink()
         if not dry:  # half a snapshot holds as much of the person as a whole one
             tidy(published)
-        # By file, not by name: what snapshots share must not keep its old content under another name.
-        names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
-        manifests: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
-        for folder in snapshot_folders(published):
-            manifest = read_manifest(folder)
-            for table, entry in manifest["tables"].items():
-                path = folder / entry["file"]
-                if path.is_file():
-                    stat = path.stat()
-                    names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
-                    manifests.setdefault((stat.st_dev, stat.st_ino), []).append(manifest)
-        tables = {file: _Table.of(s[0][1], manifests[file], wanted) for file, s in names.items()}
+        files = _files(published, wanted)
+        dirty = {f for file in files if file.decides and cleaner.rows(file.path, file.table) for f in file.folders}
         touched: set[Path] = set()
-        dirty = {
-            p.parents[1]
-            for file, s in names.items()
-            if _decides(tables[file].name) and cleaner.rows(s[0][0], tables[file])
-            for p, _ in s
-        }
         # What decides about other tables comes last, so that a kill leaves it to decide again.
-        for file, shared in sorted(names.items(), key=lambda found: _decides(tables[found[0]].name)):
-            path, name = shared[0]
-            if not (
-                rows := cleaner.rows(path, tables[file], all_columns=any(p.parents[1] in dirty for p, _ in shared))
-            ):
+        for file in sorted(files, key=lambda file: file.decides):
+            rows = cleaner.rows(file.path, file.table, all_columns=not dirty.isdisjoint(file.folders))
+            if not rows:
                 continue
             done.files += 1
-            done.rows[name] = done.rows.get(name, 0) + rows
-            touched |= {p.parents[1] for p, _ in shared}
+            done.rows[file.name] = done.rows.get(file.name, 0) + rows
+            touched.update(file.folders)
             if not dry:
-                first = path.with_name(f"{_NEW}{path.name}")
-                cleaner.write(path, first, tables[file])
-                sync(first)
-                for other, _ in shared[1:]:
-                    new = other.with_name(f"{_NEW}{other.name}")
-                    os.link(first, new)
-                    os.replace(new, other)
-                    sync(other.parent)
-                os.replace(first, path)
-                sync(path.parent)
+                file.rewrite(cleaner)
         done.snapshots = sorted(folder.name for folder in touched)
-        if not dry:
-            for folder in snapshot_folders(published):
-                _true_sizes(folder)
     return done
+
+
+@dataclass(frozen=True)
+class _File:
+    """A Parquet file with all its names: what snapshots share must not keep its old content under another name."""
+
+    paths: list[Path]
+    #: The table, as the first of its names has it.
+    name: str
+    table: _Table
+
+    @property
+    def path(self) -> Path:
+        """One of its names."""
+        return self.paths[0]
+
+    @property
+    def folders(self) -> list[Path]:
+        """The snapshots that hold it."""
+        return [path.parents[1] for path in self.paths]
+
+    @property
+    def decides(self) -> bool:
+        """Whether its rows say that a snapshot still holds something of the person."""
+        return _decides(self.table.name)
+
+    def rewrite(self, cleaner: _Cleaner) -> None:
+        """Puts the file without the person in its place, under all its names."""
+        first = self.path.with_name(f"{_NEW}{self.path.name}")
+        cleaner.write(self.path, first, self.table)
+        shutil.copymode(self.path, first)
+        sync(first)
+        # First said, then done: a kill in between leaves a file that is rewritten (and said) again.
+        _say(self.path, first, self.folders, self.name)
+        for other in self.paths[1:]:
+            new = other.with_name(f"{_NEW}{other.name}")
+            os.link(first, new)
+            os.replace(new, other)
+            sync(other.parent)
+        os.replace(first, self.path)
+        sync(self.path.parent)
+
+
+def _files(published: Path, wanted: Wanted) -> list[_File]:
+    """Every Parquet file of all snapshots, once, whatever its names."""
+    names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
+    manifests: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for folder in snapshot_folders(published):
+        manifest = read_manifest(folder)
+        for table, entry in manifest["tables"].items():
+            path = folder / entry["file"]
+            if path.is_file():
+                stat = path.stat()
+                names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
+                manifests.setdefault((stat.st_dev, stat.st_ino), []).append(manifest)
+    return [
+        _File([path for path, _ in shared], shared[0][1], _Table.of(shared[0][1], manifests[file], wanted))
+        for file, shared in names.items()
+    ]
 
 
 def _decides(table: str) -> bool:
@@ -184,21 +214,20 @@ def _decides(table: str) -> bool:
     return table.startswith("silver.")
 
 
-def _true_sizes(folder: Path) -> None:
-    """Makes a manifest say how large its files are."""
-    manifest = read_manifest(folder)
-    sizes = {
-        t: (folder / e["file"]).stat().st_size for t, e in manifest["tables"].items() if (folder / e["file"]).is_file()
-    }
-    if all(manifest["tables"][t]["bytes"] == size for t, size in sizes.items()):
-        return
-    for table, size in sizes.items():
-        manifest["tables"][table]["bytes"] = size
-    new = folder / f"{_NEW}manifest.json"
-    new.write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
-    sync(new)
-    os.replace(new, folder / "manifest.json")
-    sync(folder)
+def _say(old: Path, new: Path, folders: Sequence[Path], table: str) -> None:
+    """Makes manifests say what the file that takes the place of `old` is.
+
+    A file that was damaged before stays one that is not what was published, so that the next publish writes it anew.
+    """
+    before, after = fingerprint(old), fingerprint(new)
+    for folder in folders:
+        manifest = read_manifest(folder)
+        entry = manifest["tables"][table]
+        # The one before as well: what a kill has left is still what was published.
+        if not entry.get("sha256") or before in (entry["sha256"], entry.get("sha256_before")):
+            entry |= {"sha256": after, "sha256_before": before}
+        entry["bytes"] = new.stat().st_size
+        rewrite_manifest(folder, manifest)
 
 
 def clean_mirror(
@@ -267,6 +296,11 @@ def _clean_copy(
             done.rows[table] = done.rows.get(table, 0) + rows
             if not dry:
                 cleaner.write(old, new, tables[table])
+                # First said, then done: a kill in between leaves an object that is rewritten (and said) again.
+                if entry.get("sha256") in (None, fingerprint(old)):
+                    entry["sha256"] = fingerprint(new)
+                entry["bytes"] = new.stat().st_size
+                store.write(f"{prefix}manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
                 store.upload(new, name)
         size = new.stat().st_size if rows and not dry else there[name].size
         # After a kill the file may be new and the manifest old.

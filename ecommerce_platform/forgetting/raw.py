@@ -1,8 +1,8 @@
 """Looking through the landing zone for a person, and changing the files that hold records of the person.
 
 What the warehouse has loaded is looked for there; every other file (not loaded yet, left out, replaced by a newer
-delivery) is loaded into a database in memory by the same loader, so that all are read alike. Which records and values
-are meant is `records`'s business, how a file is changed `rewrite`'s.
+delivery) is loaded into a database in memory by the same loader, so that all are read alike. `records` says
+which records and values are meant, `rewrite` changes a file.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ecommerce_platform.errors import InputError, PassingError
 from ecommerce_platform.forgetting.ledger import Journal, Tombstones
 from ecommerce_platform.forgetting.records import RawPlan, Row, Search, Tokens, Whole, edits, plan_tables
 from ecommerce_platform.forgetting.rewrite import Edits, Unparsable, rewrite, whole_lines
-from ecommerce_platform.ingestion.bronze import load_bronze, pending_days
+from ecommerce_platform.ingestion.bronze import copies, load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import RawFile
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
 from ecommerce_platform.ingestion.swap import leads_out
 from ecommerce_platform.ingestion.zone import LocalZone
-from ecommerce_platform.warehouse.connection import MACROS
+from ecommerce_platform.silver.entities import raw_row
+from ecommerce_platform.silver.mapping import CompiledMapping
+from ecommerce_platform.warehouse.connection import macros
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.mapping import CompiledMapping
-from ecommerce_platform.warehouse.silver import raw_row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -236,7 +236,7 @@ class Landing:
         late = pending_days(con, self.source, raw, files)
         left_out: set[tuple[date, str]] = set()
         if table_exists(con, "bronze", "rejects"):
-            left_out = {
+            left_out = copies(con, raw) | {
                 (day, name)
                 for day, name in con.execute(
                     "select _load_date, _source_file from bronze.rejects where raw_table = ? and reason_code = 'schema_drift'",
@@ -255,13 +255,13 @@ class Landing:
             con = duckdb.connect(":memory:", config={**self.config, "temp_directory": f"{folder}/spill"})
             stack.callback(con.close)
             con.execute("create schema bronze; create schema silver")
-            con.execute(MACROS.read_text(encoding="utf-8"))
+            con.execute(macros())
             books: dict[Key, Books] = {}
             for raw, listed in files.items():
                 with self.zone.fetched(list(listed), self.scratch) as here:
                     load_bronze(
                         con, self.lenient, raw, here, {f.day for f in here},
-                        expected=self.expected[raw], required={}, scratch=Path(folder),
+                        expected=self.expected[raw], required={}, scratch=Path(folder), once=False,
                     )  # fmt: skip
                 counts = _counts(con, raw)
                 for file in listed:

@@ -3,7 +3,7 @@
 A record is the person's when a mapping makes one of the person's customer or order ids of it, current or not, rejected or
 not. Of its columns those stay that fill nothing but non-personal canonical columns, or a key; whatever no mapping names
 goes, for nobody has said that it is harmless. Records that name nobody are held against the person's known values.
-Works on any database with bronze tables; how files are changed is `rewrite`'s business.
+Works on any database with bronze tables; how files are changed is in `rewrite`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import PSEUDONYM, Journal
 from ecommerce_platform.forgetting.rewrite import MARKER, Edits
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
+from ecommerce_platform.silver.mapping import CompiledMapping
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
-from ecommerce_platform.warehouse.mapping import CompiledMapping
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -289,9 +289,9 @@ class Search:
         if not table_exists(self.con, "bronze", "rejects"):
             return {}
         # An id alone says nothing of a person; beside columns that go it says whose they are.
-        beside = {raw for raw, plan in self.plans.items() if self._columns_that_go(plan)}
+        saying_whose = {raw for raw, plan in self.plans.items() if self._columns_that_go(plan)}
         found: dict[tuple[str, date, str], set[int]] = {}
-        told = {raw: _Told(tokens.get(raw, ())) for raw in beside}
+        told = {raw: _Told(tokens.get(raw, ())) for raw in saying_whose}
         rows = self.con.execute(
             "select raw_table, _load_date, _source_file, line, raw_text from bronze.rejects "
             "where line is not null and raw_text is not null"

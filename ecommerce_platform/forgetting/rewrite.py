@@ -2,7 +2,7 @@
 
 A file stays what the loader makes of it: as many records, each at its place, and the same lines that cannot be parsed.
 Text formats are edited byte by byte between the neighbours of a value; gzip is packed and Parquet written anew. Which
-values are changed is `records`'s business. A file is held in memory as a whole.
+values are changed is in `records`. A file is held in memory as a whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.salvage import CsvRules, rules_of
-from ecommerce_platform.ingestion.salvage_json import _Values
+from ecommerce_platform.ingestion.salvage_json import Values
 from ecommerce_platform.ingestion.sniff import Shape, unique_names
 
 if TYPE_CHECKING:
@@ -363,7 +363,7 @@ def _json_pieces(data: bytes, shape: Shape, unparsable: Sequence[Unparsable]) ->
                 yield (line if line in rejected else 0), start, start + len(bare)
         return
     flat, position = data.replace(b"\r", b" ").replace(b"\n", b" "), 0
-    for piece in _Values(io.BytesIO(data), shape.layout == "array"):
+    for piece in Values(io.BytesIO(data), shape.layout == "array"):
         text = piece[1] if isinstance(piece, tuple) else piece.raw.replace(b"\r", b" ").replace(b"\n", b" ")
         number = piece[0] if isinstance(piece, tuple) else piece.line
         start = flat.find(text, position) if text else -1

@@ -1,38 +1,42 @@
 """Loading delivered files into `bronze`: all of one raw table's chosen days in one transaction.
 
 Afterwards `bronze.<source>__<raw table>`, `bronze.rejects` and `bronze.files` hold for these days exactly what
-the files deliver: every line is a row, part of one, or a reject. Where files come from is `landing`'s business,
-how they are read is `loader`'s; what their values mean begins in silver.
+the files deliver: every line is a row, part of one, or a reject. `landing` brings the files, `loader`
+reads them; what their values mean begins in silver.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ecommerce_platform.contracts.catalog import MODELS
-from ecommerce_platform.contracts.contract import Contract, read_contract
 from ecommerce_platform.contracts.source import RawTable, Source
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
 from ecommerce_platform.ingestion.landing import Drops, RawFile
 from ecommerce_platform.ingestion.loader import Loader, ScanFailed
+from ecommerce_platform.ingestion.pending import (
+    Held,
+    book,
+    held_files,
+    note_seen,
+    pending_days,
+    read_as,
+    same_days,
+    sha256_of,
+)
 from ecommerce_platform.ingestion.readers import as_glob
 from ecommerce_platform.ingestion.rejects import Reject, RejectFile
 from ecommerce_platform.ingestion.schema import note_columns, objection
-from ecommerce_platform.ingestion.sniff import Unusable, read_head, sniff
+from ecommerce_platform.ingestion.sniff import Shape, Unusable, read_head, sniff
 from ecommerce_platform.ingestion.target import Target
 from ecommerce_platform.warehouse.changes import record_change
-from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import ensure_table
 
@@ -42,7 +46,8 @@ if TYPE_CHECKING:
     from ecommerce_platform.ingestion.zone import Zone
 
 __all__ = [
-    "BronzeLoad", "FileLoad", "load_bronze", "load_pending", "pending_days", "repeated_files", "repeated_records",
+    "BronzeLoad", "FileLoad", "copies", "load_bronze", "load_pending", "pending_days", "repeated_files",
+    "repeated_records",
 ]  # fmt: skip
 
 #: Files of fewer records may hold the same ones by chance.
@@ -85,41 +90,6 @@ class BronzeLoad:
     def notes(self) -> list[tuple[str, str]]:
         """File, as `<day>/<name>`, and what is worth knowing about it."""
         return [(f"{f.day}/{f.name}", f.problem) for f in self.files if f.problem and f.note]
-
-
-def pending_days(con: DuckDBPyConnection, source: Source, raw_table: str, files: Sequence[RawFile]) -> set[date]:
-    """Days whose files are not those that were loaded: new, changed, removed, or to be read in another way now.
-
-    Args:
-        con: the warehouse; its tables may be missing.
-        source: the source that `raw_table` belongs to.
-        raw_table: the raw table.
-        files: its files in all drops.
-    """
-    version = _read_as(source.file.tables[raw_table])
-    there: dict[date, set[tuple[str, int, int, str]]] = {}
-    for file in files:
-        there.setdefault(file.day, set()).add((file.name, file.size, file.mtime_ns, version))
-    loaded = _loaded_files(con, source, raw_table)
-    return {day for day in there.keys() | loaded.keys() if there.get(day) != loaded.get(day)}
-
-
-def _loaded_files(
-    con: DuckDBPyConnection, source: Source, raw_table: str
-) -> dict[date, set[tuple[str, int, int, str]]]:
-    """Name, size, time and way of reading of the files that bronze holds, by day."""
-    version = _read_as(source.file.tables[raw_table])
-    loaded: dict[date, set[tuple[str, int, int, str]]] = {}
-    if table_exists(con, "bronze", "files") and table_exists(con, "bronze", source.bronze_table(raw_table)):
-        ensure_table(con, _book("files"))
-        rows = con.execute(
-            "select _load_date, _source_file, size_bytes, modified_ns, coalesce(read_as, $version) from bronze.files "
-            "where raw_table = $raw",
-            {"raw": raw_table, "version": version},
-        ).fetchall()
-        for day, name, size, modified, read_as in rows:
-            loaded.setdefault(day, set()).add((name, size, modified, read_as))
-    return loaded
 
 
 def load_pending(
@@ -168,17 +138,35 @@ def load_pending(
         needed = [file for file in files if file.day in days]
         if not any(file.url for file in needed):
             return days, load(con, needed)
-        before = _loaded_files(con, source, raw_table)
-    with zone.fetched(needed, scratch, log) as fetched, connect() as con:
-        now = _loaded_files(con, source, raw_table)
-        if any(before.get(day) != now.get(day) for day in days):
-            # What was loaded may be newer than what was fetched, and an older version must not replace a newer one.
-            raise PassingError(
-                f"another run has loaded these days of {raw_table} meanwhile",
-                where=zone.where,
-                fix="list the drops again and load what is still pending",
-            )
-        return days, load(con, fetched)
+        before = held_files(con, source, raw_table)
+    version = read_as(source.file.tables[raw_table])
+    with zone.fetched(needed, scratch, log) as fetched:
+        # Copied within a store, or to another one, an object has another etag and the same bytes.
+        same = same_days(before, (file for file in fetched if file.day not in again), version)
+        with connect() as con:
+            _held_as_before(con, source, raw_table, before, days, zone)
+            note_seen(con, raw_table, [file for file in fetched if file.day in same])
+            days -= same
+            return days, load(con, [file for file in fetched if file.day in days])
+
+
+def _held_as_before(
+    con: DuckDBPyConnection,
+    source: Source,
+    raw_table: str,
+    before: Mapping[date, Mapping[str, Held]],
+    days: Collection[date],
+    zone: Zone,
+) -> None:
+    """Refuses to go on when what bronze holds has changed while files were fetched."""
+    now = held_files(con, source, raw_table)
+    if any(before.get(day) != now.get(day) for day in days):
+        # What was loaded may be newer than what was fetched, and an older version must not replace a newer one.
+        raise PassingError(
+            f"another run has loaded these days of {raw_table} meanwhile",
+            where=zone.where,
+            fix="list the drops again and load what is still pending",
+        )
 
 
 def load_bronze(
@@ -191,6 +179,7 @@ def load_bronze(
     expected: Sequence[str],
     required: Mapping[str, str],
     scratch: Path,
+    once: bool = True,
 ) -> BronzeLoad:
     """Makes bronze hold for `days` exactly what `files` deliver for them; other days stay as they are.
 
@@ -208,6 +197,7 @@ def load_bronze(
         required: columns without which a file counts as faulty (its rows are loaded all the same), and the
             canonical column that each is needed for.
         scratch: a folder for temporary files, on a disk with room for what is compressed; left as it was.
+        once: of files of a day with the same bytes, only the first by name is read; the others are named.
 
     Raises:
         InputError: a file is gone, cannot be read or changes while it is loaded; the disk is full.
@@ -219,10 +209,7 @@ def load_bronze(
     with _explained(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="bronze-", dir=scratch) as folder:
-            deliveries = [
-                _examine(number, file, source, raw_table, expected, Path(folder))
-                for number, file in enumerate(chosen, start=1)
-            ]
+            deliveries = _examine_all(chosen, source, raw_table, expected, Path(folder), once)
             while True:
                 target = Target(con, source.bronze_table(raw_table), expected)
                 loader = Loader(con, target, Path(folder))
@@ -235,13 +222,26 @@ def load_bronze(
                     loader.close()
 
 
-def _examine(
-    number: int, file: RawFile, source: Source, raw_table: str, expected: Sequence[str], scratch: Path
-) -> Delivery:
-    _check_unchanged(file)
-    found = sniff(read_head(file.path), source.file.tables[raw_table], expected)
-    shape, unusable = (None, found) if isinstance(found, Unusable) else (found, None)
-    return Delivery(number, file, shape, unusable, RejectFile(scratch / f"{number}.rejects"))
+def _examine_all(
+    files: Sequence[RawFile], source: Source, raw_table: str, expected: Sequence[str], scratch: Path, once: bool
+) -> list[Delivery]:
+    for file in files:
+        _check_unchanged(file)
+    first: dict[tuple[date, str], RawFile] = {}
+    deliveries = []
+    for number, (file, digest) in enumerate(zip(files, sha256_of(files), strict=True), start=1):
+        original = first.setdefault((file.day, digest), file) if digest else file
+        found: Shape | Unusable
+        if file.fault:
+            found = Unusable("unreadable", file.fault)
+        elif once and original is not file and file.size:
+            said = f"note: the same bytes as {original.name}, which is used once"
+            found = Unusable("copy", said)
+        else:
+            found = sniff(read_head(file.path), source.file.tables[raw_table], expected)
+        shape, unusable = (None, found) if isinstance(found, Unusable) else (found, None)
+        deliveries.append(Delivery(number, file, shape, unusable, RejectFile(scratch / f"{number}.rejects"), digest))
+    return deliveries
 
 
 def _load(
@@ -287,6 +287,8 @@ def _hold_to_agreement(con: DuckDBPyConnection, raw: RawTable, target: Target, d
         InputError: source.yml asks for the load to fail.
     """
     file = delivery.file
+    if delivery.is_copy:
+        return
     against = objection(con, target.table, raw, file.day, file.name, () if delivery.unusable else delivery.columns)
     if against is None:
         return
@@ -306,6 +308,16 @@ def repeated_records(con: DuckDBPyConnection, raw_table: str) -> list[tuple[date
         "select _load_date, _source_file, rows_repeated from bronze.files where raw_table = ? and rows_repeated > 0 order by all",
         [raw_table],
     ).fetchall()
+
+
+def copies(con: DuckDBPyConnection, raw_table: str) -> set[tuple[date, str]]:
+    """Day and name of the files whose bytes are those of another file of their day, and which were not read for that."""
+    rows = con.execute(
+        "select f._load_date, f._source_file from bronze.files as f inner join bronze.files as e on e.raw_table = f.raw_table "
+        "and e._load_date = f._load_date and e.sha256 = f.sha256 and e._source_file < f._source_file where f.raw_table = ?",
+        [raw_table],
+    ).fetchall()
+    return set(rows)
 
 
 def repeated_files(con: DuckDBPyConnection, raw_table: str, raw: RawTable) -> list[tuple[date, str, date, str]]:
@@ -331,12 +343,6 @@ def repeated_files(con: DuckDBPyConnection, raw_table: str, raw: RawTable) -> li
     return list(latest.values())
 
 
-def _read_as(raw: RawTable) -> str:
-    """Hash of all that source.yml says about how a file is read; another one has it loaded again."""
-    said = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
-    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _contents(con: DuckDBPyConnection, target: Target, days: set[date]) -> dict[tuple[date, str], tuple[int, str]]:
     """(day, file) → how many of its records stand in it a second time, and a sum over the hashes of its records."""
     rows = con.execute(
@@ -358,82 +364,85 @@ def _keep_books(
     contents: Mapping[tuple[date, str], tuple[int, str]],
 ) -> None:
     """Replaces what `bronze.rejects` and `bronze.files` say about these days."""
-    for book in ("rejects", "files"):
-        ensure_table(con, _book(book))
+    for name in ("rejects", "files"):
+        ensure_table(con, book(name))
         con.execute(
-            f"delete from bronze.{book} where raw_table = $raw and _load_date in (select unnest($days))",
+            f"delete from bronze.{name} where raw_table = $raw and _load_date in (select unnest($days))",
             {"raw": raw_table, "days": sorted(days)},
         )
-    rejecting = [d for d in deliveries if d.rejects.count]
-    if rejecting:
-        con.execute(
-            """
-            insert into bronze.rejects by name
-            select
-              $raw as raw_table,
-              $days[file_index::bigint + 1] as _load_date,
-              $names[file_index::bigint + 1] as _source_file,
-              reject_number, line, reason_code, reason, raw_text
-            from read_json(
-              $paths,
-              format = 'newline_delimited',
-              columns = {
-                reject_number: 'BIGINT', line: 'BIGINT', reason_code: 'VARCHAR', reason: 'VARCHAR', raw_text: 'VARCHAR'
-              },
-              compression = 'none', hive_partitioning = false, maximum_object_size = 1000000
-            )
-            """,
-            {
-                "raw": raw_table,
-                "days": [d.file.day for d in rejecting],
-                "names": [d.file.name for d in rejecting],
-                "paths": [as_glob(d.rejects.path) for d in rejecting],
-            },
-        )
+    _book_rejects(con, raw_table, [d for d in deliveries if d.rejects.count])
     if deliveries:
-        con.execute(
-            """
-            insert into bronze.files by name
-            select
-              $raw as raw_table,
-              unnest($days::date[]) as _load_date,
-              unnest($names::varchar[]) as _source_file,
-              unnest($sizes::bigint[]) as size_bytes,
-              unnest($modified::bigint[]) as modified_ns,
-              unnest($formats::varchar[]) as format,
-              unnest($rows::bigint[]) as rows_loaded,
-              unnest($rejected::bigint[]) as rows_rejected,
-              unnest($repeated::bigint[]) as rows_repeated,
-              unnest($contents::varchar[]) as content,
-              unnest($problems::varchar[]) as problem,
-              $read_as as read_as,
-              $now::timestamp as loaded_at
-            """,
-            {
-                "raw": raw_table,
-                "days": [d.file.day for d in deliveries],
-                "names": [d.file.name for d in deliveries],
-                "sizes": [d.file.size for d in deliveries],
-                "modified": [d.file.mtime_ns for d in deliveries],
-                "formats": [load.format for load in loads],
-                "rows": [load.rows for load in loads],
-                "rejected": [load.rejected for load in loads],
-                "repeated": [contents.get((d.file.day, d.file.name), (0, None))[0] for d in deliveries],
-                "contents": [contents.get((d.file.day, d.file.name), (0, None))[1] for d in deliveries],
-                "problems": [load.problem for load in loads],
-                "read_as": _read_as(raw),
-                "now": datetime.now(),
-            },
+        _book_files(con, raw_table, raw, deliveries, loads, contents)
+
+
+def _book_rejects(con: DuckDBPyConnection, raw_table: str, deliveries: Sequence[Delivery]) -> None:
+    if not deliveries:
+        return
+    con.execute(
+        """
+        insert into bronze.rejects by name
+        select
+          $raw as raw_table,
+          $days[file_index::bigint + 1] as _load_date,
+          $names[file_index::bigint + 1] as _source_file,
+          reject_number, line, reason_code, reason, raw_text
+        from read_json(
+          $paths,
+          format = 'newline_delimited',
+          columns = {
+            reject_number: 'BIGINT', line: 'BIGINT', reason_code: 'VARCHAR', reason: 'VARCHAR', raw_text: 'VARCHAR'
+          },
+          compression = 'none', hive_partitioning = false, maximum_object_size = 1000000
         )
+        """,
+        {
+            "raw": raw_table,
+            "days": [d.file.day for d in deliveries],
+            "names": [d.file.name for d in deliveries],
+            "paths": [as_glob(d.rejects.path) for d in deliveries],
+        },
+    )
 
 
-@cache
-def _book(name: str) -> Contract:
-    # Only these contracts are read: all of them take longer than a small load.
-    return read_contract(MODELS / "bronze" / f"{name}.yml", "bronze")
+#: What is noted of a file besides its raw table, how it is read and when it was loaded: column → type.
+_BOOKED = {
+    "_load_date": "date", "_source_file": "varchar", "size_bytes": "bigint", "modified_ns": "bigint", "sha256": "varchar",
+    "format": "varchar", "rows_loaded": "bigint", "rows_rejected": "bigint", "rows_repeated": "bigint", "content": "varchar",
+    "problem": "varchar",
+}  # fmt: skip
+
+
+def _book_files(
+    con: DuckDBPyConnection,
+    raw_table: str,
+    raw: RawTable,
+    deliveries: Sequence[Delivery],
+    loads: Sequence[FileLoad],
+    contents: Mapping[tuple[date, str], tuple[int, str]],
+) -> None:
+    rows = [
+        (
+            d.file.day, d.file.name, d.file.size, d.file.mtime_ns, d.sha256, load.format, load.rows, load.rejected,
+            *contents.get((d.file.day, d.file.name), (0, None)), load.problem,
+        )
+        for d, load in zip(deliveries, loads, strict=True)
+    ]  # fmt: skip
+    columns = ", ".join(f"unnest(${name}::{type}[]) as {name}" for name, type in _BOOKED.items())
+    con.execute(
+        f"insert into bronze.files by name select $raw as raw_table, {columns}, false as sha256_learnt, "
+        "$read_as as read_as, $now::timestamp as loaded_at",
+        {
+            **dict(zip(_BOOKED, map(list, zip(*rows, strict=True)), strict=True)),
+            "raw": raw_table,
+            "read_as": read_as(raw),
+            "now": datetime.now(),
+        },
+    )
 
 
 def _check_unchanged(file: RawFile) -> None:
+    if file.fault:
+        return
     try:
         stat = file.path.stat()
     except FileNotFoundError:

@@ -15,6 +15,9 @@ from ecommerce_platform.ingestion.plain import Plain
 from ecommerce_platform.ingestion.rejects import RejectFile
 from ecommerce_platform.ingestion.sniff import Shape, Unusable
 
+#: Kinds of files that cannot be used and hold nothing that would be lost.
+WITHOUT_REJECT = ("empty", "copy")
+
 
 @dataclass(frozen=True)
 class FileLoad:
@@ -48,6 +51,8 @@ class Delivery:
     shape: Shape | None
     unusable: Unusable | None
     rejects: RejectFile
+    #: Of its bytes; None for what is not to be opened.
+    sha256: str | None
     suspect: bool = False
     plain: Plain | None = None
     columns: tuple[str, ...] = ()
@@ -57,6 +62,11 @@ class Delivery:
         """Forgets an attempt that was rolled back, but not whom it found suspect."""
         self.rejects.clear()
         self.columns, self.rows = (), 0
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether another file of the load has the same bytes, so that this one is not read."""
+        return self.unusable is not None and self.unusable.kind == "copy"
 
     @property
     def needs_scratch(self) -> bool:
@@ -78,13 +88,13 @@ class Delivery:
     def outcome(self, table: RawTable, required: Mapping[str, str], expected: Collection[str]) -> FileLoad:
         """What there is to say once the file has been loaded."""
         problems = list(self.rejects.whole)
-        if self.unusable and self.unusable.kind == "empty":
+        if self.unusable and self.unusable.kind in WITHOUT_REJECT:
             problems.append(self.unusable.text)
         if self.unusable is None and (self.columns or self.rows):
             problems += self._missing(required, expected)
         problems += self._unparsable(table)
-        note = not problems and not self.rows and not self.rejects.count
-        if note:
+        empty = not problems and not self.rows and not self.rejects.count
+        if empty:
             problems = ["note: a header and no records" if self.columns else "note: no records"]
         return FileLoad(
             day=self.file.day,
@@ -93,7 +103,7 @@ class Delivery:
             rows=self.rows,
             rejected=self.rejects.count,
             problem="; ".join(problems) or None,
-            note=note,
+            note=empty or self.is_copy,
             columns=self.columns,
         )
 

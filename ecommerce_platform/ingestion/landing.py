@@ -1,7 +1,7 @@
 """Drops: the folders `raw/<YYYY-MM-DD>/` that hold one day's delivery each, how they come to be and what is in them.
 
 A drop is never changed in place. It appears whole, and one that is delivered again moves to `.replaced/` (how is
-`swap`'s business). What the files hold is the readers', and how one export becomes many drops that of `replay`;
+in `swap`). What the files hold is the readers', and how one export becomes many drops that of `replay`;
 hidden folders are nobody's.
 """
 
@@ -16,8 +16,8 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import translate
 from functools import partial
@@ -27,10 +27,13 @@ from typing import Protocol
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.disk import sync
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.entries import Bounds, is_folder, look_at
 from ecommerce_platform.ingestion.swap import place, settled
 
 _CHUNK = 1 << 20
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+#: Also one that a kill left half in place: it counts already.
+_DAY_FOLDER = re.compile(r"(?:\.ready-)?(\d{4}-\d{2}-\d{2})(?:-\d{8}T\d{12})?")
 #: Begins the names of the folders that deliveries come in by.
 INCOMING = ".incoming-"
 #: What a killed `land` left behind is removed after this many seconds; a running one is younger.
@@ -55,6 +58,8 @@ class RawFile:
     #: Where it was delivered, when that is not `path`.
     url: str = ""
     copied_ns: int | None = None
+    #: Why it is not to be opened: what stands there is no file, or a link that is not followed.
+    fault: str | None = field(default=None, compare=False)
 
     @property
     def where(self) -> str:
@@ -125,8 +130,8 @@ class Place(Protocol):
 class Folder:
     """The folder of drops on this machine."""
 
-    def __init__(self, raw_dir: Path) -> None:
-        self.raw_dir = raw_dir
+    def __init__(self, raw_dir: Path, follow_links: bool = False) -> None:
+        self.raw_dir, self.follow_links = raw_dir, follow_links
 
     def days(self) -> Collection[date]:
         """The days that have a folder; see `open_raw`."""
@@ -139,6 +144,15 @@ class Folder:
     def put(self, given: Sequence[Given], day: date, progress: Progress | None = None) -> Path | None:
         """Makes `given` the drop of `day`, whole or not at all; see `put_drop`."""
         return put_drop(given, day, self.raw_dir, progress)
+
+
+def _refuse_days_to_come(day: date | None, today: date) -> None:
+    if day and day > today:
+        raise InputError(
+            f"is in the future: today is {today} in the shop's time zone",
+            where=f"the drop of {day}",
+            fix="give the day of the delivery; a drop of a day to come would wait for that day",
+        )
 
 
 def land(
@@ -164,8 +178,9 @@ def land(
 
     Raises:
         InputError: the folder does not exist or holds no file that a raw table names; two raw tables name the
-            same file; a file cannot be read; the disk is full.
+            same file; a file cannot be read; the disk is full; the day has not come yet.
     """
+    _refuse_days_to_come(day, today)
     given, left = choose(Path(directory), source)
     size = sum(file.size for file in given)
     names = tuple(file.name for file in given)
@@ -186,7 +201,7 @@ def open_raw(raw_dir: Path) -> dict[date, Path]:
     Raises:
         InputError: a folder below `raw_dir` is not named like a day.
     """
-    raw_dir.mkdir(parents=True, exist_ok=True)
+    raw_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _sweep(raw_dir)
     with settled(raw_dir) as ready:
         return _days(raw_dir) | ready
@@ -218,45 +233,61 @@ def put_drop(given: Sequence[Given], day: date, raw_dir: Path, progress: Progres
         raise
 
 
-def list_drops(raw_dir: Path, source: Source) -> Drops:
+def list_drops(raw_dir: Path, source: Source, follow_links: bool = False) -> Drops:
     """The files of every raw table in all drops, ordered by day and name; every raw table has an entry.
 
-    Only files directly in the folder of a day count. Hidden files and folders do not.
+    Only files directly in the folder of a day count. Hidden files and folders do not. What is named like a file of a raw
+    table and is none (a folder, a link that leads nowhere or, unless `follow_links`, out of `raw_dir`) has a `fault`.
 
     Raises:
         InputError: a folder below `raw_dir` is not named like a day; a file that two raw tables name.
     """
     with settled(raw_dir) as ready:
-        return _list(raw_dir, source, ready)
+        return _list(raw_dir, source, ready, Bounds(raw_dir, follow_links))
 
 
-def _list(raw_dir: Path, source: Source, ready: dict[date, Path]) -> Drops:
+def _list(raw_dir: Path, source: Source, ready: dict[date, Path], bounds: Bounds) -> Drops:
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
     match = file_matcher(source)
     left: list[Path] = []
     if raw_dir.is_dir():
         left += [
-            Path(entry.path) for entry in os.scandir(raw_dir) if not entry.name.startswith(".") and not entry.is_dir()
+            Path(entry.path)
+            for entry in os.scandir(raw_dir)
+            if not entry.name.startswith(".") and not is_folder(entry.path)
         ]
     for day, folder in sorted((_days(raw_dir) | ready).items()):
+        inside = bounds.hold(str(folder))
         for entry in os.scandir(folder):
             if entry.name.startswith("."):
                 continue
             table = match(entry.name, folder)
-            if table is None or not entry.is_file():
+            if table is None:
                 left.append(Path(entry.path))
                 continue
-            stat = entry.stat()
-            tables[table].append(RawFile(day, entry.name, Path(entry.path), stat.st_size, stat.st_mtime_ns))
+            found = look_at(entry.path, bounds, inside=inside)
+            tables[table].append(
+                RawFile(day, entry.name, Path(entry.path), found.size, found.mtime_ns, fault=found.fault)
+            )
     for files in tables.values():
         files.sort()
     return Drops(tables, tuple(sorted(left)))
 
 
+def day_folders(raw_dir: Path) -> set[date]:
+    """The days that have a folder as it lies there now: nothing is waited for, tidied up or complained of."""
+    found = set()
+    for entry in os.scandir(raw_dir) if raw_dir.is_dir() else ():
+        if (named := _DAY_FOLDER.fullmatch(entry.name)) and is_folder(entry.path):
+            with suppress(ValueError):
+                found.add(date.fromisoformat(named[1]))
+    return found
+
+
 def _days(raw_dir: Path) -> dict[date, Path]:
     days = {}
     for entry in os.scandir(raw_dir) if raw_dir.is_dir() else ():
-        if entry.name.startswith(".") or not entry.is_dir():
+        if entry.name.startswith(".") or not is_folder(entry.path):
             continue
         try:
             day = date.fromisoformat(entry.name) if _DAY.fullmatch(entry.name) else None
@@ -310,9 +341,10 @@ def choose(directory: Path, source: Source) -> tuple[list[Given], tuple[str, ...
             if entry.name.startswith("."):
                 continue
             table = match(entry.name, directory)
-            if table and entry.is_file():
+            found = look_at(entry.path)
+            if table and not found.fault:
                 path = Path(entry.path)
-                given.append(Given(entry.name, table, path, entry.stat().st_size, partial(read_chunks, path)))
+                given.append(Given(entry.name, table, path, found.size, partial(read_chunks, path)))
             else:
                 left.append(entry.name)
     if not given:
@@ -337,7 +369,8 @@ def is_drop(given: Sequence[Given], folder: Path) -> bool:
     there = {e.name: e for e in os.scandir(folder) if not e.name.startswith(".")}
     if there.keys() != {file.name for file in given}:
         return False
-    if any(there[file.name].stat().st_size != file.size for file in given):
+    found = {name: look_at(entry.path) for name, entry in there.items()}
+    if any(found[file.name].fault or found[file.name].size != file.size for file in given):
         return False
     return all(
         _sha256(file.path, file.read()) == _sha256(drop := folder / file.name, read_chunks(drop)) for file in given
@@ -357,7 +390,8 @@ def _copy(given: Sequence[Given], target: Path, progress: Progress | None, size:
     done = 0
 
     def copy(file: Given) -> Iterator[int]:
-        with (target / file.name).open("xb") as out:
+        handle = os.open(target / file.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as out:
             for chunk in file.read():
                 out.write(chunk)
                 yield len(chunk)

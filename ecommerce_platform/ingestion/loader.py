@@ -2,13 +2,13 @@
 
 Files of the same shape are read by one scan. A CSV or JSON lines file counts as read when rows, line breaks
 within values and rejected lines add up to its lines; one that does not, or that DuckDB gives up on, is salvaged
-line by line. Row numbers are `target`'s business, the books about files and rejects are kept by `bronze`.
+line by line. `target` numbers the rows, `bronze` keeps the books about files and rejects.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.ingestion import readers
-from ecommerce_platform.ingestion.delivery import Delivery
+from ecommerce_platform.ingestion.delivery import WITHOUT_REJECT, Delivery
 from ecommerce_platform.ingestion.plain import last_character, make_plain
 from ecommerce_platform.ingestion.readers import REJECTED, SCANNED, Scan, as_glob
 from ecommerce_platform.ingestion.rejects import Reject
@@ -88,7 +88,7 @@ class Loader:
                 else:
                     self._json(shape, batch)
         for delivery in deliveries:
-            if delivery.unusable and delivery.unusable.kind != "empty":
+            if delivery.unusable and delivery.unusable.kind not in WITHOUT_REJECT:
                 code = "truncated_file" if delivery.unusable.kind == "truncated" else "unreadable_file"
                 delivery.rejects.add(Reject(None, code, delivery.unusable.text))
             delivery.rejects.close()
@@ -195,8 +195,10 @@ class Loader:
         faulty: list[Delivery] = []
         if whole:
             self._arrive(readers.csv_scan(shape), [_path(d) for d in whole], whole)
-            faulty = self._not_proven(shape, whole)
-            self.target.settle(without=faulty)
+            short, _ = self._not_proven(shape, whole, {})
+            self.target.settle(without=short)
+            if short:
+                faulty = self._with_rejects(shape, short)
         files = []
         for delivery in filled:
             if delivery.suspect or delivery in faulty:
@@ -210,17 +212,29 @@ class Loader:
         for delivery in batch:
             _note_damage(delivery)
 
-    def _not_proven(self, shape: Shape, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Files whose rows and rejected lines do not add up to their lines.
+    def _with_rejects(self, shape: Shape, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Reads files again that have lines DuckDB cannot read, and notes these; returns those that still do not add up."""
+        self._arrive(readers.csv_scan(shape, noting=True), [_path(d) for d in deliveries], deliveries)
+        faulty, rejects = self._not_proven(shape, deliveries, self._rejected_offsets(deliveries))
+        self.target.settle(without=faulty)
+        for delivery, reject in rejects:
+            delivery.rejects.add(reject)
+        return faulty
 
-        Rejects of those that do add up are noted.
+    def _not_proven(
+        self, shape: Shape, deliveries: Sequence[Delivery], rejected: Mapping[int, list[int]]
+    ) -> tuple[list[Delivery], list[tuple[Delivery, Reject]]]:
+        """Files whose rows and rejected lines do not add up to their lines, and the rejects of the others.
+
+        Args:
+            shape: of the files.
+            deliveries: files that have arrived.
+            rejected: where lines begin that DuckDB could not read, by delivery.
         """
-        rejected = self._rejected_offsets(deliveries)
-        faulty, unclear = [], []
-        for delivery in deliveries:
-            if delivery.id in rejected or not _plainly_complete(delivery):
-                unclear.append(delivery)
+        unclear = [d for d in deliveries if d.id in rejected or not _plainly_complete(d)]
         breaks = self.target.line_breaks(unclear, shape.columns, shape.delimiter, shape.newline[-1]) if unclear else {}
+        faulty: list[Delivery] = []
+        noted: list[tuple[Delivery, Reject]] = []
         for delivery in unclear:
             plain = delivery.plain
             assert plain is not None
@@ -237,15 +251,12 @@ class Loader:
                 rejects = explain_csv(plain.path, shape, rejected[delivery.id])
             if rejects is None or delivery.rows + newlines + len(rejects) != delivery.content_lines:
                 faulty.append(delivery)
-                continue
-            for reject in rejects:
-                delivery.rejects.add(reject)
-        return faulty
+            else:
+                noted += [(delivery, reject) for reject in rejects]
+        return faulty, noted
 
     def _rejected_offsets(self, deliveries: Sequence[Delivery]) -> dict[int, list[int]]:
         """Where DuckDB's rejected lines begin, in bytes, by delivery."""
-        if not deliveries:
-            return {}
         rows = self.con.execute(
             f"select file_path, list(line_byte_position - 1) from {REJECTED} join {SCANNED} "
             "using (scan_id, file_id) group by all"
@@ -365,29 +376,66 @@ class Loader:
 
     def _parquet(self, batch: list[Delivery]) -> None:
         groups: dict[Any, list[tuple[Delivery, Path, int]]] = {}
+        sound = []
         for delivery in batch:
             if delivery.plain and delivery.plain.damage:
                 delivery.unusable = _damaged_parquet(delivery.plain.damage)
+            else:
+                sound.append(delivery)
+        try:
+            schemas = self._schemas(sound)
+        except _faults():  # asked one by one, the damaged ones are found
+            schemas = {}
+            for delivery in sound:
+                try:
+                    schemas |= self._schemas([delivery])
+                except _faults() as error:
+                    delivery.unusable = _damaged_parquet(_first_line(error, delivery))
+        described: dict[Any, tuple[str, ...]] = {}
+        for delivery in sound:
+            if delivery.unusable:
                 continue
-            try:
-                names, types, rows = self._describe(delivery)
-            except _faults() as error:
-                delivery.unusable = _damaged_parquet(_first_line(error, delivery))
-                continue
-            delivery.columns = unique_names(names)
-            groups.setdefault((names, types), []).append((delivery, _path(delivery), rows))
-        for (names, _), files in groups.items():
-            self._take(readers.parquet_scan(unique_names(names)), files)
+            schema, rows = schemas[delivery.id]
+            if schema not in described:
+                try:
+                    described[schema] = self._column_names(delivery)
+                except _faults() as error:
+                    delivery.unusable = _damaged_parquet(_first_line(error, delivery))
+                    continue
+            delivery.columns = unique_names(described[schema])
+            groups.setdefault(schema, []).append((delivery, _path(delivery), rows))
+        for schema, files in groups.items():
+            self._take(readers.parquet_scan(unique_names(described[schema])), files)
 
-    def _describe(self, delivery: Delivery) -> tuple[tuple[str, ...], tuple[str, ...], int]:
-        """Names and types of a Parquet file's columns, and its rows."""
-        paths = {"paths": [as_glob(_path(delivery))]}
-        columns = self.side.execute(
-            "describe select * from read_parquet($paths, hive_partitioning = false)", paths
+    def _schemas(self, deliveries: Sequence[Delivery]) -> dict[int, tuple[str, int]]:
+        """Of each Parquet file its schema as it is written in the file, and its rows; one look at all files."""
+        if not deliveries:
+            return {}
+        ids = {str(_path(d)): d.id for d in deliveries}
+        rows = self.side.execute(
+            """
+            select file_name, schema, num_rows
+            from (
+              select file_name, string_agg(cast(to_json(s) ->> '$' as varchar), '' order by column_id) as schema
+              from (select file_name, column_id, struct_pack(
+                name, type, type_length, repetition_type, num_children, converted_type, scale, precision, field_id,
+                logical_type, duckdb_type
+              ) as s from parquet_schema($paths))
+              group by all
+            )
+            join parquet_file_metadata($paths) using (file_name)
+            """,
+            {"paths": [as_glob(_path(d)) for d in deliveries]},
         ).fetchall()
-        row = self.side.execute("select num_rows from parquet_file_metadata($paths)", paths).fetchone()
-        assert row is not None
-        return tuple(c[0] for c in columns), tuple(c[1] for c in columns), int(row[0])
+        return {ids[path]: (schema, int(count)) for path, schema, count in rows}
+
+    def _column_names(self, delivery: Delivery) -> tuple[str, ...]:
+        """The columns of a Parquet file as DuckDB reads it."""
+        columns = self.side.execute(
+            "describe select * from read_parquet($paths, hive_partitioning = false)",
+            {"paths": [as_glob(_path(delivery))]},
+        ).fetchall()
+        return tuple(c[0] for c in columns)
 
 
 def _batches(deliveries: Sequence[Delivery]) -> Iterator[tuple[Shape, list[Delivery]]]:

@@ -1,7 +1,7 @@
 """The SQL with which DuckDB reads delivered files: one scan for all files of a shape, every value as text.
 
 A scan says which relation to read and which expression gives which column; when it runs, and into which table,
-is `bronze`'s business. Files are told apart by `file_index`, their position in `$paths`.
+is in `bronze`. Files are told apart by `file_index`, their position in `$paths`.
 """
 
 from __future__ import annotations
@@ -54,17 +54,22 @@ def as_glob(path: Path) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
 
 
-def csv_scan(shape: Shape) -> Scan:
+def csv_scan(shape: Shape, *, noting: bool = False) -> Scan:
     """Delivered CSV files of one shape.
 
-    Strict, for otherwise DuckDB drops values; what it cannot read goes to the tables `REJECTED` and `SCANNED`.
+    Strict, for otherwise DuckDB drops values. Lines that it cannot read are left out.
+
+    Args:
+        shape: of the files.
+        noting: tells of these lines in the tables `REJECTED` and `SCANNED`; that makes small files several times as dear.
     """
     newline = {"\n": "\\n", "\r\n": "\\r\\n", "\r": "\\r"}[shape.newline]
-    options = (
-        f"header = true, skip = {shape.skip}, new_line = '{newline}', store_rejects = true, "
-        f"rejects_table = '{REJECTED}', rejects_scan = '{SCANNED}', rejects_limit = 100000"
+    leaving_out = (
+        f"store_rejects = true, rejects_table = '{REJECTED}', rejects_scan = '{SCANNED}', rejects_limit = 100000"
+        if noting
+        else "ignore_errors = true"
     )
-    return _csv(shape, options)
+    return _csv(shape, f"header = true, skip = {shape.skip}, new_line = '{newline}', {leaving_out}")
 
 
 def salvaged_csv_scan(shape: Shape, salvaged: Iterable[Salvaged]) -> Scan:

@@ -1,6 +1,6 @@
 """What is said about a line or a file that cannot be parsed, and the file such findings wait in.
 
-Deciding that something cannot be parsed is the readers' business; writing `bronze.rejects` is `bronze`'s.
+Readers decide that something cannot be parsed; `bronze` writes `bronze.rejects`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Replay: splitting one export into the drops it would have come in, had it been delivered as things happened.
 
-Which row belongs to which drop, and in which state, is worked out here by what `replay:` in `source.yml` says. How
-a drop gets its place is `landing`'s business; what a record is `sniff` and `salvage` know.
+Which row belongs to which drop, and in which state, is worked out here by what `replay:` in `source.yml` says. `landing`
+gives a drop its place; `sniff` and `salvage` know what a record is.
 
 A row keeps the bytes it was delivered with. Only the states before its last one are written anew, with times that
 had not come yet left empty. Three rules for what an export leaves open:
@@ -20,7 +20,7 @@ from __future__ import annotations
 import gzip
 from calendar import monthrange
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cached_property, partial
@@ -113,9 +113,25 @@ def replay(
             "no row has a time by which it could be replayed", where=directory, fix="land it whole, with --date"
         )
 
-    place = Folder(place) if isinstance(place, Path) else place
-    there = place.days()
     days = tuple(calendar.day(period) for period in plan.periods)
+    already, replaced, others = _put(plan, days, Folder(place) if isinstance(place, Path) else place, progress)
+    return Replayed(
+        days=days,
+        already=already,
+        replaced=replaced,
+        others=others,
+        tables=plan.account(),
+        whole=tuple(file.name for file in plan.whole),
+        left=left,
+        notes=tuple(plan.notes),
+    )
+
+
+def _put(
+    plan: Plan, days: Sequence[date], place: Place, progress: Progress | None
+) -> tuple[int, tuple[Path | str, ...], int]:
+    """Puts a drop per day in its place: how many were there already, what they replaced, drops of other days."""
+    there = place.days()
     already = 0
     replaced: list[Path | str] = []
     for number, (period, day) in enumerate(zip(plan.periods, days, strict=True), start=1):
@@ -126,16 +142,7 @@ def replay(
             replaced.append(aside)
         if progress:
             progress("writing drops", number, len(days))
-    return Replayed(
-        days=days,
-        already=already,
-        replaced=tuple(replaced),
-        others=len(set(there) - set(days)),
-        tables=plan.account(),
-        whole=tuple(file.name for file in plan.whole),
-        left=left,
-        notes=tuple(plan.notes),
-    )
+    return already, tuple(replaced), len(set(there) - set(days))
 
 
 def check_by(source: Source, by: str) -> str:
@@ -258,13 +265,8 @@ class Split:
         return {name.lower(): position for position, name in enumerate(self.shape.columns)}
 
 
-def split_csv(given: Given, table: RawTable) -> Split | None:
-    """Cuts a file into its records; None when it holds none.
-
-    Raises:
-        InputError: the file cannot be read, is damaged, is no CSV, or more of its lines are no records than the
-            table tolerates; names the line.
-    """
+def _whole(given: Given) -> tuple[bytes, Head]:
+    """All of a file, unpacked, and its beginning."""
     with explained(given.path, 0):
         data = b"".join(given.read())
         head = read_head(given.path)
@@ -274,6 +276,17 @@ def split_csv(given: Given, table: RawTable) -> Split | None:
         if damage:
             raise InputError(damage[0], where=given.path, fix="get the file again; a part of an export has no history")
         head = Head(data[:HEAD_BYTES], len(data) <= HEAD_BYTES, True)
+    return data, head
+
+
+def split_csv(given: Given, table: RawTable) -> Split | None:
+    """Cuts a file into its records; None when it holds none.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, is no CSV, or more of its lines are no records than the
+            table tolerates; names the line.
+    """
+    data, head = _whole(given)
     shape = sniff(head, table)
     if isinstance(shape, Unusable):
         if shape.kind == "empty":

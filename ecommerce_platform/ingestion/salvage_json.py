@@ -58,7 +58,7 @@ def salvage_json(con: DuckDBPyConnection, path: Path, shape: Shape, target: Path
     """
     with path.open("rb") as source, target.open("wb") as out:
         judge = _Judge(con, out, rejects)
-        records = _lines(source) if shape.layout == "lines" else _Values(source, shape.layout == "array")
+        records = _lines(source) if shape.layout == "lines" else Values(source, shape.layout == "array")
         for record in records:
             judge.add(record)
         judge.flush()
@@ -166,7 +166,7 @@ def _checked(line: int, text: bytes) -> Record:
     )
 
 
-class _Values:
+class Values:
     """The values of an array, or of values one after the other, however they are broken into lines."""
 
     def __init__(self, source: BinaryIO, array: bool) -> None:

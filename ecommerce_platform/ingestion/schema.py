@@ -3,8 +3,8 @@
 A load's columns and the kind of text in them are noted in `bronze.columns` with the load. Two things look at them:
 `drift` compares a load with the one before, for people; `objection` compares a file with what `source.yml` says was
 agreed on, and decides whether it may be loaded. The first depends on what else was delivered, so it only tells; the
-second depends on the file alone, so that the order of loads makes no difference. What a value *means*, and whether it
-converts, is the mappings' business.
+second depends on the file alone, so that the order of loads makes no difference. The mappings say what a value *means*,
+and whether it converts.
 """
 
 from __future__ import annotations
@@ -138,13 +138,31 @@ def drift(
         loads.setdefault(day, {})[name.lower()] = (name, records, filled, kind)
     wanted, found = set(days), {}
     known: set[str] = set()
+    texts: set[str] = set()
     seen = 0
     for before, after in itertools.pairwise(sorted(loads)):
         known |= loads[before].keys()
+        texts |= {name for name, (*_, kind) in loads[before].items() if kind == "text"}
         seen += max((records for _, records, _, _ in loads[before].values()), default=0)
-        if after in wanted and (differences := _compare(loads[before], loads[after], known, seen, optional)):
-            found[after] = differences
+        if after in wanted:
+            differences = _compare(loads[before], loads[after], known, seen, optional)
+            # Codes look like numbers in one load and not in the next: once they were seen to be text, that is no news.
+            if told := [d for d in differences if not (d.column.lower() in texts and _numbers_to_text(d))]:
+                found[after] = told
     return found
+
+
+def _retyped(
+    con: DuckDBPyConnection, table: str, raw: RawTable, day: date, file: str, there: Mapping[str, str]
+) -> list[Difference]:
+    """Columns of a file, by their lower-case name, that hold text of another kind than agreed."""
+    wanted = {c.lower(): kind for c, kind in raw.columns.items() if kind and c.lower() in there}
+    kinds = _kinds(con, table, [day], sorted(wanted), file)
+    return [
+        Difference("retyped", there[lower], kind, actual)
+        for lower, kind in wanted.items()
+        if (actual := kinds.get((day, lower), (0, 0, None))[2]) and not _fits(kind, actual)
+    ]
 
 
 def objection(
@@ -178,12 +196,7 @@ def objection(
         if lower not in there:
             found[raw.on_drift.missing].append(Difference("missing", name))
     if raw.on_drift.retyped != "accept":
-        wanted = {c.lower(): kind for c, kind in raw.columns.items() if kind and c.lower() in there}
-        kinds = _kinds(con, table, [day], sorted(wanted), file)
-        for lower, kind in wanted.items():
-            _, _, actual = kinds.get((day, lower), (0, 0, None))
-            if actual and not _fits(kind, actual):
-                found[raw.on_drift.retyped].append(Difference("retyped", there[lower], kind, actual))
+        found[raw.on_drift.retyped] += _retyped(con, table, raw, day, file, there)
     for policy in ("fail", "reject"):
         if found[policy]:
             return policy, "; ".join(str(d) for d in found[policy])
@@ -221,6 +234,10 @@ def _compare(
         if was and now and not (_fits(was, now) or (now != "text" and _fits(now, was))):
             differences.append(Difference("retyped", after[name][0], was, now))
     return sorted(differences, key=lambda d: (d.what, d.column))
+
+
+def _numbers_to_text(difference: Difference) -> bool:
+    return (difference.what, difference.before, difference.after) == ("retyped", "integer", "text")
 
 
 def _alike(old: str, name: str) -> float:

@@ -1,7 +1,7 @@
 """What a delivered file is, judged by its first 64 KiB: format, encoding, delimiter, columns.
 
 Only recognition lives here. It never reads a whole file and never decides whether a line further down is
-good: that is the reader's and, where a file turns out to be faulty, `salvage`'s business.
+good: the reader does and, where a file turns out to be faulty, `salvage`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Shape:
 class Unusable:
     """A file that holds nothing to load; `text` says why, for people."""
 
-    kind: Literal["empty", "unreadable", "truncated", "drifted"]
+    kind: Literal["empty", "unreadable", "truncated", "drifted", "copy"]
     text: str
 
 
@@ -141,13 +141,7 @@ def sniff(head: Head, table: RawTable, expected: Sequence[str] = ()) -> Shape | 
         if data.startswith(magic):
             return Unusable("unreadable", f"is binary, not {_wanted(table)}: looks like {what}{_advice(what)}")
 
-    encoding, bom = codecs.lookup(table.encoding).name, 0
-    if encoding == "utf-8-sig":
-        encoding = "utf-8"
-    for mark, name in _BOMS:
-        if data.startswith(mark):
-            encoding, bom = name, len(mark)
-            break
+    encoding, bom = _encoding(data, table)
     if encoding in ("utf-16", "utf-32"):
         return Unusable(
             "unreadable", f"does not begin as {encoding} does; correct `encoding` for this table in source.yml"
@@ -218,8 +212,12 @@ def _text(data: bytes, encoding: str) -> str | Unusable:
         return text
     stripped = data.lstrip(b"\r\n")
     line = re.match(rb"[^\r\n]*", stripped)[0]  # type: ignore[index]
+    if not data.strip(b"\x00"):
+        return Unusable("unreadable", "holds nothing but zero bytes, so its content is lost; have it delivered again")
     if b"\x00" in line:
-        half = line[1::2].count(0) > len(line) // 4 or line[0::2].count(0) > len(line) // 4
+        # Of UTF-16 text in a Latin script every other byte is zero, and the bytes between are not.
+        few, many = sorted((line[0::2].count(0), line[1::2].count(0)))
+        half = many > len(line) // 4 and few <= len(line) // 16
         return Unusable(
             "unreadable",
             "is UTF-16 without a mark; set `encoding: utf-16-le` for this table in source.yml"
@@ -277,6 +275,15 @@ def _is_json(text: str) -> bool:
     return True
 
 
+def _encoding(data: bytes, table: RawTable) -> tuple[str, int]:
+    """The encoding that the first bytes name, else the one in source.yml, and how many bytes that takes."""
+    for mark, name in _BOMS:
+        if data.startswith(mark):
+            return name, len(mark)
+    encoding = codecs.lookup(table.encoding).name
+    return "utf-8" if encoding == "utf-8-sig" else encoding, 0
+
+
 def _csv(text: str, shape: Shape, table: RawTable, expected: Sequence[str], complete: bool) -> Shape | Unusable:
     lines = list(io.StringIO(text, newline=""))
     candidates = (table.delimiter,) if table.delimiter else _DELIMITERS
@@ -288,26 +295,13 @@ def _csv(text: str, shape: Shape, table: RawTable, expected: Sequence[str], comp
         candidates = (table.delimiter or named[1],)
     lines = lines[skip:]
 
-    wanted = {name.lower() for name in expected}
-    headers = {}
-    for delimiter in candidates:
-        header, used = _header(lines, delimiter)
-        if header is not None:
-            found = sum(name.strip().lower() in wanted for name in header)
-            headers[delimiter] = (found, header, used)
-    if not headers:
+    read = _delimiter(lines, candidates, expected, complete)
+    if read is None:
         return Unusable(
             "unreadable",
             "its header line does not end within 64 KiB: a quote in it is never closed, or it is no CSV",
         )
-    best = max(found for found, _, _ in headers.values())
-    rivals = [d for d, (found, _, _) in headers.items() if found == best]
-    if len(rivals) > 1:
-        # The header's own evidence is a draw: which delimiter do the records agree with?
-        sample = lines if complete else lines[:-1]
-        rivals.sort(key=lambda d: _agreement(sample, d, headers[d]), reverse=True)
-    delimiter = rivals[0]
-    _, header, used = headers[delimiter]
+    delimiter, header, used = read
     end = lines[used - 1]
     newline: Literal["\n", "\r\n", "\r"] = "\n"
     if end.endswith("\r\n"):
@@ -329,6 +323,29 @@ def _csv(text: str, shape: Shape, table: RawTable, expected: Sequence[str], comp
         header_lines=max(1, "".join(lines[:used]).count(newline[-1])),
         columns=unique_names(header),
     )
+
+
+def _delimiter(
+    lines: list[str], candidates: Sequence[str], expected: Sequence[str], complete: bool
+) -> tuple[str, list[str], int] | None:
+    """The delimiter by which the header has most of the expected columns, that header and its lines; None without one."""
+    wanted = {name.lower() for name in expected}
+    headers = {}
+    for delimiter in candidates:
+        header, used = _header(lines, delimiter)
+        if header is not None:
+            found = sum(name.strip().lower() in wanted for name in header)
+            headers[delimiter] = (found, header, used)
+    if not headers:
+        return None
+    best = max(found for found, _, _ in headers.values())
+    rivals = [d for d, (found, _, _) in headers.items() if found == best]
+    if len(rivals) > 1:
+        # The header's own evidence is a draw: which delimiter do the records agree with?
+        sample = lines if complete else lines[:-1]
+        rivals.sort(key=lambda d: _agreement(sample, d, headers[d]), reverse=True)
+    _, header, used = headers[rivals[0]]
+    return rivals[0], header, used
 
 
 def _header(lines: list[str], delimiter: str) -> tuple[list[str] | None, int]:

@@ -2,8 +2,8 @@
 
 A folder that is to become a drop is first renamed to `.ready-<day>-<time>`: from then on it counts. What is there moves to
 `.replaced/`, and the new folder takes its place. Both happen under a lock on `raw/.lock`, which listings share, so that
-nobody sees the moment between; and whoever lists or lands next brings to an end what a kill has left half-done. How the
-files of a drop come into the folder is the business of `landing` and `extraction`.
+nobody sees the moment between; and whoever lists or lands next brings to an end what a kill has left half-done. `landing`
+and `extraction` fill the folder.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def tidy(raw_dir: Path, group: Callable[[Path], str | None], keep: int) -> list[
 
 
 def _place(incoming: Path, day: date, raw_dir: Path) -> Path | None:
-    incoming.chmod(0o777 & ~_umask())
+    incoming.chmod(0o700)  # it holds personal data
     stamp = datetime.now().strftime("%Y%m%dT%H%M%S%f")
     ready = raw_dir / f".ready-{day.isoformat()}-{stamp}"
     incoming.rename(ready)
@@ -199,7 +199,7 @@ def _move_in(ready: Path, raw_dir: Path) -> Path | None:
     if folder.exists():
         stamp = datetime.now().strftime("%Y%m%dT%H%M%S%f")
         replaced = raw_dir / REPLACED / f"{folder.name}-{stamp}"
-        replaced.parent.mkdir(exist_ok=True)
+        replaced.parent.mkdir(mode=0o700, exist_ok=True)
         folder.rename(replaced)
     try:
         ready.rename(folder)
@@ -233,7 +233,7 @@ def _locked(raw_dir: Path, exclusive: bool) -> Iterator[None]:
     """Holds the lock of a folder of drops. Where there are no locks, or none may be made, goes on without."""
     handle = None
     with suppress(OSError):
-        handle = os.open(raw_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = os.open(raw_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if handle is None:
         with suppress(OSError):
             handle = os.open(raw_dir / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
@@ -271,10 +271,3 @@ def _forget_links(replaced: Path, folder: Path) -> None:
                 os.unlink(entry.path)
     with suppress(OSError):
         replaced.rmdir()
-
-
-def _umask() -> int:
-    # Python can only read the mask by setting it; `mkdtemp` gives its folder to the owner alone.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -6,14 +6,15 @@ seen before. Loading is not done here, and nothing here knows Dagster: the senso
 
 A day is complete when its folder holds `_SUCCESS`, or when it looks the same as at the previous tick. Each version
 of a complete day is requested once; a version is its fingerprint, made of names, sizes and etags (or modification
-times). Whether the load then succeeds is no concern of the watch: it never requests the same version twice.
+times). A day that was requested before and looks different now is not requested when its bytes are those that were loaded
+(the zone was copied or restored): that is asked of the warehouse, through a function that is handed in. Whether the load then succeeds is no concern of the watch: it never requests the same version twice.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from hashlib import blake2b
@@ -148,6 +149,14 @@ class WatchState:
 
 
 @dataclass(frozen=True)
+class Looked:
+    """What came of looking into files: days whose bytes are those that were loaded, and days not come to yet."""
+
+    same: frozenset[date] = frozenset()
+    later: frozenset[date] = frozenset()
+
+
+@dataclass(frozen=True)
 class Decision:
     """What a tick does: the runs to ask for, the state to remember, and what to tell the user."""
 
@@ -159,10 +168,12 @@ class Decision:
     waiting: tuple[date, ...] = ()
     #: Complete days left to a run that is in flight already.
     in_flight: tuple[date, ...] = ()
+    #: Days that look different and hold the bytes that were loaded.
+    same: tuple[date, ...] = ()
     problems: tuple[str, ...] = ()
 
 
-def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
+def list_landing(fs: AbstractFileSystem, root: str, source: Source, follow_links: bool = False) -> Listing:
     """What lies in the landing zone `root`: the files that raw tables name in the folders of days directly below it.
 
     `root` is written as `fsspec.core.url_to_fs` gives it. Hidden files and folders do not count. Folders that are not
@@ -179,29 +190,24 @@ def list_landing(fs: AbstractFileSystem, root: str, source: Source) -> Listing:
     foreign: dict[str, None] = {}
     problems: dict[str, None] = {}
     unusable: set[date] = set()
-    for folder, name, found in list_files(fs, root):
+    for folder, name, found in list_files(fs, root, follow_links=follow_links):
         day = as_day(folder)
         if day is None:
             foreign[folder] = None
             continue
         collected = days.setdefault(day, _Collected())
-        if name is None or name.startswith("."):
-            continue
         if name == MARKER:
             collected.marked = True
-            continue
-        if name == UPLOADING:
+        elif name == UPLOADING:
             problems[unfinished(f"{root}/{folder}/{name}")] = None
             unusable.add(day)
-            continue
-        try:
-            if match(name, f"{root}/{folder}") is None:
-                continue
-        except InputError as error:
-            problems[str(error)] = None
-            unusable.add(day)
-            continue
-        collected.files.append((name, found.size, found.version))
+        elif name is not None and not name.startswith("."):
+            try:
+                if match(name, f"{root}/{folder}") is not None:
+                    collected.files.append((name, found.size, found.version))
+            except InputError as error:
+                problems[str(error)] = None
+                unusable.add(day)
     said = [
         f"{root}/{folder}: {folder!r} is not a day\n  → name the folder YYYY-MM-DD after the day of the delivery, "
         "or move it elsewhere"
@@ -218,6 +224,7 @@ def decide(
     today: date,
     limits: Limits,
     in_flight: Mapping[date, Version] | None = None,
+    look: Callable[[Sequence[date]], Looked] = lambda days: Looked(),
 ) -> Decision:
     """Which days to load now.
 
@@ -230,59 +237,94 @@ def decide(
         today: the current day in the shop's time zone; later days have no partition yet.
         limits: the first partition, and how much one tick may ask for.
         in_flight: the newest version of each day that queued or running loads cover.
+        look: says of days that were requested before and look different now whether their bytes are others.
     """
-    in_flight = in_flight or {}
     lying = {day for day, found in listing.days.items() if found.fingerprint != GONE}
     loaded = [day for day, known in previous.days.items() if known.requested not in ("", GONE)]
     if not lying and len(loaded) > 1:
         # An unmounted disk looks like this, and taking every drop back would empty the whole warehouse.
         return Decision((), previous, problems=(*listing.problems, _all_gone(len(loaded))))
-
-    tick = previous.tick + 1
-    days: dict[date, DayState] = {}
-    due: list[date] = []
-    incomplete, left_to_others = [], []
-    for day in sorted(listing.days.keys() | previous.days.keys()):
-        known = previous.days.get(day, DayState(""))
-        if day in listing.unusable or not limits.start <= day <= today:
-            if known.requested:
-                days[day] = known
-            continue
-        found = listing.days.get(day)
-        now = found.fingerprint if found else GONE
-        if now == GONE and not known.requested:
-            continue  # nothing was there before, or it went before it was complete
-        complete = now == known.seen or bool(found and found.marked)
-        if now == known.requested:
-            days[day] = replace(known, seen=now, due_since=0)
-        elif not complete:
-            days[day] = replace(known, seen=now, due_since=0)
-            incomplete.append(day)
-        elif (running := in_flight.get(day)) and running.fingerprint == now and running.number > known.number:
-            # Asked for by a tick whose state was lost: the versions before it have smaller numbers.
-            days[day] = DayState(now, now, running.number)
-            left_to_others.append(day)
-        else:
-            days[day] = replace(known, seen=now, due_since=known.due_since or tick)
-            due.append(day)
-
-    ranges = sorted(_ranges(due, limits.max_days_per_run), key=lambda r: (min(days[d].due_since for d in r), r[0]))
-    requests = []
-    for chosen in ranges[: limits.max_requests_per_tick]:
-        versions = []
-        for day in chosen:
-            known = days[day]
-            days[day] = DayState(known.seen, known.seen, known.number + 1)
-            versions.append(Version(known.seen, known.number + 1))
-        requests.append(_request(previous.epoch, chosen, versions))
+    tick = _Tick(previous, listing, today, limits, in_flight or {})
+    looked = tick.look_into(look)
+    requests, waiting = tick.ask()
     return Decision(
-        requests=tuple(requests),
-        state=WatchState(previous.epoch, tick, days),
-        incomplete=tuple(incomplete),
-        waiting=tuple(sorted(day for chosen in ranges[limits.max_requests_per_tick :] for day in chosen)),
-        in_flight=tuple(left_to_others),
+        requests=requests,
+        state=WatchState(previous.epoch, tick.number, tick.days),
+        incomplete=tuple(tick.incomplete),
+        waiting=tuple(sorted(waiting | looked.later)),
+        same=tuple(sorted(looked.same)),
+        in_flight=tuple(tick.left_to_others),
         problems=(*listing.problems, *_without_partition(lying, today, limits)),
     )
+
+
+class _Tick:
+    """What becomes of each day at one look: asked for before, still changing, left to a run in flight, or due."""
+
+    def __init__(
+        self,
+        previous: WatchState,
+        listing: Listing,
+        today: date,
+        limits: Limits,
+        in_flight: Mapping[date, Version],
+    ) -> None:
+        self.previous, self.listing, self.limits, self.in_flight = previous, listing, limits, in_flight
+        self.number = previous.tick + 1
+        self.days: dict[date, DayState] = {}
+        self.due: list[date] = []
+        self.incomplete: list[date] = []
+        self.left_to_others: list[date] = []
+        for day in sorted(listing.days.keys() | previous.days.keys()):
+            known = previous.days.get(day, DayState(""))
+            if day not in listing.unusable and limits.start <= day <= today:
+                self._see(day, known)
+            elif known.requested:
+                self.days[day] = known
+
+    def _see(self, day: date, known: DayState) -> None:
+        found = self.listing.days.get(day)
+        now = found.fingerprint if found else GONE
+        if now == GONE and not known.requested:
+            return  # nothing was there before, or it went before it was complete
+        complete = now == known.seen or bool(found and found.marked)
+        if now == known.requested:
+            self.days[day] = replace(known, seen=now, due_since=0)
+        elif not complete:
+            self.days[day] = replace(known, seen=now, due_since=0)
+            self.incomplete.append(day)
+        elif (running := self.in_flight.get(day)) and running.fingerprint == now and running.number > known.number:
+            # Asked for by a tick whose state was lost: the versions before it have smaller numbers.
+            self.days[day] = DayState(now, now, running.number)
+            self.left_to_others.append(day)
+        else:
+            self.days[day] = replace(known, seen=now, due_since=known.due_since or self.number)
+            self.due.append(day)
+
+    def look_into(self, look: Callable[[Sequence[date]], Looked]) -> Looked:
+        """Takes from the days that are due those whose bytes were loaded already, and those not come to yet."""
+        days = self.days
+        known_before = [day for day in self.due if days[day].requested not in ("", GONE) and days[day].seen != GONE]
+        looked = look(known_before) if known_before else Looked()
+        for day in looked.same:
+            days[day] = replace(days[day], requested=days[day].seen, due_since=0)
+        self.due = [day for day in self.due if day not in looked.same | looked.later]
+        return looked
+
+    def ask(self) -> tuple[tuple[Request, ...], set[date]]:
+        """The runs to ask for, days that wait longest first, and the days that did not fit into this tick."""
+        days, most = self.days, self.limits.max_requests_per_tick
+        ranges = _ranges(self.due, self.limits.max_days_per_run)
+        ranges.sort(key=lambda r: (min(days[d].due_since for d in r), r[0]))
+        requests = []
+        for chosen in ranges[:most]:
+            versions = []
+            for day in chosen:
+                known = days[day]
+                days[day] = DayState(known.seen, known.seen, known.number + 1)
+                versions.append(Version(known.seen, known.number + 1))
+            requests.append(_request(self.previous.epoch, chosen, versions))
+        return tuple(requests), {day for chosen in ranges[most:] for day in chosen}
 
 
 @dataclass
@@ -330,11 +372,16 @@ def _without_partition(lying: set[date], today: date, limits: Limits) -> list[st
             f"  → set start_date: {early[0]} in {limits.start_set_in}, or rename the folder"
         )
     if late := sorted(day for day in lying if day > today):
-        problems.append(
-            f"{_span(late)} after today ({today} in the shop's time zone), so not loaded yet\n"
-            "  → rename the folder if that is not the day of the delivery; else it is loaded when the day has come"
-        )
+        problems.append(too_early(late, today))
     return problems
+
+
+def too_early(days: Sequence[date], today: date) -> str:
+    """What to say of drops that are dated after today: they wait."""
+    return (
+        f"{_span(sorted(days))} after today ({today} in the shop's time zone), so not loaded yet\n"
+        "  → rename the folder if that is not the day of the delivery; else it is loaded when the day has come"
+    )
 
 
 def _span(days: list[date]) -> str:

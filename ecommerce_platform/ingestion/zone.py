@@ -1,7 +1,7 @@
 """The landing zone: a folder or a prefix in an object store that holds the drops. One seam for both.
 
-A zone lists its drops, hands over files for a load and takes new drops. What a drop is, and how one gets its place in
-a folder, is `landing`'s business; which days are due, `watch`'s; how an object store is talked to, `object_store`'s.
+A zone lists its drops, hands over files for a load and takes new drops. `landing` says what a drop is and how one
+gets its place in a folder, `watch` which days are due; `object_store` talks to object stores.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.errors import InputError, PassingError
+from ecommerce_platform.ingestion.entries import Bounds, is_folder, look_at
 from ecommerce_platform.ingestion.landing import (
     Drops,
     Folder,
@@ -108,7 +109,7 @@ def open_zone(settings: Settings) -> Zone:
     """The landing zone of these settings; nothing is opened or listed yet."""
     if settings.raw_url and protocol(settings.raw_url):
         return StoreZone(settings.raw_url, settings.scratch)
-    return LocalZone(settings.raw)
+    return LocalZone(settings.raw, settings.follow_links)
 
 
 class LocalZone(Folder):
@@ -125,7 +126,7 @@ class LocalZone(Folder):
 
     def drops(self, source: Source) -> Drops:
         """What lies in the folder."""
-        return list_drops(self.raw_dir, source)
+        return list_drops(self.raw_dir, source, self.follow_links)
 
     def fetched(
         self, files: Sequence[RawFile], scratch: Path, log: Callable[[str], Any] | None = None
@@ -148,10 +149,11 @@ class LocalZone(Folder):
         for folder in folders:
             tables: dict[str, list[RawFile]] = {}
             for path in sorted(folder.iterdir()):
-                if (table := match(path.name, folder)) and path.is_file() and not path.name.startswith("."):
-                    stat = path.stat()
+                table = match(path.name, folder)
+                there = look_at(path, Bounds(self.raw_dir, self.follow_links))
+                if table and not there.fault and not path.name.startswith("."):
                     day = as_day(folder.name[:10]) or date.min
-                    tables.setdefault(table, []).append(RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns))
+                    tables.setdefault(table, []).append(RawFile(day, path.name, path, there.size, there.mtime_ns))
             found.append(tables)
         return found
 
@@ -331,8 +333,19 @@ class StoreZone:
 
         digests = each(upload, given, lambda file: file.size)
         self.store.remove([f"{day}/{name}" for name in set(old) - {file.name for file in given}])
+        receipt = self._receipt(day, given, digests)
+        self.store.write(f"{day}/{MARKER}", json.dumps({"files": receipt}, indent=1).encode())
+        self.store.remove([f"{day}/{UPLOADING}"])
+        return f"{self.where}/{replaced}" if replaced else None
+
+    def _receipt(self, day: date, given: Sequence[Given], digests: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What was uploaded, as the store has it now.
+
+        Raises:
+            PassingError: a file is not there as it was uploaded.
+        """
         now = self.store.objects(day.isoformat())
-        receipt = {}
+        receipt: dict[str, dict[str, Any]] = {}
         for file, digest in zip(given, digests, strict=True):
             found = now.get(f"{day}/{file.name}")
             if found is None or found.size != file.size:
@@ -340,9 +353,7 @@ class StoreZone:
                     "is not there as it was uploaded", where=f"{self.where}/{day}/{file.name}", fix="land it again"
                 )
             receipt[file.name] = {"size": file.size, "sha256": digest, "version": found.version}
-        self.store.write(f"{day}/{MARKER}", json.dumps({"files": receipt}, indent=1).encode())
-        self.store.remove([f"{day}/{UPLOADING}"])
-        return f"{self.where}/{replaced}" if replaced else None
+        return receipt
 
     def _upload(self, file: Given, name: str) -> str:
         digest = hashlib.sha256()
@@ -431,8 +442,12 @@ def unfinished(marker: str) -> str:
 # -- listing -----------------------------------------------------------------------------------------------------
 
 
-def list_files(fs: AbstractFileSystem, root: str, where: str = "") -> list[tuple[str, str | None, Entry]]:
+def list_files(
+    fs: AbstractFileSystem, root: str, where: str = "", follow_links: bool = False
+) -> list[tuple[str, str | None, Entry]]:
     """(folder, file name, file) of every file directly in a folder below the root; a name of None is an empty folder.
+
+    What is named like a file and is none counts as an empty one, as in `landing.list_drops`.
 
     Raises:
         MissingZone: there is no such folder, or nothing at all below the prefix of an object store.
@@ -444,7 +459,7 @@ def list_files(fs: AbstractFileSystem, root: str, where: str = "") -> list[tuple
     # An object store's listings may be kept by fsspec; who reads them from memory sees nothing new.
     fs.invalidate_cache(root)
     try:
-        return _local_files(fs, root) if is_local else _flat_files(fs, root)
+        return _local_files(root, follow_links) if is_local else _flat_files(fs, root)
     except FileNotFoundError:
         raise MissingZone(
             "there is no such landing zone, or nothing lies in it",
@@ -480,35 +495,27 @@ def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
 _Files = list[tuple[str, str | None, Entry]]
 
 
-def _local_files(fs: AbstractFileSystem, root: str) -> _Files:
+def _local_files(root: str, follow_links: bool) -> _Files:
     """Folder by folder, so that hidden ones (replaced drops, say) cost nothing."""
     found: _Files = []
-    for listed in fs.ls(root, detail=True):
-        folder = Path(listed["name"]).name
-        if folder.startswith(".") or _followed(fs, listed).get("type") != "directory":
+    bounds = Bounds(Path(root), follow_links)
+    for listed in os.scandir(root):
+        if listed.name.startswith(".") or not is_folder(listed.path):
             continue
-        found.append((folder, None, Entry(0, "")))
-        if as_day(folder) is None:
+        found.append((listed.name, None, Entry(0, "")))
+        if as_day(listed.name) is None:
             continue
+        inside = bounds.hold(listed.path)
         try:
-            inside = fs.ls(listed["name"], detail=True)
+            for file in os.scandir(listed.path):
+                there = look_at(file.path, bounds, inside=inside)
+                seconds, rest = divmod(there.mtime_ns, 10**9)
+                # As Python and fsspec write a time, so that a cursor from before knows the days again.
+                time = seconds + 1e-9 * rest
+                found.append((listed.name, file.name, Entry(there.size, str(time), time)))
         except FileNotFoundError:
             continue  # replaced or removed at this moment: the next tick sees what became of it
-        for file in inside:
-            info = _followed(fs, file)
-            if info.get("type") == "file":
-                found.append((folder, file["name"].rpartition("/")[2], entry(info)))
     return found
-
-
-def _followed(fs: AbstractFileSystem, info: dict[str, Any]) -> dict[str, Any]:
-    if not info.get("islink"):
-        return info
-    try:
-        followed: dict[str, Any] = fs.info(info["name"])
-    except FileNotFoundError:
-        return {}
-    return followed
 
 
 def _flat_files(fs: AbstractFileSystem, root: str) -> _Files:

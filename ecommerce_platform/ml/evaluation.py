@@ -1,6 +1,6 @@
 """Measures for comparing a model with its baseline, and intervals for the difference.
 
-Only statistics on arrays: what is compared, on which data, and who wins is each model's own business.
+Only statistics on arrays: each model says what is compared, on which data, and who wins.
 """
 
 from __future__ import annotations

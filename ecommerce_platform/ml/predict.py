@@ -73,9 +73,26 @@ def read_rows(file: Path) -> pl.DataFrame:
     Raises:
         InputError: as `predict_file`.
     """
+    kind = file.name.lower().removesuffix(".gz").rpartition(".")[2]
+    raw = _read(file, kind)
+    missing = [name for name in _COLUMNS if name not in raw.columns]
+    if missing:
+        raise InputError(
+            f"the columns {', '.join(missing)} are missing; there are {', '.join(raw.columns) or 'none'}",
+            where=file,
+            fix=f"give the columns {', '.join(_COLUMNS)} (as in gold.rfm), named in the first line",
+        )
+    texts = raw.select(list(_COLUMNS))
+    rows = texts.select(_converted(name, rule).alias(name) for name, rule in _COLUMNS.items())
+    for name, rule in _COLUMNS.items():
+        _refuse_nulls(rows[name], texts[name], rule, file, "line" if kind.startswith(("js", "nd")) else "record")
+    return rows
+
+
+def _read(file: Path, kind: str) -> pl.DataFrame:
+    """A file as it is, by its kind."""
     import polars as pl
 
-    kind = file.name.lower().removesuffix(".gz").rpartition(".")[2]
     readers: dict[str, Callable[[Path], pl.DataFrame]] = {
         "csv": _read_csv,
         "parquet": _read_parquet,
@@ -90,25 +107,13 @@ def read_rows(file: Path) -> pl.DataFrame:
     if not file.stat().st_size:
         raise InputError("the file is empty", where=file, fix=f"give the columns {', '.join(_COLUMNS)}")
     try:
-        raw = readers[kind](file)
+        return readers[kind](file)
     except (OSError, EOFError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         raise InputError(
             f"the file cannot be read as {kind}: {str(error).splitlines()[0]}",
             where=file,
             fix="open it and look, or export it again",
         ) from None
-    missing = [name for name in _COLUMNS if name not in raw.columns]
-    if missing:
-        raise InputError(
-            f"the columns {', '.join(missing)} are missing; there are {', '.join(raw.columns) or 'none'}",
-            where=file,
-            fix=f"give the columns {', '.join(_COLUMNS)} (as in gold.rfm), named in the first line",
-        )
-    texts = raw.select(list(_COLUMNS))
-    rows = texts.select(_converted(name, rule).alias(name) for name, rule in _COLUMNS.items())
-    for name, rule in _COLUMNS.items():
-        _refuse_nulls(rows[name], texts[name], rule, file, "line" if kind.startswith(("js", "nd")) else "record")
-    return rows
 
 
 def _converted(name: str, rule: str) -> pl.Expr:

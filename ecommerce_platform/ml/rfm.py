@@ -1,6 +1,6 @@
 """Purchase histories as models see them: recency, frequency and monetary value as of a day.
 
-The table `gold.rfm` is SQL's business; here is the same definition for any earlier day, which evaluating on
+The table `gold.rfm` is a SELECT; here is the same definition for any earlier day, which evaluating on
 later data needs, and the split of a history into what was known and what came after. No models.
 """
 

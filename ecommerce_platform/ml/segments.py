@@ -1,8 +1,7 @@
 """Which kinds of customers are there? Three segments of persons by recency, frequency and monetary value.
 
-Training, scoring and the comparison with the baseline live here, as functions of data frames. Where the
-frames come from, where artifacts are kept and when a model is trained again is the business of `assets/` and
-`artifacts.py`.
+Training, scoring and the comparison with the baseline live here, as functions of data frames. `orchestration/assets/ml.py`
+fetches the frames and says when a model is trained again, `artifacts.py` keeps what was trained.
 
 The model: Box-Cox, standardising, K-means with three centres. The baseline `rfm_score_terciles`: persons
 ranked by the mean of their percentile ranks in R, F and M, cut in three. Both are stored in every artifact as
@@ -278,23 +277,20 @@ def train_segments(
 ) -> TrainedSegments:
     """Fits the segments on all persons, judges the method on later data and decides what is published.
 
-    Method: Box-Cox (Box and Cox 1964) per feature, standardising, K-means (Lloyd, k-means++ starts) with
-    k = 3, fitted on at most 200,000 persons drawn with the seed. The same persons in any row order, on any
-    number of threads, give the same model.
+    Method: Box-Cox (Box and Cox 1964) per feature, standardising, K-means (Lloyd, k-means++ starts) with k = 3, fitted on
+    at most 200,000 persons drawn with the seed. Row order and number of threads change nothing.
 
-    Labels: 0 is the segment with the highest monetary centre, 2 the one with the lowest (where money does not
-    vary: by frequency, then by recency). Names say in what a segment's centre is at least half a standard
-    deviation from the average person: "High value, frequent", "Lapsed", "Average".
+    Labels: 0 has the highest monetary centre, 2 the lowest (where money does not vary: by frequency, then recency). Names
+    say in what a centre is at least half a standard deviation from the average: "High value, frequent", "Lapsed".
 
     Args:
         persons: person_id (text, unique), recency_days (≥ 1), frequency (≥ 1), monetary (money; zero and
             negative count as 0.01): the columns of `gold.rfm`. An empty frame is allowed.
-        later: the history the evaluation runs on, from `rfm.split_orders`; None when there is no later
-            window.
+        later: the history that is evaluated on, from `rfm.split_orders`; None when there are no later days.
         seed: of sampling, K-means and bootstrap.
         code_version: names the code; `source_version()` unless the caller has a better one.
-        data_from: first day with data; taken from `later` when not given.
-        data_to: last day with data; taken from `later` when not given.
+        data_from: first day with data; default: that of `later`.
+        data_to: last day with data; default: that of `later`.
         trained_at: moment of training, with zone; now when not given.
 
     Raises:
@@ -309,19 +305,10 @@ def train_segments(
     promoted = judged is not None and judged.wins and bool(shares.min() >= MIN_SHARE)
     model = SegmentsModel(model.pipeline, model.features, model.names, model.baseline, promoted)
 
-    parameters = _parameters(seed, later)
-    used = artifacts.libraries()
     trained_at = (trained_at or datetime.now(UTC)).astimezone(UTC)
-    digest = artifacts.content_hash(
-        [
-            json.dumps([MODEL, parameters, code_version, used], sort_keys=True).encode(),
-            *_frame_bytes(persons, values),
-            *(_later_bytes(later) if later is not None else ()),
-        ]
-    )
     card = artifacts.Card(
         model=MODEL,
-        version=artifacts.make_version(trained_at, digest),
+        version=artifacts.make_version(trained_at, _digest(persons, values, later, seed, code_version)),
         trained_at=trained_at,
         data_from=data_from or (later.data_from if later else None),
         data_to=data_to or (date.fromordinal(later.end.toordinal() - 1) if later else None),
@@ -329,13 +316,25 @@ def train_segments(
         seed=seed,
         code_version=code_version,
         feature_names=model.features,
-        parameters=parameters,
+        parameters=_parameters(seed, later),
         metrics=_metrics(model, shares, judged, not_evaluated),
         baseline=BASELINE,
         promoted=promoted,
-        libraries=used,
+        libraries=artifacts.libraries(),
     )
     return TrainedSegments(model, card, judged)
+
+
+def _digest(persons: pl.DataFrame, values: np.ndarray, later: LaterData | None, seed: int, code_version: str) -> str:
+    """Hash of all that a training depends on."""
+    said = [MODEL, _parameters(seed, later), code_version, artifacts.libraries()]
+    return artifacts.content_hash(
+        [
+            json.dumps(said, sort_keys=True).encode(),
+            *_frame_bytes(persons, values),
+            *(_later_bytes(later) if later is not None else ()),
+        ]
+    )
 
 
 def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
@@ -357,12 +356,7 @@ def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    schema = {
-        "person_id": pl.String,
-        "segment": pl.Int32,
-        "segment_name": pl.String,
-        "distance": pl.Float64,
-    }
+    schema = {"person_id": pl.String, "segment": pl.Int32, "segment_name": pl.String, "distance": pl.Float64}
     names = pl.Series(model.names if model.promoted else _BASELINE_NAMES, dtype=pl.String)
     parts = [pl.DataFrame(schema=schema)]
     _refuse_impossible(persons)
@@ -536,8 +530,6 @@ def _names(pipeline: Any, features: tuple[str, ...]) -> tuple[str, ...]:
 
 def _evaluate(later: LaterData | None, seed: int) -> tuple[Evaluation | None, str | None]:
     """The comparison on later data, and why there is none, if there is none."""
-    import polars as pl
-
     if later is None:
         return None, "no later days to judge on"
     known, before = _prepared(later.before)
@@ -546,17 +538,35 @@ def _evaluate(later: LaterData | None, seed: int) -> tuple[Evaluation | None, st
         return None, f"as of {later.cutoff}: {not_fitted}"
     _, after = _prepared(later.after)
 
+    share = Comparison(
+        "smallest_share",
+        _smallest_share(model.nearest(after)[0]),
+        _smallest_share(model.baseline.labels(after)),
+    )
+    compared = (_silhouette(model, after, seed), _explained(model, known, before, later, seed), share)
+    return Evaluation(later.cutoff, later.end, model, compared), None
+
+
+def _silhouette(model: SegmentsModel, after: np.ndarray, seed: int) -> Comparison:
+    """How well the segments stand apart (Rousseeuw 1987), on persons as they are at the end."""
     sample = _sample(after, SILHOUETTE_SAMPLE, seed)
     with _one_thread():
         points = model.standardised(sample)
         of_model = evaluation.silhouette(points, model.nearest(sample)[0])
         of_baseline = evaluation.silhouette(points, model.baseline.labels(sample))
-    silhouette = Comparison(
+    return Comparison(
         "silhouette",
         float(of_model.mean()),
         float(of_baseline.mean()),
         *evaluation.mean_interval(of_model - of_baseline, seed),
     )
+
+
+def _explained(
+    model: SegmentsModel, known: pl.DataFrame, before: np.ndarray, later: LaterData, seed: int
+) -> Comparison:
+    """How much of the log of later revenue the segments explain (eta²)."""
+    import polars as pl
 
     revenue = known.join(
         later.revenue.select("person_id", pl.col("revenue").cast(pl.Float64)),
@@ -567,18 +577,12 @@ def _evaluate(later: LaterData | None, seed: int) -> tuple[Evaluation | None, st
     outcome = np.log1p(np.maximum(revenue.fill_null(0.0).to_numpy(), 0.0))
     # Segments as of the cutoff: those as of the end would hold the very revenue they are to explain.
     labels, baseline = model.nearest(before)[0], model.baseline.labels(before)
-    explained = Comparison(
+    return Comparison(
         "later_revenue_eta2",
         evaluation.eta_squared(labels, outcome),
         evaluation.eta_squared(baseline, outcome),
         *evaluation.eta_squared_difference(labels, baseline, outcome, seed),
     )
-    share = Comparison(
-        "smallest_share",
-        _smallest_share(model.nearest(after)[0]),
-        _smallest_share(model.baseline.labels(after)),
-    )
-    return Evaluation(later.cutoff, later.end, model, (silhouette, explained, share)), None
 
 
 def _metrics(
@@ -665,6 +669,21 @@ def _rank(table: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.full(len(values), 0.5)
     below = np.searchsorted(table, values, "left")
     return (below + np.searchsorted(table, values, "right")) / (2 * len(table))
+
+
+def load() -> None:
+    """Imports what training needs, which takes seconds."""
+    from importlib import import_module
+
+    for name in (
+        "scipy.stats",
+        "sklearn.cluster",
+        "sklearn.metrics",
+        "sklearn.pipeline",
+        "sklearn.preprocessing",
+        "skops.io",
+    ):
+        import_module(name)
 
 
 def _one_thread() -> AbstractContextManager[Any]:

@@ -1,1 +1,1 @@
-"""Checks on tables. They read and judge; writing and rolling back is the warehouse's business."""
+"""What is said of tables beyond their contracts: expectations, profiles, drift, anomalies, swapped dates."""

@@ -2,8 +2,8 @@
 
 They are built anew with every asking and switched in one step; `current/index.html` is the newest. As Great Expectations
 makes them, the pages fetch styles, scripts and a picture from servers of others whenever they are opened; here they are
-rewritten to need nothing but themselves. What the results say, and that they hold no personal data, is `gx.py`'s
-business.
+rewritten to need nothing but themselves. `gx.py` makes the results, and sees to it that they hold no
+personal data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -25,6 +25,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.web_guard import LOOPBACK, wrong_host
 
 if TYPE_CHECKING:
     from ecommerce_platform.quality.gx import Asked
@@ -56,52 +57,71 @@ def page(folder: Path, table: str) -> Path:
     return folder / "current" / f"{table}.html"
 
 
+class _Pages(SimpleHTTPRequestHandler):
+    """Hands out the pages of the shop `name`, of which `pages` is the folder, to those who call this machine by one of `hosts`."""
+
+    def __init__(self, *given: Any, pages: Path, name: str, hosts: Collection[str]) -> None:
+        self.pages, self.shop, self.hosts = pages, name, hosts
+        # Answers the request.
+        super().__init__(*given, directory=str(pages / "current"))
+
+    def translate_path(self, path: str) -> str:
+        inside, _, rest = path.lstrip("/").partition("/")
+        # What is asked for by another name belongs to another shop's server.
+        return super().translate_path(f"/{rest}") if inside == self.shop else str(self.pages / "no such page")
+
+    def list_directory(self, path: Any) -> None:
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        why = wrong_host(self.headers.items(), self.hosts)
+        if why:
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, explain=why)
+        return why is None
+
+    def do_GET(self) -> None:
+        if self.path.rstrip("/") in ("", f"/{self.shop}") and self.path != f"/{self.shop}/":
+            self.send_response(HTTPStatus.FOUND)
+            self.send_header("Location", f"/{self.shop}/")
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+class _Server(ThreadingHTTPServer):
+    """Ends when the process that started this one does."""
+
+    parent = 0
+
+    def service_actions(self) -> None:
+        if os.getppid() != self.parent:
+            # Not from this thread, which is the one that would have to stop.
+            Thread(target=self.shutdown, daemon=True).start()
+
+
 @contextmanager
-def serve(folder: Path, name: str, port: int) -> Iterator[ThreadingHTTPServer]:
+def serve(folder: Path, name: str, port: int, hosts: Collection[str] = LOOPBACK) -> Iterator[ThreadingHTTPServer]:
     """A server of the newest Data Docs on this machine alone, at `http://127.0.0.1:<port>/<name>/`.
 
-    A new site is seen at the next request. Anything outside the site, and any other name, is not found. Its
+    Requests that name another host than `hosts` are refused (`web_guard.py`). A new site is seen at the next request. Anything outside the site, and any other name, is not found. Its
     `serve_forever` ends when the process that started this one does: nothing is left behind when a UI is stopped.
 
     Raises:
         InputError: the port is taken.
     """
-
-    class Pages(SimpleHTTPRequestHandler):
-        def translate_path(self, path: str) -> str:
-            inside, _, rest = path.lstrip("/").partition("/")
-            # What is asked for by another name belongs to another shop's server.
-            return super().translate_path(f"/{rest}") if inside == name else str(folder / "no such page")
-
-        def list_directory(self, path: Any) -> None:
-            self.send_error(HTTPStatus.NOT_FOUND)
-
-        def do_GET(self) -> None:
-            if self.path.rstrip("/") in ("", f"/{name}") and self.path != f"/{name}/":
-                self.send_response(HTTPStatus.FOUND)
-                self.send_header("Location", f"/{name}/")
-                self.end_headers()
-            else:
-                super().do_GET()
-
-        def log_message(self, *_: object) -> None: ...
-
-    parent = os.getppid()
-
-    class Server(ThreadingHTTPServer):
-        def service_actions(self) -> None:
-            if os.getppid() != parent:
-                # Not from this thread, which is the one that would have to stop.
-                Thread(target=self.shutdown, daemon=True).start()
-
     try:
-        server = Server(("127.0.0.1", port), partial(Pages, directory=str(folder / "current")))
+        server = _Server(("127.0.0.1", port), partial(_Pages, pages=folder, name=name, hosts=hosts))
     except OSError as error:
         raise InputError(
             f"port {port} cannot be used: {error.strerror}",
             where="ecommerce data-docs",
             fix="give another one with --port, and set ECOMMERCE_DATA_DOCS_URL to match",
         ) from None
+    server.parent = os.getppid()
     with server:
         yield server
 

@@ -4,7 +4,8 @@ A load is judged by loads before it only, so what is said of it does not change 
 later ones judged again. Two questions are kept apart. Does the load differ, by more than chance and by more than loads
 usually do? And is it worth a warning? Shops have odd days, so it takes two of the last three loads, or a difference that
 is beyond doubt. Loads that differ are left out of what later ones are compared with, until so many have come in a row that
-they are what is usual. Profiles are made in `profiles.py`; who is told is the business of checks and alerts.
+they are what is usual. A change like an earlier one that passed (sales come again) is told once, with its first warning.
+Profiles are made in `profiles.py`; checks and alerts tell people.
 
 Methods. Population stability index (PSI) over tenths of the reference or its categories: for equal distributions it
 is distributed as (1/n + 1/m) chi-square with groups - 1 degrees of freedom (Yurdakul, Statistical Properties of
@@ -23,19 +24,16 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecommerce_platform.contracts.contract import Contract
-from ecommerce_platform.contracts.ddl import create_table_sql, quote
+from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import AnomalyRules, DriftRules
-from ecommerce_platform.quality.contract_checks import check_rows, check_table
-from ecommerce_platform.warehouse.changes import record_change, record_seen, table_versions
-from ecommerce_platform.warehouse.lookup import table_exists
+from ecommerce_platform.warehouse.changes import own_code
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import Written, count_rows
+from ecommerce_platform.warehouse.write import GrowingTable, Written
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -62,6 +60,9 @@ _SAME_WEEKDAY = (3, 6)
 _ONCE = 2.5
 #: Loads in a row that differ, after which they are what is usual.
 _LONGEST = 10
+#: Changes that passed: how far back they are remembered (a year and a bit, for what comes once a year), after how many loads
+#: that do not differ one has passed, and how near a load must be to it, as a part of how far it is from what is usual.
+_MEMORY, _PASSED, _ALIKE = 400, 3, 0.5
 #: Groups that values are put into: tenths of the reference; categories of at least this share, and the others.
 _TENTHS, _OWN_GROUP, _GROUPS = 10, 0.05, 21
 #: Rows with a value never seen: fewest, and how improbable so many must be; new values that a column may have had lately.
@@ -257,8 +258,8 @@ def judge_columns(
         Per entity and raw table: the verdicts; those before `start` are the ones given, or none.
     """
     chain = _Chain(loads, rules, known)
-    for t in range(start):
-        chain.learn(t, before)
+    if start:
+        chain.learn(start, before)
     for t in range(start, len(loads[0].days)):
         chain.judge(t)
     return chain.told(start)
@@ -296,17 +297,21 @@ class _Chain:
         self.anew = np.zeros((series, days), dtype=bool)
         #: Loads that there were to compare with.
         self.known = np.zeros((series, days), dtype=int)
+        #: (series, load) → first and last load of the earlier change that it is like.
+        self.like: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def learn(self, t: int, before: Sequence[Told]) -> None:
-        """Takes over what was said of a load."""
+    def learn(self, start: int, before: Sequence[Told]) -> None:
+        """Takes over what was said of the loads before `start`."""
         for row, (number, s) in enumerate(self.place):
             for measure, found in zip(_MEASURES[s.kind], (self.main, self.ks), strict=False):
                 told = before[number].get((s.column, measure))
                 if told is None or measure == "new_values":
                     continue
-                found.noise[row, t], found.differs[row, t] = told.noise[t], told.differs[t]
-                self.anew[row, t] |= told.begins_anew[t]
-        self._use(t)
+                for name in ("noise", "differs", "drifted"):
+                    getattr(found, name)[row, :start] = getattr(told, name)[:start]
+                self.anew[row, :start] |= told.begins_anew[:start]
+        for t in range(start):
+            self._use(t)
 
     def judge(self, t: int) -> None:
         """Judges a load by those before it."""
@@ -335,8 +340,8 @@ class _Chain:
             if not len(rows):
                 continue
             usual = self._usual(t, found, rows)
-            off, limit, once, noise = compare(t, rows, test[rows], reference[rows], usual)
-            differs, beyond = off > limit, off > once
+            distance, limit, once, noise = compare(t, rows, test[rows], reference[rows], usual)
+            differs, beyond = distance > limit, distance > once
             # What is unlike the last weeks may still be what this weekday is like.
             if differs.any():
                 unlike = np.flatnonzero(differs)
@@ -348,8 +353,38 @@ class _Chain:
                     off, limit, *_ = compare(t, rows[unlike], test[rows[unlike]], same, usual[unlike], enter=False)
                     differs[unlike] &= off > limit
             found.enter(t, rows, noise, differs, beyond)
+            found.drifted[rows[differs], t] &= self.known_as[t] is None
+            for place in np.flatnonzero(found.drifted[rows, t] == 1).tolist():
+                one = slice(place, place + 1)
+                self._tell_once(t, found, compare, rows[one], test[rows[one]], usual[one], distance[one])
         self._begin_anew(t)
         self._use(t)
+
+    def _tell_once(
+        self, t: int, found: _Found, compare: Any, rows: np.ndarray, test: Any, usual: np.ndarray, distance: np.ndarray
+    ) -> None:
+        """A change (of one series) like an earlier one that passed warns with its first load only."""
+        row = int(rows[0])
+        *passed, under_way = self._changes(row, t)
+        if not (found.drifted[row, under_way] == 1).any():
+            return
+        for loads in passed:
+            earlier = self.counts[row, loads].sum(axis=0)[None]
+            if earlier.sum() < _FEWEST_VALUES:
+                continue
+            off, *_ = compare(t, rows, test, earlier, usual, enter=False)
+            if off[0] <= _ALIKE * distance[0]:
+                found.drifted[row, t] = 0
+                self.like[row, t] = int(loads[0]), int(loads[-1])
+                return
+
+    def _changes(self, row: int, t: int) -> list[np.ndarray]:
+        """Loads of a series that differed, change by change; the last are those of the one that load `t` goes on with."""
+        first = max(0, t - _MEMORY)
+        odd = (self.main.differs[row, first:t] == 1) | (self.ks.differs[row, first:t] == 1)
+        places = np.append(first + np.flatnonzero(odd), t)
+        changes = np.split(places, np.flatnonzero(np.diff(places) > _PASSED) + 1)
+        return [*changes[:-1], changes[-1][:-1]]
 
     def _reference(self, first: int, t: int, mask: np.ndarray) -> np.ndarray:
         return np.einsum("slb,sl->sb", self.counts[:, first:t], _weights(self.sizes[:, first:t], mask))
@@ -441,8 +476,10 @@ class _Chain:
                     if told.differs[t] == 1:
                         told.explanation[t] = _sentence(s.column, measure, told, t)
                         if name := self.known_as[t]:
-                            told.drifted[t] = 0
                             told.explanation[t] += f"; the day is known as {name}"
+                        elif told.drifted[t] == 0 and (like := self.like.get((row, t))):
+                            first, last = (self.days[n] for n in like)
+                            told.explanation[t] += f"; told already, and like {first} to {last}, which passed"
                     elif told.differs[t] < 0 and self.sizes[row, t]:
                         known, fewest = int(self.known[row, t]), _fewest(self.days, t)
                         told.explanation[t] = _too_few(known, fewest) if known < fewest else _NO_VALUES
@@ -595,7 +632,8 @@ _NO_VALUES = f"no verdict: fewer than {_FEWEST_VALUES} values, or values that ha
 # -- the table ---------------------------------------------------------------------------------------------------
 
 Pair = tuple[str, str]
-#: Loads before the first one to be judged that verdicts may look back to, and those that expected rows may.
+#: Loads before the first one to be judged that verdicts may look back to (further back only to loads that differed), and
+#: those that expected rows may.
 _LOOK_BACK = _PAST + _WINDOW_LOADS + 1
 _ROWS_LOOK_BACK = _PAST + _ROWS_WITHIN + 8
 #: Texts from which on it says something how often they repeat.
@@ -617,15 +655,11 @@ def refresh_drift(
     Raises:
         BlockedError: a blocking check failed; everything stays as it was.
     """
-    code = Path(__file__).read_text(encoding="utf-8") + contract.path.read_text(encoding="utf-8")
+    code = own_code(__file__) + contract.text
     asked = rules.model_dump_json(exclude={"lately_days"}) + "".join(d.model_dump_json() for d in known.known_days)
     definition = sha256(f"{code}{asked}".encode()).hexdigest()[:16]
     with transaction(con):
-        versions = table_versions(con)
-        mine = versions.get(contract.table)
-        rebuild = mine is None or mine.code_version != definition or not table_exists(con, "gold", contract.name)
-        if rebuild:
-            con.execute(create_table_sql(contract, or_replace=True))
+        table = GrowingTable(con, contract, definition)
         there, judged = _versions(con, PROFILES), _versions(con, contract.table)
         deleted, rows = 0, _Rows(contract)
         #: Load days and first of them to be judged → entities and raw tables.
@@ -640,19 +674,8 @@ def refresh_drift(
                     waiting[days, position].append(pair)
         for (days, position), pairs in waiting.items():
             _judge_from(con, contract, pairs, days, position, rules, known, rows)
-        inserted = rows.write(con, "_drift")
-        names = ", ".join(map(quote, contract.columns))
-        con.execute(f"insert into {contract.table} ({names}) select {names} from _drift")
-        changed = rebuild or bool(inserted or deleted)
-        if changed:
-            record_change(con, contract.table, definition)
-        record_seen(con, contract.table, {PROFILES: versions[PROFILES].version} if PROFILES in versions else {})
-        if rebuild or full_checks:
-            results = check_table(con, contract)
-        else:
-            results = check_rows(con, contract, "_drift", lambda c: c.sql) if inserted else []
-        con.execute("drop table _drift")
-        return Written(count_rows(con, contract), inserted, 0, deleted, tuple(results), changed=changed)
+        rows.write(con, "_drift")
+        return table.take_in("_drift", deleted, (PROFILES,), full_checks=full_checks)
 
 
 def _versions(con: DuckDBPyConnection, table: str) -> dict[Pair, dict[date, str]]:
@@ -688,9 +711,9 @@ def _judge_from(
     rows: _Rows,
 ) -> None:
     """Judges loads that came on the same days, from `position` on."""
-    first = max(0, position - _LOOK_BACK)
-    loads = [_read_loads(con, pair, days[first:], rules) for pair in pairs]
-    before = [_read_verdicts(con, contract, pair, days[first:position]) for pair in pairs] if position else []
+    first, whole = max(0, position - _MEMORY), days[max(0, position - _LOOK_BACK)]
+    loads = [_read_loads(con, contract, pair, days[first:], whole, rules) for pair in pairs]
+    before = [_read_verdicts(con, contract, pair, days[first:position], whole) for pair in pairs] if position else []
     for found, told in zip(
         loads, judge_columns(loads, rules, known, start=position - first, before=before), strict=True
     ):
@@ -708,15 +731,20 @@ def _judge_from(
             ).fetchall()
         )
         told_rows = judge_rows(days[back:], np.array([counted[d] for d in days[back:]], dtype=float), rules, known)
-        rows.add(found, WHOLE, "rows", told_rows.tail(first - back), np.arange(position - first, len(found.days)))
+        new = replace(found, days=found.days[position - first :], versions=found.versions[position - first :])
+        rows.add(new, WHOLE, "rows", told_rows.tail(position - back), np.arange(len(new.days)))
 
 
-def _read_loads(con: DuckDBPyConnection, pair: Pair, days: Sequence[date], rules: DriftRules) -> Loads:
-    """The loads of these days, from their profiles."""
+def _read_loads(
+    con: DuckDBPyConnection, contract: Contract, pair: Pair, days: Sequence[date], whole: date, rules: DriftRules
+) -> Loads:
+    """The loads of these days, from their profiles; before `whole` only columns that differed."""
     found = con.execute(
         "select _load_date, column_name, kind, rows_count, rows_profiled, nulls, top_values, histogram, version "
-        f"from {PROFILES} where entity = ? and _raw_table = ? and _load_date >= ? order by _load_date, column_name",
-        [*pair, days[0]],
+        f"from {PROFILES} where entity = $entity and _raw_table = $raw and (_load_date >= $whole or "
+        f"(_load_date >= $first and (_load_date, column_name) in (select (_load_date, column_name) from {contract.table} "
+        "where entity = $entity and _raw_table = $raw and differs))) order by _load_date, column_name",
+        {"entity": pair[0], "raw": pair[1], "whole": whole, "first": days[0]},
     ).fetchall()
     place = {day: number for number, day in enumerate(days)}
     rows, profiled, versions = np.zeros(len(days)), np.zeros(len(days)), [""] * len(days)
@@ -750,18 +778,19 @@ def _read_loads(con: DuckDBPyConnection, pair: Pair, days: Sequence[date], rules
     return Loads(*pair, list(days), rows, profiled, series, versions)
 
 
-def _read_verdicts(con: DuckDBPyConnection, contract: Contract, pair: Pair, days: Sequence[date]) -> Told:
-    """The verdicts on these loads, as far as later ones rest on them."""
+def _read_verdicts(con: DuckDBPyConnection, contract: Contract, pair: Pair, days: Sequence[date], whole: date) -> Told:
+    """The verdicts on these loads, as far as later ones rest on them; before `whole` only of loads that differed."""
     told: Told = defaultdict(lambda: Verdicts.none(len(days)))
     place = {day: number for number, day in enumerate(days)}
-    for day, column, measure, noise, differs, anew in con.execute(
-        f"select _load_date, column_name, measure, noise, differs, begins_anew from {contract.table} "
-        "where entity = ? and _raw_table = ? and _load_date >= ?",
-        [*pair, days[0]],
+    for day, column, measure, noise, differs, drifted, anew in con.execute(
+        f"select _load_date, column_name, measure, noise, differs, drifted, begins_anew from {contract.table} "
+        "where entity = ? and _raw_table = ? and _load_date >= ? and (_load_date >= ? or differs)",
+        [*pair, days[0], whole],
     ).fetchall():
         verdicts, t = told[column, measure], place[day]
         verdicts.noise[t] = np.nan if noise is None else noise
         verdicts.differs[t] = -1 if differs is None else differs
+        verdicts.drifted[t] = -1 if drifted is None else drifted
         verdicts.begins_anew[t] = anew
     return told
 
@@ -788,8 +817,8 @@ class _Rows:
         c["begins_anew"] += told.begins_anew[there].tolist()
         c["explanation"] += [told.explanation.get(t) for t in chosen]
 
-    def write(self, con: DuckDBPyConnection, table: str) -> int:
-        """Makes a temporary table of them; how many there are."""
+    def write(self, con: DuckDBPyConnection, table: str) -> None:
+        """Makes a temporary table of them."""
         import polars as pl
 
         types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64, "BOOLEAN": pl.Boolean}
@@ -802,7 +831,6 @@ class _Rows:
             con.execute(f"create or replace temp table {table} as select {select} from _verdicts")
         finally:
             con.unregister("_verdicts")
-        return frame.height
 
 
 _ANSWERS = {-1: None, 0: False, 1: True}

@@ -1,6 +1,6 @@
 """What the verdicts of `gold.profile_drift` come to for each entity's checks: which newest loads are unlike those before.
 
-Verdicts are made in `drift.py`; how a check looks in the UI is `assets/profiles.py`'s business.
+Verdicts are made in `drift.py`; how a check looks in the UI is in `orchestration/assets/profiles.py`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.ddl import quote
-from ecommerce_platform.quality.contract_checks import EXAMPLES
+from ecommerce_platform.lazy_import import loaded_when_used
 from ecommerce_platform.quality.suites import Rule, Suite
+from ecommerce_platform.warehouse.contract_checks import EXAMPLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -87,7 +88,7 @@ def load() -> None:
     """Imports Great Expectations, which takes seconds; call it while the warehouse is not held."""
     # What goes wrong comes back in the results; the log repeats it with tracebacks, and says much while importing.
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    with _quiet():
+    with _quiet(), loaded_when_used("altair", "scipy.stats", absent=("azure", "boto3", "botocore")):
         import duckdb_engine
         import great_expectations  # noqa: F401
     # Else it outlives the interpreter (a module that Great Expectations needs lets go of nothing), and DuckDB's last

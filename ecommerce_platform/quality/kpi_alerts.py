@@ -1,7 +1,7 @@
 """What published figures say that somebody should hear of: KPIs out of bounds, and anomalies.
 
 Takes a connection to a published snapshot, never to the warehouse: asking must not get in the way of a load. Bounds
-are configuration (`alerts:` in source.yml); anomalies are found by `quality.anomalies` and read here from their table. Who is told, and how often, is `automation.alerts`'s business.
+are configuration (`alerts:` in source.yml); anomalies are found by `quality.anomalies` and read here from their table. `alerting.alerts` says who is told, and how often.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Profiles as pictures: the newest load of each raw table beside the loads before it, small enough for metadata.
 
-A picture is an SVG within a data URI within Markdown: it needs no server, no library and a few kilobytes. What is in a
-profile is `profiles.py`'s business; columns of personal data have no figures there and so none here.
+A picture is an SVG within a data URI within Markdown: it needs no server, no library and a few kilobytes. `profiles.py`
+says what is in a profile; columns of personal data have no figures there and so none here.
 """
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -22,6 +22,29 @@ _BEFORE = 28
 _ACROSS, _WIDTH, _HEIGHT, _BARS = 4, 190, 92, 50
 #: Bars of one panel; neighbours are put together.
 _MOST_BARS = 24
+
+
+@dataclass
+class _Column:
+    """How often each value or bin of a column occurs: in the newest load, and in the loads before it together."""
+
+    kind: str
+    bounds: str
+    newest: dict[str, int]
+    before: dict[str, int] = field(default_factory=dict)
+
+    def add(self, counts: str | None) -> None:
+        """Counts a load from before."""
+        for name, number in json.loads(counts or "{}").items():
+            self.before[name] = self.before.get(name, 0) + number
+
+
+@dataclass
+class _Table:
+    """What is drawn of a raw table."""
+
+    title: str
+    columns: dict[str, _Column] = field(default_factory=dict)
 
 
 def pictures(con: DuckDBPyConnection, entities: Collection[str] = ()) -> dict[str, str]:
@@ -42,34 +65,19 @@ def pictures(con: DuckDBPyConnection, entities: Collection[str] = ()) -> dict[st
         "order by entity, _raw_table, place, column_name",
         [list(entities), list(entities)],
     ).fetchall()
-    newest: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(dict)
-    before: dict[tuple[str, str], dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
-    kinds: dict[tuple[str, str, str], str] = {}
-    ranges: dict[tuple[str, str, str], str] = {}
-    titles: dict[tuple[str, str], str] = {}
+    drawn: dict[tuple[str, str], _Table] = {}
     for entity, raw, place, day, column, kind, count, values, histogram, least, most in rows:
         if place == 1:
-            newest[entity, raw][column] = json.loads(values or histogram)
-            kinds[entity, raw, column] = "values" if values else kind
-            ranges[entity, raw, column] = f"{least:.6g} … {most:.6g}" if least is not None else ""
-            titles[entity, raw] = f"`{raw}`, load of {day}: {count:,} rows; grey: the loads before it"
-        elif text := values if kinds.get((entity, raw, column)) == "values" else histogram:
-            sums = before[entity, raw][column]
-            for name, number in json.loads(text).items():
-                sums[name] = sums.get(name, 0) + number
+            title = f"`{raw}`, load of {day}: {count:,} rows; grey: the loads before it"
+            table = drawn.setdefault((entity, raw), _Table(title))
+            bounds = f"{least:.6g} … {most:.6g}" if least is not None else ""
+            table.columns[column] = _Column("values" if values else kind, bounds, json.loads(values or histogram))
+        elif (entity, raw) in drawn and (known := drawn[entity, raw].columns.get(column)):
+            known.add(values if known.kind == "values" else histogram)
     found: dict[str, str] = {}
-    for (entity, raw), columns in newest.items():
-        panels = [
-            _panel(
-                column,
-                kinds[entity, raw, column],
-                ranges[entity, raw, column],
-                counts,
-                before[entity, raw].get(column, {}),
-            )
-            for column, counts in columns.items()
-        ]
-        found[entity] = found.get(entity, "") + f"{titles[entity, raw]}\n\n![{raw}]({_uri(panels)})\n\n"
+    for (entity, raw), table in drawn.items():
+        panels = [_panel(name, c.kind, c.bounds, c.newest, c.before) for name, c in table.columns.items()]
+        found[entity] = found.get(entity, "") + f"{table.title}\n\n![{raw}]({_uri(panels)})\n\n"
     return found
 
 

@@ -3,7 +3,7 @@
 A profile is a function of one load: of the rows that its mapping accepted, whatever other loads say about the same
 keys. So profiles are the same in every order of loads, and a load is profiled again only when its files or its mapping
 have changed. All loads that wait are profiled in one pass per mapping. Whether a load differs from those before it is
-`drift.py`'s business; pictures are made in `pictures.py`.
+in `drift.py`; pictures are made in `pictures.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.contract import Column, Contract
-from ecommerce_platform.contracts.ddl import create_table_sql, quote
-from ecommerce_platform.quality.contract_checks import check_rows, check_table
-from ecommerce_platform.warehouse.changes import record_change, record_seen, table_versions
+from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.silver.mapping import CompiledMapping
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.mapping import CompiledMapping
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import Written, count_rows
+from ecommerce_platform.warehouse.write import GrowingTable, Written
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -94,14 +92,10 @@ def refresh_profiles(
         BlockedError: a blocking check failed; everything stays as it was.
     """
     mappings = [m for found in compiled.values() for m in found]
-    definition = sha256(f"{contract.path.read_text(encoding='utf-8')}{_RULES}".encode()).hexdigest()[:16]
+    definition = sha256(f"{contract.text}{_RULES}".encode()).hexdigest()[:16]
     with transaction(con):
         taken = _taken_over(con, definition)
-        versions = table_versions(con)
-        mine = versions.get(contract.table)
-        rebuild = mine is None or mine.code_version != definition or not table_exists(con, "gold", contract.name)
-        if rebuild:
-            con.execute(create_table_sql(contract, or_replace=True))
+        table = GrowingTable(con, contract, definition)
         con.execute(_MACROS)
         con.execute("create or replace temp table _table_profiles as select * from gold.table_profiles limit 0")
         profiled = _profiled(con)
@@ -115,21 +109,8 @@ def refresh_profiles(
             deleted += _delete(con, pair, stale)
             if pending:
                 _profile(con, mapping, pending)
-        names = ", ".join(map(quote, contract.columns))
-        con.execute(f"insert into gold.table_profiles ({names}) select {names} from _table_profiles")
-        row = con.execute("select count(*) from _table_profiles").fetchone()
-        inserted = int(row[0]) if row else 0
-        changed = rebuild or bool(inserted or deleted)
-        if changed:
-            record_change(con, contract.table, definition)
         reads = ("silver.rejects", *(f"silver.{entity}" for entity, found in compiled.items() if found))
-        record_seen(con, contract.table, {t: versions[t].version for t in reads if t in versions})
-        if rebuild or full_checks:
-            results = check_table(con, contract)
-        else:
-            results = check_rows(con, contract, "_table_profiles", lambda c: c.sql) if inserted else []
-        con.execute("drop table _table_profiles")
-        return Written(count_rows(con, contract), inserted, 0, deleted, tuple(results), changed=changed)
+        return table.take_in("_table_profiles", deleted, reads, full_checks=full_checks)
 
 
 def _taken_over(con: DuckDBPyConnection, definition: str) -> dict[tuple[str, str], dict[date, _Load]]:
@@ -180,7 +161,7 @@ def _profile(con: DuckDBPyConnection, mapping: CompiledMapping, loads: Sequence[
     )
     days = f"_load_date in ({_days([x.day for x in loads])})"
     sampled = _sampled(loads)
-    if mapping.gathers:
+    if mapping.combines:
         # Only whole groups have values, so they are made of all rows first.
         con.execute(f"create or replace temp table _mapped as {mapping.rows(days, without='_rejected')}")
         con.execute(f"create or replace temp table _sample as select * from _mapped where {sampled}")

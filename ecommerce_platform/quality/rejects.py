@@ -1,6 +1,6 @@
 """What was rejected and why, for people who want to put it right: groups with counts and examples, and single rows.
 
-Rejecting is done where rows are read (`ingestion`) and mapped (`warehouse/silver.py`); nothing is written here.
+Rejecting is done where rows are read (`ingestion`) and mapped (`silver/entities.py`); nothing is written here.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A suite is `expectations/<schema>.<table>.yml`: a sentence per rule, how severe a broken one is, and how it is asked:
 as a Great Expectations expectation, or as a SELECT of the rows that break it. Rules that follow from a column's meaning
 (types, keys, ranges, accepted values) belong into the table's contract, which is checked with every write. Asking is
-`gx.py`'s business; nothing here imports Great Expectations or opens a warehouse.
+in `gx.py`; nothing here imports Great Expectations or opens a warehouse.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from ecommerce_platform.contracts.catalog import LAYERS, Catalog
+from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Strict
+from ecommerce_platform.contracts.select import NotAllowedError, tables_read
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError
 
@@ -30,7 +31,6 @@ FOLDER = "expectations"
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]*$")
 _EXPECTATION = re.compile(r"^expect_[a-z0-9_]+$")
-_TABLE = re.compile(rf"\b(?:{'|'.join(LAYERS)})\.[a-z_][a-z0-9_]*\b", re.IGNORECASE)
 #: Expectations that Great Expectations does not know how to ask DuckDB: they would always be errors.
 _NOT_ON_DUCKDB = re.compile(r"regex|_of_type|_in_type_list|column_type|like_pattern|strftime|json|dateutil")
 
@@ -82,8 +82,10 @@ class Rule(Strict):
         if value is None:
             return None
         text = value.strip().rstrip(";").strip()
-        if not re.match(r"(select|with)\b", text, re.IGNORECASE) or ";" in text:
-            raise ValueError("`rows` is one SELECT of the rows that break the rule")
+        try:
+            tables_read(text)
+        except NotAllowedError as error:
+            raise ValueError(f"`rows` is one SELECT of the rows that break the rule: {error}") from None
         return text
 
     @field_validator("expect")
@@ -97,6 +99,8 @@ class Rule(Strict):
             )
         if _NOT_ON_DUCKDB.search(value):
             raise ValueError(f"{value} cannot be asked of DuckDB; use `rows`, or the contract for types")
+        if "query" in value:
+            raise ValueError(f"{value} takes SQL of its own; write the SELECT as `rows`, where it is looked at")
         return value
 
     @model_validator(mode="after")
@@ -110,7 +114,7 @@ class Rule(Strict):
     @cached_property
     def reads(self) -> frozenset[str]:
         """Tables that the rule's SELECT names, as `schema.table`."""
-        return frozenset(name.lower() for name in _TABLE.findall(self.rows or ""))
+        return tables_read(self.rows) if self.rows else frozenset()
 
 
 class SuiteFile(Strict):

@@ -39,7 +39,7 @@ Connect = Callable[[], AbstractContextManager["DuckDBPyConnection"]]
 
 
 @dataclass(frozen=True)
-class Judged:
+class SuiteResult:
     """The answers about one table, and when they were given."""
 
     table: str
@@ -62,7 +62,7 @@ class BlockedByRulesError(CheckError):
 
 
 @dataclass(frozen=True)
-class Court:
+class QualityGate:
     """Asks the suites of one warehouse when that is needed, and says what may be published.
 
     Args:
@@ -77,7 +77,7 @@ class Court:
     suites: Mapping[str, Suite]
     data_docs: Path
 
-    def judge(self, *, again: bool = False, log: logging.Logger | Any = _log) -> dict[str, Judged]:
+    def evaluate(self, *, again: bool = False, log: logging.Logger | Any = _log) -> dict[str, SuiteResult]:
         """The answers about the tables as they are now, by table.
 
         Rules are asked only if something has changed since they last were, or some of them could not be asked then.
@@ -109,7 +109,7 @@ class Court:
             self._record(con, {a.suite.table: a.verdicts for a in asked}, versions)
             return self._read(con)
 
-    def known(self, con: DuckDBPyConnection) -> dict[str, Judged] | None:
+    def known(self, con: DuckDBPyConnection) -> dict[str, SuiteResult] | None:
         """The answers about the tables as they are now; None if they were not asked in this state."""
         mine = table_versions(con).get(FOLLOWER)
         if mine is None or mine.code_version != self.version:
@@ -160,12 +160,12 @@ class Court:
                     [table, json.dumps([asdict(v) for v in verdicts])],
                 )
 
-    def _read(self, con: DuckDBPyConnection) -> dict[str, Judged]:
+    def _read(self, con: DuckDBPyConnection) -> dict[str, SuiteResult]:
         if not table_exists(con, "changes", "verdicts"):
             return {}
         rows = con.execute("select table_name, asked_at, verdicts from changes.verdicts order by rowid").fetchall()
         return {
-            table: Judged(
+            table: SuiteResult(
                 table, tuple(Verdict(**{**v, "examples": tuple(v["examples"])}) for v in json.loads(text)), asked_at
             )
             for table, asked_at, text in rows

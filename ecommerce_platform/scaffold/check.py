@@ -20,20 +20,26 @@ from ecommerce_platform.contracts.source import Source, examine_source
 from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError, DefinitionErrors, InputError
 from ecommerce_platform.ingestion.bronze import FileLoad, load_bronze
+from ecommerce_platform.ingestion.entries import Bounds, look_at
 from ecommerce_platform.ingestion.landing import RawFile, choose, file_matcher
 from ecommerce_platform.ingestion.readers import text
 from ecommerce_platform.ingestion.sniff import RESERVED
-from ecommerce_platform.quality.contract_checks import BlockedError
+from ecommerce_platform.quality.swapped_dates import Verdict, judge_entity
 from ecommerce_platform.scaffold.profile import best_form, sql_name
 from ecommerce_platform.scaffold.render import OPEN
-from ecommerce_platform.scaffold.sample import files_of_drops
+from ecommerce_platform.scaffold.sample import entries_of_drops
 from ecommerce_platform.scaffold.temporary import temporary_warehouse
 from ecommerce_platform.scaffold.words import vocabulary
-from ecommerce_platform.warehouse.accounting import account_rows
+from ecommerce_platform.silver.accounting import account_entities, account_rows
+from ecommerce_platform.silver.conversions import Conversion
+from ecommerce_platform.silver.entities import load_entity, loads_set_aside
+from ecommerce_platform.silver.expressions import line_of_expression
+from ecommerce_platform.silver.left_out import left_out
+from ecommerce_platform.silver.mapping import CompiledMapping, examine_mappings
+from ecommerce_platform.silver.overlaps import overlaps
+from ecommerce_platform.warehouse.contract_checks import BlockedError
 from ecommerce_platform.warehouse.lookup import column_types
-from ecommerce_platform.warehouse.mapping import CompiledMapping, Conversion, compile_mapping
-from ecommerce_platform.warehouse.silver import load_entity, loads_set_aside
-from ecommerce_platform.warehouse.sql_model import parse_models
+from ecommerce_platform.warehouse.sql_model import parse_models, without_left_out
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -85,6 +91,8 @@ class Report:
     accounting: list[tuple[str, int, int, int, int]] = field(default_factory=list)
     unfilled: list[tuple[str, str]] = field(default_factory=list)
     empty: list[tuple[str, str]] = field(default_factory=list)
+    #: (entity, column, raw table) → whether its days and months stand where they belong.
+    days_and_months: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
     #: Files that no raw table names.
     left: tuple[str, ...] = ()
     #: Whether files were looked at, or definitions only.
@@ -127,14 +135,10 @@ def check_source(
     source, problems = examine_source(folder, catalog.entities)
     compiled: dict[str, tuple[CompiledMapping, ...]] = dict.fromkeys(catalog.entities, ())
     if source is not None:
-        for mapping in source.mappings:
-            try:
-                found = compile_mapping(mapping, catalog.contract(f"silver.{mapping.entity}"), source)
-            except DefinitionError as error:
-                problems.append(error)
-            else:
-                compiled[mapping.entity] += (found,)
-        problems += _unread(source)
+        contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
+        compiled, wrong = examine_mappings(source, contracts)
+        problems += wrong
+        problems += [*_unread(source), *_of_one_load(source, compiled)]
     report.findings += _definitions(problems)
     if source is None:
         return report
@@ -186,13 +190,41 @@ def _unread(source: Source) -> list[DefinitionError]:
     ]
 
 
+def _of_one_load(source: Source, compiled: dict[str, tuple[CompiledMapping, ...]]) -> list[DefinitionError]:
+    """Mappings that aggregate the rows of a key load by load, though nothing says that a load has all of them: what comes
+    of it would depend on how the days are cut into drops."""
+    problems = []
+    for mapping in (m for found in compiled.values() for m in found):
+        name = f"{mapping.contract.name}.{mapping.raw_table}"
+        if not mapping.group_by or not mapping.late or mapping.delivery == "full" or name in source.file.units:
+            continue
+        columns = sorted(mapping.late, key=list(mapping.contract.columns).index)
+        key = mapping.contract.key[0]
+        gather = (
+            "leave out GROUP BY and the aggregates, and say in source.yml which value counts: "
+            f"gathered: {{{name}: {{{columns[0]}: as_timestamp(…)}}}}"
+        )
+        whole = f"say so in source.yml: units: {{{name}: [{key}]}}"
+        problems.append(
+            DefinitionError(
+                f"{', '.join(columns)} {'are' if len(columns) > 1 else 'is'} worked out from the rows of one load: of "
+                f"{mapping.contract.name} that several loads name, only the newest load's rows count",
+                where=f"{mapping.mapping.path}:{mapping.lines.get(columns[0], 1)}",
+                fix=f"if one load always brings all rows of an order, {whole}"
+                if key == "order_id"
+                else f"{gather}; if one load always brings all rows of a {key}, {whole}",
+            )
+        )
+    return problems
+
+
 def _say_unfilled(
     report: Report, catalog: Catalog, source: Source, compiled: dict[str, tuple[CompiledMapping, ...]]
 ) -> None:
     """Entities without a mapping, and columns that no mapping fills, with the tables that miss them."""
     named = {mapping.entity for mapping in source.mappings}
     every = parse_models(catalog, dict.fromkeys(catalog.entities, True))
-    kept = parse_models(catalog, {entity: entity in named for entity in catalog.entities})
+    kept = without_left_out(every, {entity: entity in named for entity in catalog.entities})
     for entity in catalog.entities:
         if entity not in named:
             if entity in _WITHOUT:
@@ -225,11 +257,12 @@ def _files(directory: Path, source: Source, today: date) -> tuple[dict[str, list
 def _drops(directory: Path, source: Source) -> tuple[dict[str, list[RawFile]], tuple[str, ...]]:
     """The same in a folder of drops, which is only read: `list_drops` would lock it."""
     tables: dict[str, list[RawFile]] = {name: [] for name in source.file.tables}
-    match, left = file_matcher(source), []
-    for day, path in files_of_drops(directory):
-        stat, table = path.stat(), match(path.name, path.parent)
+    match, left, bounds = file_matcher(source), [], Bounds(directory)
+    for day, path in entries_of_drops(directory):
+        table = match(path.name, path.parent)
         if table:
-            tables[table].append(RawFile(day, path.name, path, stat.st_size, stat.st_mtime_ns))
+            there = look_at(path, bounds)
+            tables[table].append(RawFile(day, path.name, path, there.size, there.mtime_ns, fault=there.fault))
         else:
             left.append(f"{path.parent.name}/{path.name}")
     if not any(tables.values()):
@@ -267,6 +300,8 @@ class _Look:
         for raw_table in drops:
             self._set_aside(raw_table)
         loaded = {entity for entity in self.catalog.entities if self._fill(entity)}
+        for entity in sorted(loaded):
+            self._overlaps(entity)
         for entity in sorted(loaded, key=list(self.catalog.entities).index):
             for mapping in self.compiled[entity]:
                 # One call may serve several columns.
@@ -275,8 +310,10 @@ class _Look:
                 self._taken_all_the_same(mapping)
                 self._rules(mapping)
                 self._key(mapping)
+                self._left_out(mapping)
             self._orphans(entity)
             self._always_empty(entity)
+            self._days_and_months(entity)
         self._account(loaded)
 
     def _say(self, level: Level, where: str, what: str, fix: str | None = None) -> None:
@@ -338,8 +375,9 @@ class _Look:
             there = list(dict.fromkeys(c for f in lacking for c in f.columns))
             fills = [n for n, raw in mapping.column_sources().items() if column in raw]
             required = [n for n in fills if n in mapping.contract.required_columns]
-            similar = get_close_matches(column.lower(), [c.lower() for c in there], 1, 0.6)
-            meant = next((c for c in there if similar and c.lower() == similar[0]), None)
+            names = [*there, *self.source.file.expressions]
+            similar = get_close_matches(column.lower(), [c.lower() for c in names], 1, 0.6)
+            meant = next((c for c in names if similar and c.lower() == similar[0]), None)
             some = f"{len(lacking)} of {len(files)} files lack" if len(lacking) < len(files) else "no file has"
             serves = (
                 f"; required for {', '.join(required)}"
@@ -350,7 +388,7 @@ class _Look:
             )
             self._say(
                 "data" if required or len(lacking) == len(files) else "note",
-                f"{mapping.mapping.path}:{_line_of(mapping, column)}",
+                _place_of(self.source, mapping, column),
                 f"{some} the raw column {column!r}{serves} (e.g. {self._file(lacking[0].day, lacking[0].name)})",
                 f"did you mean {sql_name(meant)}?" if meant else f"the file has: {', '.join(map(sql_name, there))}",
             )
@@ -506,7 +544,7 @@ class _Look:
                 return f"say in its CASE what they mean: {cases}"
             return f"say what they mean: case {expression} {cases} else {expression} end"
         if code == "missing_required" and name == mapping.contract.key[0]:
-            also = ", in GROUP BY and PARTITION BY as well" if mapping.gathers else ""
+            also = ", in GROUP BY and PARTITION BY as well" if mapping.combines else ""
             said = ", ".join(map(sql_name, [c for c in mapping.raw_columns if c not in _raw(mapping, name)][:4]))
             return (
                 f"if each such row stands for one of its own, key it by what it says: coalesce({expression}, 'row-' || "
@@ -518,15 +556,15 @@ class _Look:
 
     def _key(self, mapping: CompiledMapping) -> None:
         """Rows of one delivery that share a key: only the last of them would be kept."""
-        if mapping.group_by:
-            return
         contract = mapping.contract
+        columns = ", ".join(quote(c) for c in contract.columns if c not in (*contract.key, *mapping.gathered))
+        if mapping.group_by or (mapping.gathered and set(mapping.expressions) <= {*contract.key, *mapping.gathered}):
+            return
         key = ", ".join(quote(k) for k in contract.key)
         self.con.execute(
             f"create or replace temp table _rejected as select _load_date, _source_file, _source_row from silver.rejects "
             f"where entity = {text(contract.name)} and _raw_table = {text(mapping.raw_table)}"
         )
-        columns = ", ".join(quote(c) for c in contract.columns)
         self.con.execute(
             f"create or replace temp table _shared as select {key}, _load_date, _source_file, count(*) as n, "
             f"count(distinct hash({columns})) as versions, min(_source_row) as first, max(_source_row) as last "
@@ -552,6 +590,29 @@ class _Look:
                     f"{shared}: only the last would be kept, {row[1]:,} rows would be lost to it",
                     _for_key(mapping),
                 )
+
+    def _overlaps(self, entity: str) -> None:
+        for said in overlaps(self.con, entity, self.compiled[entity]):
+            self._say(
+                "data",
+                f"silver.{entity}",
+                said,
+                "number its lines within a file (partition by … _source_file), so that one that comes twice counts once",
+            )
+
+    def _left_out(self, mapping: CompiledMapping) -> None:
+        """Rows that a mapping drops: a part of the input that is not used, unless source.yml says why."""
+        if not (said := left_out(self.con, mapping)):
+            return
+        name = f"{mapping.contract.name}.{mapping.raw_table}"
+        if mapping.left_out:
+            self._say("note", str(mapping.mapping.path), f"{said}. source.yml says why: {mapping.left_out}")
+            return
+        self._say(
+            "data", str(mapping.mapping.path), said,
+            f"if that is meant, say in source.yml which rows and why: left_out: {{{name}: …}}; else let them be rejected "
+            "instead (a missing key rejects its row), or map them",
+        )  # fmt: skip
 
     def _orphans(self, entity: str) -> None:
         """References without a parent; the parent may come later, so that is no fault."""
@@ -594,6 +655,23 @@ class _Look:
                 "note", f"silver.{entity}", f"no row has a value for {', '.join(empty)}, though the mapping fills it"
             )
 
+    def _days_and_months(self, entity: str) -> None:
+        """Dates whose gaps close when day and month change places."""
+        contract, mappings = self.catalog.contract(f"silver.{entity}"), {m.raw_table: m for m in self.compiled[entity]}
+        for (column, raw), found in judge_entity(
+            self.con, contract, {raw: m.expressions.keys() for raw, m in mappings.items()}
+        ).items():
+            self.report.days_and_months[entity, column, raw] = found.verdict
+            if found.verdict == "swapped":
+                mapping = mappings[raw]
+                text = next(iter(_raw(mapping, column)), "x")
+                self._say(
+                    "data", f"{mapping.mapping.path}:{mapping.lines.get(column, 1)}",
+                    f"day and month of {column} seem to have changed places where both readings are possible: {found}",
+                    "have it put right where the file is made, or change them back: as_timestamp(regexp_replace("
+                    f"{sql_name(text)}, '^(\\d{{4}})-(\\d{{2}})-(0\\d|1[0-2])', '\\1-\\3-\\2', 'g'))",
+                )  # fmt: skip
+
     # -- where the rows went -----------------------------------------------------------------------------------
 
     def _account(self, loaded: Collection[str]) -> None:
@@ -609,14 +687,15 @@ class _Look:
         source = replace(self.source, file=self.source.file.model_copy(update={"tables": tables}))
         kept = {e: tuple(m for m in found if m.raw_table in tables) for e, found in self.compiled.items()}
         try:
+            account_entities(self.con, self.catalog.contract("silver.entity_accounting"), source, kept)
             account_rows(self.con, self.catalog.contract("silver.row_accounting"), source, kept)
         except BlockedError:
             for name in tables:
-                conditions = [m for m in self._mappings(name) if m.where]
+                conditions = [m for m in self._mappings(name) if m.filters]
                 for mapping in conditions if len(conditions) == len(self._mappings(name)) else ():
                     self._say(
                         "data", str(mapping.mapping.path),
-                        "its WHERE drops rows that no other mapping takes: they are unaccounted for, which stops the build",
+                        f"its {mapping.filters} drops rows that no other mapping takes: they are unaccounted for, which stops the build",
                         "let them be rejected instead (a missing key rejects its row), or map them",
                     )  # fmt: skip
             return
@@ -630,13 +709,22 @@ def _for_key(mapping: CompiledMapping) -> str:
     """What makes rows with one key several, or one."""
     entity, key = mapping.contract.name, mapping.contract.key
     unit = key[0]
-    group = f"group by _load_date, {mapping.expressions[unit]}"
     if len(key) == 2 and key[1] in ("line_number", "payment_number"):
         return (
-            f"number them: row_number() over (partition by _load_date, {mapping.expressions[unit]} order by _source_file, "
+            f"number them: row_number() over (partition by _load_date, _source_file, {mapping.expressions[unit]} order by "
             f"_source_row) as {key[1]}, and in source.yml units: {{{entity}.{mapping.raw_table}: [{unit}]}}"
         )
-    return f"if they are one of {entity}, gather them: {group}, with max(…) around the other columns; else add what tells them apart to {unit}"
+    if unit == "order_id":
+        return (
+            f"if they are one of {entity}, group them: group by _load_date, _source_file, {mapping.expressions[unit]}, with "
+            f"max(…) around the other columns, and in source.yml units: {{{entity}.{mapping.raw_table}: [{unit}]}}; else add "
+            f"what tells them apart to {unit}"
+        )
+    others = ", ".join(f"{name}: as_timestamp(…)" for name in mapping.expressions if name not in key)
+    return (
+        f"if they are one of {entity}, say in source.yml by which column the newest value is found: gathered: "
+        f"{{{entity}.{mapping.raw_table}: {{{others}}}}}; else add what tells them apart to {unit}"
+    )
 
 
 def _raw(mapping: CompiledMapping, column: str) -> tuple[str, ...]:
@@ -644,8 +732,12 @@ def _raw(mapping: CompiledMapping, column: str) -> tuple[str, ...]:
     return mapping.column_sources().get(column, ())
 
 
-def _line_of(mapping: CompiledMapping, column: str) -> int:
-    """The line on which a mapping names a raw column."""
-    lines = mapping.mapping.sql.splitlines()
-    code = [line.split("--")[0] for line in lines]
-    return next((n for n, line in enumerate(code, 1) if column.lower() in line.lower()), 1)
+def _place_of(source: Source, mapping: CompiledMapping, column: str) -> str:
+    """File and line where a raw column is named: in the mapping, or in an expression of source.yml that it uses."""
+    code = [line.split("--")[0].lower() for line in mapping.mapping.sql.splitlines()]
+    if line := next((n for n, text in enumerate(code, 1) if column.lower() in text), None):
+        return f"{mapping.mapping.path}:{line}"
+    for name, sql in mapping.named.items():
+        if column.lower() in sql.lower():
+            return f"{source.file.path}:{line_of_expression(source.file, name)}"
+    return f"{mapping.mapping.path}:1"

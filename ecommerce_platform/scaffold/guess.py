@@ -1,7 +1,7 @@
 """Drafts of mappings: for each raw table the entities it seems to fill, and the SQL that would fill each column.
 
 What is drafted compiles and converts the sample's values; whether it means what the shop means, only its owner knows.
-Everything that had to be assumed is said. Writing the drafts down is `render`'s business.
+Everything that had to be assumed is said. Writing the drafts down is in `render`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _NOT_COUNTED = ("canceled", "unavailable")
 _PRODUCTS = 3
 #: A group's column may differ within so many groups before it counts as the lines' own.
 _FEW = 0.005
+#: Entities whose attributes come along with every line of orders.
+_COMES_ALONG = ("customers", "products")
 
 
 @dataclass
@@ -49,8 +51,10 @@ class Draft:
     columns: dict[str, DraftColumn]
     where: str | None = None
     group_by: tuple[str, ...] = ()
-    #: Columns within which the mapping numbers rows.
+    #: Columns within which the mapping groups or numbers rows.
     unit: tuple[str, ...] = ()
+    #: Columns that come with every row of something else → what orders their values, if anything.
+    gathered: dict[str, str | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -177,8 +181,9 @@ class Guesser:
             )
         self.drafts.append(draft)
         if category and "product_id" not in lines and not self._filled("products"):
-            products = self._draft(table, "products", {"product_id": category}, by=category)
-            products.columns["category"] = DraftColumn(f"max(as_text({category.column.sql}))")
+            products = self._draft(table, "products", {"product_id": category})
+            products.columns["category"] = DraftColumn(f"as_text({category.column.sql})")
+            products.gathered["category"] = None
             self._add(products, category.column)
 
     def _columns(self, entity: str, table: str) -> dict[str, str]:
@@ -228,8 +233,10 @@ class Guesser:
             fill(draft, table, found)
         if entity == "postal_codes" and not found["postal_code"].column.unique:
             by = found["postal_code"]
-        if by is not None:
-            self._gather(draft, table, contract, by)
+        if by is not None and entity in _COMES_ALONG:
+            self._gather(draft, table, by)
+        elif by is not None:
+            self._group(draft, table, contract, by)
         return draft
 
     def _convert(self, name: str, contract: Contract, matched: Match) -> DraftColumn:
@@ -265,11 +272,60 @@ class Guesser:
             why.append(f"{converted - form.rows:,} of {converted:,} values do not fit")
         return DraftColumn(form.of(column.sql), ", ".join(why))
 
-    def _gather(self, draft: Draft, table: RawTableView, contract: Contract, by: Match) -> None:
+    def _gather(self, draft: Draft, table: RawTableView, by: Match) -> None:
+        """Has the columns of what every line brings along gathered: the newest value by the line's own date."""
+        dated = self._ordered_at(table)
+        key = next(column.sql for column in draft.columns.values() if by.column.sql in (column.sql or ""))
+        for name, column in draft.columns.items():
+            if not column.sql or column.sql == key or not any(c.sql in column.sql for c in table.columns.values()):
+                continue
+            draft.gathered[name] = dated
+            if differ := self._differ(table, key or "", column.sql):
+                column.why = ", ".join(filter(None, [column.why, f"differs within {differ:,} of them"]))
+        if draft.gathered and not dated:
+            draft.notes.append(
+                "No date tells which of several values is the newest: the last in the alphabet is taken."
+            )
+
+    def _ordered_at(self, table: RawTableView) -> str | None:
+        """SQL of the date and time of a row's order, if the row says it."""
+        found = assign(table, "orders", self.contracts["orders"])
+        if "ordered_at" not in found:
+            return None
+        when = self._convert("ordered_at", self.contracts["orders"], found["ordered_at"])
+        draft = Draft("orders", table.name, {"ordered_at": when})
+        self._add_hour(draft, found)
+        return draft.columns["ordered_at"].sql
+
+    def _within(self, table: RawTableView, key: str) -> tuple[str, ...]:
+        """What rows are grouped and numbered within besides their key: the file, unless files seem to be parts that were
+        cut in the middle of an order. A file that repeats what is in another then doubles nothing."""
+        # Totals and repeated headers have no date: they are in every file, and no orders.
+        dated = self._ordered_at(table) or key
+        row = self.con.execute(
+            "select count(*), count(*) filter (where again) from (select k, bool_and(in_last) as again from ("
+            "select k, h, bool_or(f = last) as in_last, max(files) as files from (select *, max(f) over (partition by k) as last, "
+            "min(f) over (partition by k) <> max(f) over (partition by k) as files "
+            f"from (select {key} as k, _source_file as f, _row_hash as h from {self.bronze[table.name]} where {dated} is not null)) group by k, h) "
+            "where files group by k)"
+        ).fetchone()
+        assert row is not None
+        return ("_load_date",) if row[1] < 0.5 * row[0] else ("_load_date", "_source_file")
+
+    def _number(self, table: RawTableView, key: str) -> str:
+        """SQL that counts rows within their order."""
+        within = self._within(table, key)
+        order = "_source_row" if "_source_file" in within else "_source_file, _source_row"
+        return f"row_number() over (partition by {', '.join([*within, key])} order by {order})"
+
+    def _group(self, draft: Draft, table: RawTableView, contract: Contract, by: Match) -> None:
         """Turns a draft over lines into one over groups of lines: aggregates where a column is not the key's."""
         key = next(name for name in contract.key if (draft.columns[name].sql or "").count(by.column.sql))
         grouped = draft.columns[key].sql or ""
-        draft.group_by = ("_load_date", grouped)
+        if draft.entity == "postal_codes":
+            draft.group_by = ("_load_date", grouped)
+        else:
+            draft.group_by, draft.unit = (*self._within(table, grouped), grouped), (key,)
         for name, column in draft.columns.items():
             if column.sql is None or name == key or not any(c.sql in column.sql for c in table.columns.values()):
                 continue
@@ -363,7 +419,7 @@ class Guesser:
         if line is None or not self._unique(table, order.column, line.column):
             key = columns["order_id"].sql
             columns["line_number"] = DraftColumn(
-                f"row_number() over (partition by _load_date, {key} order by _source_file, _source_row)",
+                self._number(table, key or ""),
                 "no line numbers: lines are counted within their order",
             )
             draft.unit = ("order_id",)
@@ -493,8 +549,7 @@ class Guesser:
         entity, lines = self.primary[table.name]
         if entity == "payments" and not order.unique:
             draft.columns["payment_number"] = DraftColumn(
-                f"row_number() over (partition by _load_date, {draft.columns['order_id'].sql} "
-                "order by _source_file, _source_row)",
+                self._number(table, draft.columns["order_id"].sql or ""),
                 "no numbers: payments are counted within their order",
             )
             draft.unit = ("order_id",)

@@ -1,6 +1,6 @@
 """Which raw column says which canonical column, and which entity a raw table is: by names, held against values.
 
-Nothing is written here: the SQL that fills a column is `guess`'s business.
+Nothing is written here: the SQL that fills a column is in `guess`.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Source, builtin_sources
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.landing import explained
@@ -82,22 +83,26 @@ def new_source(
         full = _full(con, source, sample, guesses)
     texts = {
         "source.yml": source_yml(name, str(directory), shop, sample.tables, views, guesses.drafts, full),
-        **{
-            f"{d.entity}.{d.table}.sql": mapping_sql(
-                folder.name, str(directory), d, sample.tables[d.table], views[d.table], contracts[d.entity]
-            )
-            for d in guesses.drafts
-        },
     }
+    for d in guesses.drafts:
+        table, view, contract = sample.tables[d.table], views[d.table], contracts[d.entity]
+        texts[f"{d.entity}.{d.table}.sql"] = mapping_sql(folder.name, str(directory), d, table, view, contract)
     _write(folder, texts)
-    left = [("source.yml", field) for field in ("currency", "time_zone") if getattr(shop, field) is None]
-    left += [
+    return NewSource(folder, tuple(texts), sample, guesses, _left_open(shop, guesses.drafts, contracts))
+
+
+def _left_open(
+    shop: ShopGuess, drafts: Sequence[Draft], contracts: Mapping[str, Contract]
+) -> tuple[tuple[str, str], ...]:
+    """(file, field) of all that has to be filled in by hand."""
+    fields = [("source.yml", field) for field in ("currency", "time_zone") if getattr(shop, field) is None]
+    columns = [
         (f"{d.entity}.{d.table}.sql", column)
-        for d in guesses.drafts
+        for d in drafts
         for column in contracts[d.entity].required_columns
         if column not in d.filled
     ]
-    return NewSource(folder, tuple(texts), sample, guesses, tuple(left))
+    return (*fields, *columns)
 
 
 def _folder(name: str) -> Path:
@@ -187,15 +192,16 @@ def _shop(
 
 
 def _full(con: DuckDBPyConnection, source: Source, sample: Sample, guesses: Guesses) -> set[str]:
-    """Lists of which each file holds all keys of the one before, and there are several."""
-    found = set()
+    """Lists of which each file holds all keys of the one before, and there are several; and lists of points by postal
+    code, whose middle only a whole list gives."""
+    found = {d.table for d in guesses.drafts if d.entity == "postal_codes" and d.group_by}
     for draft in guesses.drafts:
         table = sample.tables[draft.table]
         if draft.entity not in _LISTS or len(table.files) < 2 or guesses.primary.get(table.name) != draft.entity:
             continue
         key = next(sql for sql in draft.filled.values() if sql)
         if draft.group_by:
-            key = draft.group_by[1]
+            key = draft.group_by[-1]
         if _each_holds_the_last(con, f'bronze."{source.bronze_table(table.name)}"', key, table):
             found.add(table.name)
     return found

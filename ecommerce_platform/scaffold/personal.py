@@ -1,6 +1,6 @@
 """Whether a column tells about persons, and what may be shown of its values all the same.
 
-What is shown where is `render`'s business, what is hashed `guess`'s.
+`render` says what is shown where, `guess` what is hashed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the values of a column are: numbers with which mark, dates in which order, words for true and false.
 
 Every guess is tried out with the macros that mappings use (`warehouse/macros.sql`), on the column's own values, so what
-is proposed does convert. What a column means is `guess`'s business.
+is proposed does convert. What a column means is in `guess`.
 """
 
 from __future__ import annotations
@@ -117,6 +117,11 @@ class Column:
         return None
 
     @property
+    def _is_mixed(self) -> bool:
+        """Whether some of its values are codes of digits and letters: then all are codes."""
+        return any(re.search(r"\d", value) and re.search(r"[^\W\d_]", value) for value, _ in self.values)
+
+    @property
     def described(self) -> str:
         """Its type in words."""
         if not self.filled:
@@ -129,7 +134,7 @@ class Column:
             unsure = " (or the other way round: no day after the 12th tells)" if "timestamp" in self.ambiguous else ""
             return ("time" if form.has_time or (not form.order and "date" not in self.forms) else "date") + how + unsure
         if "integer" in self.forms:
-            return "whole number"
+            return "codes, most of them whole numbers" if self._is_mixed else "whole number"
         if self.numeric:
             return "number with a decimal comma" if self.forms["decimal"].mark == "," else "number"
         return "time with an offset" if self.offset else "text"

@@ -1,7 +1,7 @@
 """The text of a source folder: `source.yml` and mappings, with what was found and what was assumed as comments.
 
 Values of the sample stand there as examples only where they are nobody's: names, addresses and free texts are masked.
-Which column fills what is `guess`'s business; nothing is written to disk here.
+Which column fills what is in `guess`; nothing is written to disk here.
 """
 
 from __future__ import annotations
@@ -85,13 +85,9 @@ def source_yml(
         ),
         f"start_date: {shop.start_date}  # {shop.start_date_from}",
         "# churn_window_days: 90  # a customer who buys nothing for so long counts as lost",
+        "# min_pair_orders: 5  # products that fewer orders hold together are no pair",
     ]
-    units = [(f"{d.entity}.{d.table}", ", ".join(d.unit)) for d in drafts if d.unit]
-    if units:
-        lines += [
-            "# These mappings number rows within an order, so a delivery that mentions an order has to bring all its rows.",
-            "units: {" + ", ".join(f"{mapping}: [{columns}]" for mapping, columns in units) + "}",
-        ]
+    lines += [*_units_block(drafts), *_gathered_block(drafts), *_left_out_block(drafts)]
     lines += [
         "# delivery: delta (the default): files bring what is new or changed; a row replaces the one with the same key.",
         "#           full: each delivery is the whole table, and what the newest one lacks is gone.",
@@ -99,18 +95,64 @@ def source_yml(
     ]
     mapped = {d.table for d in drafts} or set(tables)
     for table in tables.values():
-        block = _table_block(
-            table, next((d.entity for d in drafts if d.table == table.name), None), table.name in set(full)
-        )
-        if table.name in mapped:
-            lines += block
-        else:
-            lines += [
-                f"  # {table.name} seems to fill no entity. To use it, take it in here and write <entity>.{table.name}.sql; its columns:",
-                *(f"  # {line}" for line in _columns(views[table.name], {}, frozenset())),
-                *("  # " + line[2:] for line in block),
-            ]
+        entity = next((d.entity for d in drafts if d.table == table.name), None)
+        block = _table_block(table, entity, table.name in set(full))
+        lines += block if table.name in mapped else _left_open(table, views[table.name], block)
     return "\n".join(lines) + "\n"
+
+
+def _left_out_block(drafts: Sequence[Draft]) -> list[str]:
+    filtered = [d for d in drafts if d.where]
+    if not filtered:
+        return []
+    said = ", ".join(f"{d.entity}.{d.table}: the other rows say nothing of {d.entity}" for d in filtered)
+    return [
+        "# Rows that a mapping's WHERE leaves to the other mappings, and why. Rows that one drops without a reason are warned of.",
+        f"left_out: {{{said}}}",
+    ]
+
+
+def _left_open(table: SampleTable, view: RawTableView, block: Sequence[str]) -> list[str]:
+    """What is said of a raw table that seems to fill no entity: its block, to be taken in, and its columns."""
+    return [
+        f"  # {table.name} seems to fill no entity. To use it, take it in here and write <entity>.{table.name}.sql; its columns:",
+        *(f"  # {line}" for line in _columns(view, {}, frozenset())),
+        *("  # " + line[2:] for line in block),
+    ]
+
+
+def _units_block(drafts: Sequence[Draft]) -> list[str]:
+    units = [(f"{d.entity}.{d.table}", ", ".join(d.unit)) for d in drafts if d.unit]
+    if not units:
+        return []
+    return [
+        "# These mappings group or number rows within an order, so a delivery that mentions an order has to bring all its rows.",
+        "units: {" + ", ".join(f"{mapping}: [{columns}]" for mapping, columns in units) + "}",
+    ]
+
+
+def _gathered_block(drafts: Sequence[Draft]) -> list[str]:
+    gathered = [d for d in drafts if d.gathered]
+    if not gathered:
+        return []
+    lines = [
+        "# These columns come with every row: of all rows with one key the newest value that is there counts, by the column",
+        "# behind its name; of equally new ones, and where nothing is behind it, the last in the alphabet.",
+        "gathered:",
+    ]
+    for draft in gathered:
+        lines.append(f"  {draft.entity}.{draft.table}:")
+        lines += [f"    {name}: {_plain_scalar(by)}".rstrip() for name, by in draft.gathered.items()]
+    return lines
+
+
+def _plain_scalar(sql: str | None) -> str:
+    """An SQL expression as YAML."""
+    if sql is None:
+        return ""
+    if not re.search(r"[:#{}\[\],&*?|>%@`\"']", sql):
+        return sql
+    return "'" + sql.replace("'", "''") + "'" if '"' in sql else _quoted(sql)
 
 
 def _shop_line(field: str, value: str | None, source: str, asks: str) -> str:
@@ -127,7 +169,7 @@ def _table_block(table: SampleTable, entity: str | None, full: bool) -> list[str
         f"  {table.name}:",
         f"    files: [{', '.join(_quoted(f) for f in table.raw.files)}]  # found: {_plain(found)}",
         f"    description: {described}",
-        "    delivery: full  # guess: each file holds all of the one before" if full else "    # delivery: full",
+        _delivery(entity, full),
     ]
     if table.raw.encoding != "utf-8":
         lines.append(f"    encoding: {table.raw.encoding}")
@@ -141,6 +183,12 @@ def _table_block(table: SampleTable, entity: str | None, full: bool) -> list[str
     return lines + [f"    # note: {_plain(note)}" for note in table.notes]
 
 
+def _delivery(entity: str | None, full: bool) -> str:
+    if full and entity == "postal_codes":
+        return "    delivery: full  # guess: a list of places is delivered whole"
+    return "    delivery: full  # guess: each file holds all of the one before" if full else "    # delivery: full"
+
+
 def mapping_sql(
     source: str,
     directory: str,
@@ -150,12 +198,6 @@ def mapping_sql(
     contract: Contract,
 ) -> str:
     """The text of one mapping: the raw columns and their values, the filled columns, what is left open, and the rest."""
-    fills: dict[str, list[str]] = {}
-    for name, sql in draft.filled.items():
-        sql = re.sub(r"'[^']*'", "", sql)
-        for raw in view.columns.values():
-            if re.search(rf"(?<![\w\"]){re.escape(raw.sql)}(?![\w\"])", sql):
-                fills.setdefault(raw.name, []).append(name)
     pii = frozenset(n for n, c in contract.columns.items() if c.pii)
     lines = [
         f"-- {draft.entity} ({contract.grain}) from the raw table {draft.table}: {len(table.files)} "
@@ -163,13 +205,37 @@ def mapping_sql(
         "-- Drafted by `ecommerce new-source`: every line is a guess, in brackets stands what had to be assumed. Ask",
         f"-- `ecommerce check-source {source} --sample {_plain(directory)}` whether it fits.",
         "--",
-        *(f"-- {line}" for line in _columns(view, fills, pii)),
+        *(f"-- {line}" for line in _columns(view, _fills(draft, view), pii)),
     ]
     if draft.group_by:
-        lines.append(f"-- Several rows make one of {draft.entity}: they are gathered by its key.")
+        lines.append(f"-- Several rows make one of {draft.entity}: they are grouped by its key.")
+    if draft.gathered:
+        lines.append(f"-- Several rows name one of {draft.entity}: source.yml says which value counts (gathered).")
     for note in draft.notes:
         lines += ["--", *textwrap.wrap(_plain(note), _WIDTH, initial_indent="-- ", subsequent_indent="-- ")]
     lines.append("select")
+    lines += [*_filled_lines(draft, contract), *_open_lines(draft, contract)]
+    lines.append(f"from bronze.{source}__{draft.table}")
+    if draft.where:
+        lines.append(f"where {draft.where}")
+    if draft.group_by:
+        lines.append(f"group by {', '.join(draft.group_by)}")
+    return "\n".join(lines) + "\n"
+
+
+def _fills(draft: Draft, view: RawTableView) -> dict[str, list[str]]:
+    """Raw column → the columns that it fills."""
+    fills: dict[str, list[str]] = {}
+    for name, sql in draft.filled.items():
+        sql = re.sub(r"'[^']*'", "", sql)
+        for raw in view.columns.values():
+            if re.search(rf"(?<![\w\"]){re.escape(raw.sql)}(?![\w\"])", sql):
+                fills.setdefault(raw.name, []).append(name)
+    return fills
+
+
+def _filled_lines(draft: Draft, contract: Contract) -> list[str]:
+    lines: list[str] = []
     filled = [(name, column) for name, column in draft.columns.items() if column.sql]
     # What the entity cannot do without comes first.
     filled.sort(key=lambda item: item[0] not in contract.required_columns)
@@ -177,6 +243,11 @@ def mapping_sql(
         comma = "," if place < len(filled) - 1 else ""
         assumed = f"  -- guess ({_plain(column.why)})" if column.why else "  -- guess"
         lines += _select(f"{column.sql} as {name}{comma}", assumed)
+    return lines
+
+
+def _open_lines(draft: Draft, contract: Contract) -> list[str]:
+    lines: list[str] = []
     open_ = [(n, c) for n, c in draft.columns.items() if not c.sql]
     required = [(n, c) for n, c in open_ if n in contract.required_columns]
     if required:
@@ -186,12 +257,7 @@ def mapping_sql(
     if optional:
         lines.append("    -- Not found. Leave it out, or say what fills it and take it in.")
         lines += [_suggest(n, c.why, contract) for n, c in optional]
-    lines.append(f"from bronze.{source}__{draft.table}")
-    if draft.where:
-        lines.append(f"where {draft.where}")
-    if draft.group_by:
-        lines.append(f"group by {', '.join(draft.group_by)}")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _select(sql: str, comment: str) -> list[str]:

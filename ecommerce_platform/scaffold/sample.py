@@ -1,7 +1,7 @@
 """From a folder of exported files to raw tables: which files belong together, and how each is to be read.
 
-Files are recognised by `ingestion.sniff` and read by `ingestion.bronze`, into a warehouse in memory; what their columns
-mean is `profile`'s and `guess`'s business. The folder is only read.
+Files are recognised by `ingestion.sniff` and read by `ingestion.bronze`, into a warehouse in memory; `profile`
+and `guess` find out what their columns mean. The folder is only read.
 """
 
 from __future__ import annotations
@@ -174,11 +174,16 @@ def _list(directory: Path, today: date) -> list[RawFile]:
 
 def files_of_drops(directory: Path) -> list[tuple[date, Path]]:
     """The files in the folders of a folder of drops, with their day; hidden ones and marks are none."""
+    return [(day, path) for day, path in entries_of_drops(directory) if path.is_file()]
+
+
+def entries_of_drops(directory: Path) -> list[tuple[date, Path]]:
+    """Whatever lies in the folders of a folder of drops, with its day; without hidden entries and marks."""
     found = []
     for folder in sorted(directory.iterdir()):
         if folder.is_dir() and re.fullmatch(r"\d{4}-\d{2}-\d{2}", folder.name):
             day = date.fromisoformat(folder.name)
-            found += [(day, p) for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith((".", "_"))]
+            found += [(day, path) for path in sorted(folder.iterdir()) if not path.name.startswith((".", "_"))]
     return found
 
 

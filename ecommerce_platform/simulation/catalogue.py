@@ -80,6 +80,10 @@ _ADJECTIVES = (  # noqa: SIM905
 ).split()
 
 COMPANION_PROBABILITY = 0.30
+#: Products have a companion if by plan so many orders come to hold both: of fewer nobody can tell.
+_COMPANION_ORDERS = 12
+#: Orders with two or more lines, about; the first line is of such an order as often as any.
+_SEVERAL_LINES_SHARE = 0.43
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Catalogue:
     first_month: np.ndarray
     #: Latent quality; shifts review scores.
     quality: np.ndarray
-    #: The product most often bought together with it.
+    #: The product most often bought together with it, -1 for those that sell too little to have one.
     companion: np.ndarray
     #: Demand, phases × products; 0 before the first month.
     demand: np.ndarray
@@ -169,9 +173,7 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     demand *= (price[phases.month] * (1 - depth) / (base * 100)) ** elasticity
     demand[phases.month[:, None] < first_month[None, :]] = 0
 
-    weights = np.where(first_month == 0, popularity, 0)
-    companion = pick(rng, np.sqrt(weights), size)
-    companion = np.where(companion == np.arange(size), (companion + 1) % size, companion)
+    companion = _companions(rng, seasons, demand, first_month, orders)
     return Catalogue(
         sku=[f"{CATEGORIES[c].code}-{10_000 + i}" for i, c in enumerate(category)],
         title=title,
@@ -188,6 +190,17 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
         demand=demand,
         on_sale=on_sale,
     )
+
+
+def _companions(rng: Rng, seasons: Seasons, demand: np.ndarray, first_month: np.ndarray, orders: int) -> np.ndarray:
+    """What goes with each product: none of the tenth that sells most, for what everybody buys goes with nothing in particular."""
+    size = demand.shape[1]
+    days = np.bincount(seasons.phases.of_day, minlength=len(demand)) / len(seasons.phases.of_day)
+    share = days @ (demand / demand.sum(axis=1, keepdims=True))
+    drawn = pick(rng, (first_month == 0) & (share <= np.quantile(share, 0.9)), size)
+    drawn = np.where(drawn == np.arange(size), (drawn + 1) % size, drawn)
+    planned = COMPANION_PROBABILITY * _SEVERAL_LINES_SHARE * orders * share
+    return np.where(planned >= _COMPANION_ORDERS, drawn, -1)
 
 
 def draw_products(rng: Rng, catalogue: Catalogue, phase: np.ndarray, favourite: np.ndarray) -> np.ndarray:
@@ -212,11 +225,13 @@ def _prices(rng: Rng, base: np.ndarray, category: np.ndarray, months: int) -> tu
     changes[0] = 0
     level = base * np.exp(np.cumsum(changes, axis=0) + 0.02 / 12 * np.arange(months)[:, None])
     stepped = base * np.exp(np.cumsum(changes, axis=0))
-    # Prices end in 9; inflation only shows where a price is changed anyway.
+    # Of ten products six are priced just below (…9), two at …5 and two at …0, each always in its own way; inflation only
+    # shows where a price is changed anyway.
     touched = np.where(changes != 0, np.arange(months)[:, None], 0)
     latest = np.maximum.accumulate(touched, axis=0)
     current = np.take_along_axis(level, latest, axis=0)
-    price = np.maximum(np.round(current * 10) * 10 - 1, 99).astype(np.int64)
+    below = np.array([1, 1, 1, 1, 1, 1, 5, 5, 0, 0])[np.arange(size) * 7919 % 10]
+    price = np.maximum(np.round(current * 10) * 10 - below, 99).astype(np.int64)
     margin = np.array([c.margin for c in CATEGORIES])[category] + rng.normal(0, 0.05, size)
     cost = np.maximum(np.round(stepped * (1 - np.clip(margin, 0.05, 0.8)) * 100), 10).astype(np.int64)
     cost[:, rng.random(size) < 0.06] = -1

@@ -58,6 +58,10 @@ GUEST_SHARE = 0.04
 #: A customer whose parcel came late leaves for good with this probability.
 LATE_LEAVE_PROBABILITY = 0.20
 VAT_PERCENT = 19
+#: So many lines of known customers are bought in their favourite category, whatever the fashion.
+FAVOURITE_SHARE = 0.30
+#: Of those who write a review, so many give it one star for reasons that lie outside the shop.
+UNHAPPY_SHARE = 0.12
 
 # Fates of an order.
 DELIVERED, CANCELED, UNAVAILABLE = 0, 1, 2
@@ -212,11 +216,12 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     day = orders.day[order]
     month = seasons.month_of_day[day]
     favourite = np.where(orders.person >= 0, customers.favourite[orders.person], -1)[order]
-    favourite[rng.random(size) >= 0.30] = -1
+    favourite[rng.random(size) >= FAVOURITE_SHARE] = -1
     product = draw_products(rng, catalogue, seasons.phases.of_day[day], favourite)
     first = product[bounds[order]]
-    together = (number == 2) & (rng.random(size) < COMPANION_PROBABILITY)
-    product = np.where(together, catalogue.companion[first], product)
+    companion = catalogue.companion[first]
+    together = (number == 2) & (rng.random(size) < COMPANION_PROBABILITY) & (companion >= 0)
+    product = np.where(together, companion, product)
 
     several = np.array([c.several for c in CATEGORIES])[catalogue.category[product]]
     quantity = np.where(rng.random(size) < several, 1 + rng.geometric(0.6, size), 1)
@@ -236,9 +241,7 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     discount = np.round(gross * depth).astype(np.int64)
 
     net = gross - discount
-    order_net = np.add.reduceat(net, bounds[:-1])
-    charged = (order_net < 4900) & (orders.channel != STORE)
-    shipping = np.where(number == 1, np.where(charged, 490, 0)[order], 0)
+    shipping = _shipping(orders, net, order, number, bounds)
     tax = (net * VAT_PERCENT + 50) // 100
     narrow = np.int32
     return Lines(
@@ -252,6 +255,30 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
         tax=tax,
         bounds=bounds,
     )
+
+
+def leave_out(orders: Orders, lines: Lines, lost: np.ndarray) -> tuple[Orders, Lines]:
+    """Orders and lines without those lines that nobody could buy (a mask); nobody places an order without a line."""
+    stays = np.flatnonzero(~lost)
+    placed = np.zeros(len(orders), dtype=bool)
+    placed[lines.order[stays]] = True
+    kept = replace(lines, **{f.name: getattr(lines, f.name)[stays] for f in fields(Lines) if f.name != "bounds"})
+    orders = orders.take(placed)
+    order = (np.cumsum(placed) - 1)[kept.order]
+    bounds = np.append(np.searchsorted(order, np.arange(len(orders))), len(order))
+    number = np.arange(len(order)) - bounds[order] + 1
+    net = kept.price * kept.quantity - kept.discount
+    shipping = _shipping(orders, net, order, number, bounds)
+    narrow = np.int32
+    return orders, replace(
+        kept, order=order.astype(narrow), number=number.astype(narrow), shipping=shipping, bounds=bounds
+    )
+
+
+def _shipping(orders: Orders, net: np.ndarray, order: np.ndarray, number: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """What sending costs, on each order's first line: nothing in a store, nor for large orders."""
+    charged = (np.add.reduceat(net, bounds[:-1]) < 4900) & (orders.channel != STORE)
+    return np.where(number == 1, np.where(charged, 490, 0)[order], 0)
 
 
 def make_payments(rng: Rng, orders: Orders, lines: Lines) -> Payments:
@@ -288,8 +315,8 @@ def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Order
     wanted = (rng.random(size) < chance) & (written < seasons.days * SECONDS)
     latent = 4.75 + catalogue.quality[lines.product[lines.bounds[:-1]]] + rng.normal(0, 0.85, size)
     latent -= np.where(late > 0, 0.9 + 0.18 * np.minimum(late, 10), 0.0)
-    # A few are unhappy whatever the shop does.
-    latent -= np.where(rng.random(size) < 0.05, 2.5, 0.0)
+    # Some are unhappy whatever the shop does: one review in nine has one star, as in real shops (Olist: 11.5 %).
+    latent -= np.where(rng.random(size) < UNHAPPY_SHARE, 4.5, 0.0)
     score = np.clip(np.round(latent), 1, 5).astype(np.int64)
     words = np.where(rng.random(size) < 0.55, rng.integers(0, 1 << 30, size), -1)
     chosen = np.flatnonzero(wanted)

@@ -16,7 +16,7 @@ from ecommerce_platform.simulation.catalogue import CATEGORIES, COMPANION_PROBAB
 from ecommerce_platform.simulation.clickstream import FUNNEL, TRACKED_SHARE
 from ecommerce_platform.simulation.economy import CONFIDENCE_EFFECT
 from ecommerce_platform.simulation.feeds.sales import order_versions
-from ecommerce_platform.simulation.orders import DELIVERED, LATE_LEAVE_PROBABILITY, days_late
+from ecommerce_platform.simulation.orders import DELIVERED, FAVOURITE_SHARE, LATE_LEAVE_PROBABILITY, days_late
 from ecommerce_platform.simulation.people import AGE_BANDS, NEVER
 from ecommerce_platform.simulation.places import REGIONS
 from ecommerce_platform.simulation.returns import LATE_RETURN_RATE, return_rates
@@ -32,9 +32,10 @@ def planted_effects(shop: Shop) -> dict[str, Any]:
     _, second = order_versions(orders, shop.seasons.days)
     arrived = (orders.fate == DELIVERED) & (orders.received < end) & (orders.promised < NEVER)
     late = days_late(orders) > 0
-    sku = shop.catalogue.sku
+    sku, companion = shop.catalogue.sku, shop.catalogue.companion
     sold = np.bincount(shop.lines.product, minlength=len(shop.catalogue))
-    pairs = np.argsort(-sold, kind="stable")[:5]
+    # Those that sell most stand first.
+    pairs = [p for p in np.argsort(-sold, kind="stable").tolist() if companion[p] >= 0]
     codes = [c.code for c in CATEGORIES]
     return {
         "late_delivery_share": round(float(late[arrived].mean()), 4) if arrived.any() else None,
@@ -42,7 +43,8 @@ def planted_effects(shop: Shop) -> dict[str, Any]:
         "open_orders": int(((second < 0) & (np.minimum(orders.received, orders.ended) >= end)).sum()),
         "customers_left": int((shop.customers.leaves < shop.seasons.days).sum()),
         "companion_probability": COMPANION_PROBABILITY,
-        "companions": [[sku[p], sku[shop.catalogue.companion[p]]] for p in pairs.tolist()],
+        "companions": [[sku[p], sku[companion[p]]] for p in pairs],
+        "companion_pairs": _companion_pairs(shop),
         "price_elasticity": {c.code: c.elasticity for c in CATEGORIES},
         "campaigns": _campaigns(shop),
         "sales": {
@@ -63,6 +65,10 @@ def planted_effects(shop: Shop) -> dict[str, Any]:
         "late_return_rate": LATE_RETURN_RATE,
         "understocked_products": [sku[p] for p in shop.stock.understocked.tolist()],
         "overstocked_products": [sku[p] for p in shop.stock.overstocked.tolist()],
+        "lost_sales": {
+            "share": shop.lost_share,
+            "units": {sku[p]: int(shop.lost_units[p]) for p in np.flatnonzero(shop.lost_units).tolist()},
+        },
         "tracked_visitor_share": TRACKED_SHARE,
         "funnel": list(FUNNEL),
         "sentiment_of_quality": QUALITY_EFFECT,
@@ -72,6 +78,39 @@ def planted_effects(shop: Shop) -> dict[str, Any]:
 
 def _day(shop: Shop, day: int) -> str:
     return (shop.seasons.start + timedelta(days=int(day))).isoformat()
+
+
+def _companion_pairs(shop: Shop) -> list[dict[str, Any]]:
+    """What is to be found of each pair, in orders that were not canceled: both by chance, or because one goes with the other.
+
+    By chance they meet as often as independent purchases do; people's favourite categories and the seasons, which bring
+    products of a category together somewhat more often, are left out.
+    """
+    lines, companion, size = shop.lines, shop.catalogue.companion, len(shop.catalogue)
+    counted = shop.orders.fate == DELIVERED
+    baskets = np.unique(lines.order.astype(np.int64) * size + lines.product)
+    holding = np.bincount((baskets % size)[counted[baskets // size]], minlength=size).astype(float)
+    leads = counted & (np.diff(lines.bounds) > 1)
+    leading = np.bincount(lines.product[lines.bounds[:-1]][leads], minlength=size)
+    together: dict[tuple[int, int], float] = {}
+    for product in np.flatnonzero(companion >= 0).tolist():
+        other = int(companion[product])
+        pair = (min(product, other), max(product, other))
+        together[pair] = together.get(pair, 0.0) + COMPANION_PROBABILITY * float(leading[product])
+    found = []
+    for (one, other), caused in together.items():
+        chance = holding[one] * holding[other] / max(counted.sum(), 1)
+        expected = caused + (1 - min(caused / max(min(holding[one], holding[other]), 1), 1)) * chance
+        found.append((expected, expected / chance if chance else None, one, other))
+    sku = shop.catalogue.sku
+    return [
+        {
+            "products": sorted((sku[one], sku[other])),
+            "expected_orders_together": round(expected, 2),
+            "expected_lift": lift and round(lift, 3),
+        }
+        for expected, lift, one, other in sorted(found, key=lambda pair: (-pair[0], pair[2:]))
+    ]
 
 
 def _campaigns(shop: Shop) -> list[dict[str, Any]]:
@@ -129,6 +168,10 @@ def _drift(shop: Shop) -> dict[str, Any] | None:
     return {
         "from": _day(shop, seasons.drift_day),
         "category_demand_factor": {c.code: c.drift for c in CATEGORIES if c.drift != 1},
+        # Lines that follow a customer's favourite category do not drift.
+        "category_share_factor": {
+            c.code: round((1 - FAVOURITE_SHARE) * c.drift + FAVOURITE_SHARE, 4) for c in CATEGORIES if c.drift != 1
+        },
         "age_group_of_new_customers_before": ages((day >= 0) & (day < seasons.drift_day)),
         "age_group_of_new_customers_after": ages(day >= seasons.drift_day),
     }

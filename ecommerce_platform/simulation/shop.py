@@ -34,6 +34,7 @@ def generate_shop(
     seed: int = 1,
     dirty_share: float = 0.002,
     start: date = date(2024, 1, 1),
+    lost_share: float = 0.0,
     progress: Progress | None = None,
 ) -> Truth:
     """Writes a synthetic shop's drops to `<out_dir>/raw/<day>/` and the truth to `<out_dir>/truth/`.
@@ -42,11 +43,12 @@ def generate_shop(
 
     Args:
         out_dir: folder to write to; its `raw` must not hold anything yet.
-        orders: orders placed, exactly that many.
+        orders: orders placed, exactly that many, but for those that lost sales leave without a line.
         days: days from `start` on that deliver drops.
         seed: not negative; another seed is another shop.
         dirty_share: share of the delivered records with one fault each, 0 to 0.2.
         start: first day.
+        lost_share: share of what is wanted of a product while its shelf is empty that is not bought, 0 to 1.
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Returns:
@@ -56,12 +58,14 @@ def generate_shop(
         InputError: an argument out of range, or `out_dir/raw` already holds something.
     """
     _check(orders, days, seed, dirty_share, start)
+    if not 0 <= lost_share <= 1:
+        raise InputError(f"not a share from 0 to 1: {lost_share}", where="lost_share", fix="give 0 for none")
     raw = out_dir / "raw"
     if raw.exists() and any(p for p in raw.iterdir() if not p.name.startswith(".")):
         raise InputError("there are drops already", where=raw, fix="remove them or generate into another folder")
     tell = progress or (lambda what, done, total: None)
 
-    shop = simulate(orders=orders, days=days, seed=seed, start=start, progress=tell)
+    shop = simulate(orders=orders, days=days, seed=seed, start=start, progress=tell, lost_share=lost_share)
     feeds = make_feeds(shop, dirty_share)
     staging = out_dir / "raw.partial"
     if staging.exists():

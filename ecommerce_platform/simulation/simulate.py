@@ -6,16 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
+
 from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights
 from ecommerce_platform.simulation.catalogue import Catalogue, make_catalogue
 from ecommerce_platform.simulation.clickstream import Clicks, make_clicks
 from ecommerce_platform.simulation.economy import make_economy
 from ecommerce_platform.simulation.experiments import Trial
 from ecommerce_platform.simulation.orders import (
+    DELIVERED,
     Lines,
     Orders,
     Payments,
     Reviews,
+    leave_out,
     make_lines,
     make_orders,
     make_payments,
@@ -46,6 +50,9 @@ class Shop:
     trials: tuple[Trial, ...]
     orders: Orders
     lines: Lines
+    #: Share of what is wanted of a product whose shelf is empty that is lost, and the units that were, per product.
+    lost_share: float
+    lost_units: np.ndarray
     payments: Payments
     reviews: Reviews
     returns: Returns
@@ -55,7 +62,7 @@ class Shop:
     clicks: Clicks
 
 
-def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progress) -> Shop:
+def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progress, lost_share: float = 0.0) -> Shop:
     """The shop in memory, clean; the arguments are those of `generate_shop`."""
     economy = make_economy(stream(seed, "economy"), start, days)
     flights = make_flights(stream(seed, "flights"), days)
@@ -63,9 +70,15 @@ def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progre
     places = make_places(stream(seed, "places"))
     catalogue = make_catalogue(stream(seed, "catalogue"), seasons, orders)
     placed = make_orders(seed, seasons, places, orders, progress)
-    lines = make_lines(stream(seed, "lines"), seasons, catalogue, placed.customers, placed.orders)
+    wanted = make_lines(stream(seed, "lines"), seasons, catalogue, placed.customers, placed.orders)
+    impatient = stream(seed, "lost sales").random(len(wanted.order)) < lost_share
+    stock = make_stock(stream(seed, "stock"), seasons, catalogue, placed.orders, wanted, impatient)
+    counted = np.where(placed.orders.fate[wanted.order] == DELIVERED, wanted.quantity, 0)
+    orders_placed, lines = placed.orders, wanted
+    if stock.lost.any():
+        orders_placed, lines = leave_out(placed.orders, wanted, stock.lost)
     progress("lines", len(lines.order), len(lines.order))
-    sold = (catalogue, placed.orders, lines)
+    sold = (catalogue, orders_placed, lines)
     shop = Shop(
         seed=seed,
         seasons=seasons,
@@ -74,13 +87,15 @@ def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progre
         customers=placed.customers,
         records=placed.records,
         trials=placed.trials,
-        orders=placed.orders,
+        orders=orders_placed,
         lines=lines,
-        payments=make_payments(stream(seed, "payments"), placed.orders, lines),
+        lost_share=lost_share,
+        lost_units=np.bincount(wanted.product[stock.lost], counted[stock.lost], len(catalogue)).astype(np.int64),
+        payments=make_payments(stream(seed, "payments"), orders_placed, lines),
         reviews=make_reviews(stream(seed, "reviews"), seasons, *sold),
         returns=make_returns(stream(seed, "returns"), seasons, *sold),
-        stock=make_stock(stream(seed, "stock"), seasons, *sold),
-        ad_days=make_ad_days(stream(seed, "ad days"), flights, placed.orders.credited_to, placed.orders.day),
+        stock=stock,
+        ad_days=make_ad_days(stream(seed, "ad days"), flights, orders_placed.credited_to, orders_placed.day),
         social=make_social(stream(seed, "social"), seasons, *sold),
         clicks=make_clicks(stream(seed, "clicks"), seasons, *sold),
     )

@@ -1,6 +1,7 @@
 """What lies in the two warehouses at the end of each week: bought in when it runs low, sold by the orders.
 
-Sales never wait for stock: what is not there is sent as soon as it is, so that an empty shelf only shows here.
+Sales do not wait for stock: what is not there is sent as soon as it is, so that an empty shelf only shows here. In a shop
+that loses sales, what was to be bought while nothing lay there after a count is not bought at all.
 """
 
 from __future__ import annotations
@@ -36,22 +37,40 @@ class Stock:
     #: Products, by what is wrong with their stock.
     understocked: np.ndarray
     overstocked: np.ndarray
+    #: Whether each of the lines wanted was lost, for nothing lay there.
+    lost: np.ndarray
 
 
-def make_stock(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Stock:
-    """Counts on each Sunday, of the products listed by then."""
+def make_stock(
+    rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines, impatient: np.ndarray
+) -> Stock:
+    """Counts on each Sunday, of the products listed by then.
+
+    Args:
+        rng: the stream to draw from.
+        seasons: the shop's days.
+        catalogue: the products.
+        orders: all orders, and
+        lines: what is wanted on them.
+        impatient: whether a line is lost if it meets an empty shelf; per line.
+    """
     size = len(catalogue)
     sundays = np.arange((6 - seasons.weekday_of_start) % _WEEK, seasons.days, _WEEK)
     weeks = len(sundays)
-    sold = np.zeros((2, weeks + 1, size))
-    arrived = np.flatnonzero(orders.fate[lines.order] == DELIVERED)
-    week = np.searchsorted(sundays, orders.day[lines.order[arrived]])
-    flat = np.bincount(week * size + lines.product[arrived], lines.quantity[arrived], (weeks + 1) * size)
+    week = np.searchsorted(sundays, orders.day[lines.order])
     second = np.arange(size) % 3 == 0
     share = np.where(second, _SECOND_SHARE, 0.0)
-    total = flat.reshape(weeks + 1, size)
-    sold[1] = np.floor(total * share)
-    sold[0] = total - sold[1]
+
+    def by_week(some: np.ndarray) -> np.ndarray:
+        """Units of these lines by place, week and product, as far as they were delivered."""
+        some = np.flatnonzero(some & (orders.fate[lines.order] == DELIVERED))
+        flat = np.bincount(week[some] * size + lines.product[some], lines.quantity[some], (weeks + 1) * size)
+        total = flat.reshape(weeks + 1, size)
+        elsewhere = np.floor(total * share)
+        return np.stack([total - elsewhere, elsewhere])
+
+    sold = by_week(np.ones(len(week), dtype=bool))
+    patient = by_week(~impatient) if impatient.any() else sold
 
     understocked, overstocked = (rng.random(size) < s for s in (_UNDERSTOCKED_SHARE, _OVERSTOCKED_SHARE))
     overstocked &= ~understocked
@@ -64,8 +83,9 @@ def make_stock(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders,
     level = np.round(level)
     coming = np.zeros((6, 2, size))
     on_hand = np.zeros((weeks, 2, size))
+    empty = np.zeros((weeks + 1, size), dtype=bool)
     for now in range(weeks):
-        level += coming[now % 6] - sold[:, now]
+        level += coming[now % 6] - np.where(empty[now], patient[:, now], sold[:, now])
         coming[now % 6] = 0
         # What is on order counts: nobody orders the same goods twice.
         short = np.maximum(reorder_point - level - coming.sum(axis=0), 0)
@@ -73,6 +93,8 @@ def make_stock(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders,
         for lead in range(1, 5):
             coming[(now + lead) % 6] += np.where(lead_weeks == lead, order, 0)
         on_hand[now] = np.maximum(level, 0)
+        # What arrives, arrives before the next count: until then nothing lies there.
+        empty[now + 1] = np.where(second, on_hand[now].sum(axis=0), on_hand[now, 0]) == 0
 
     month = seasons.month_of_day[sundays]
     listed = catalogue.first_month[None, :] <= month[:, None]
@@ -87,4 +109,5 @@ def make_stock(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders,
         lead_time_days=lead_weeks[product] * _WEEK,
         understocked=np.flatnonzero(understocked),
         overstocked=np.flatnonzero(overstocked),
+        lost=impatient & empty[week, lines.product],
     )

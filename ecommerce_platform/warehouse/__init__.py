@@ -1,1 +1,2 @@
-"""The only place that writes tables: connection, transactions, loads, SQL models, publishing."""
+"""The file with the tables: connection, transactions, versions, SELECTs that become tables, contract checks. Knows nothing of
+deliveries, customers or models."""

@@ -3,15 +3,18 @@
 Every write of a table gives it a new version in the same transaction, so the ledger can never disagree with the
 tables, whatever kills a run. Tables that others follow row by row also keep a log of the keys that changed; a
 follower reads what it has not seen yet, in any order of loads and however many runs that takes. How a follower
-turns changed keys into changed rows is `incremental.py`'s business; nothing here knows a model.
+turns changed keys into changed rows is in `incremental.py`; nothing here knows a model.
 """
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.ddl import quote
@@ -28,6 +31,22 @@ create table if not exists changes.seen (follower varchar, table_name varchar, v
 """
 #: A log that has grown beyond this many rows is given up: its followers are built anew, which is then cheaper.
 LONGEST_LOG = 5_000_000
+
+
+@cache
+def own_code(file: str) -> str:
+    """What a file says, without comments and docstrings if it is Python: a digest of it changes when what is done changes.
+
+    Read once per process: a file changed during a run must not count as applied.
+    """
+    text = Path(file).read_text(encoding="utf-8")
+    if not file.endswith(".py"):
+        return text
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    return ast.dump(tree)
 
 
 @dataclass(frozen=True)
@@ -171,19 +190,28 @@ def changed_rows(table: str, since: int) -> str:
 
 
 def unseen(
-    con: DuckDBPyConnection, follower: str, tables: Iterable[str], code_version: str
+    con: DuckDBPyConnection, follower: str, tables: Iterable[str], code_version: str, *, kept_in: str | None = None
 ) -> tuple[dict[str, int], dict[str, int] | None]:
     """What a table made from others has to catch up with.
 
+    Args:
+        con: a connection to the warehouse.
+        follower: the table.
+        tables: those that it is made from.
+        code_version: of its definition.
+        kept_in: the table that holds what was made, where that is not `follower` itself.
+
     Returns:
         The versions that the tables have now (those without one are left out), and table → version last seen for
-        each that changed since. None instead: it must be built whole, because it never was, its definition changed,
+        each that changed since. None instead: it must be built whole, because it never was or is gone, its definition changed,
         it reads something else than before (or something without versions), or a table was replaced whole.
     """
     versions, wanted = table_versions(con), set(tables)
     now = {table: versions[table].version for table in wanted if table in versions}
     mine = versions.get(follower)
     if mine is None or mine.code_version != code_version or len(now) < len(wanted):
+        return now, None
+    if not table_exists(con, *(kept_in or follower).split(".", 1)):  # the ledger outlives a table that somebody dropped
         return now, None
     rows = con.execute("select table_name, version from changes.seen where follower = ?", [follower]).fetchall()
     seen: dict[str, int] = dict(rows)
@@ -193,6 +221,13 @@ def unseen(
     if any(since < versions[table].whole_version for table, since in behind.items()):
         return now, None
     return now, behind
+
+
+def made_within(con: DuckDBPyConnection, table: str, code_version: str, age: timedelta) -> bool:
+    """Whether `table` was made with this definition no longer than `age` ago."""
+    mine = table_versions(con).get(table)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return mine is not None and mine.code_version == code_version and now - mine.changed_at < age
 
 
 def forget_seen(con: DuckDBPyConnection, logs: Mapping[str, Log]) -> list[str]:

@@ -3,7 +3,7 @@
 A contract with `write: incremental` says by which columns the table is recomputed and how it follows each table that
 it reads (`contracts/contract.py`). Here these declarations become SQL: which keys the unseen changes touch, the
 SELECT narrowed to them, and the difference written. Whatever cannot be caught up with by keys is built whole, by the
-SELECT as it stands. What changed, and who has seen it, is `changes.py`'s business.
+SELECT as it stands. What changed, and who has seen it, is in `changes.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_rows, check_table
 from ecommerce_platform.warehouse.changes import Log, changed_rows, record_seen, unseen
+from ecommerce_platform.warehouse.contract_checks import CheckResult, check_rows, check_table
 from ecommerce_platform.warehouse.sql_model import SqlModel
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Writes what belongs to a table's change: a connection inside the transaction, and the relation of the touched keys
 #: (None where the table was written whole).
-Beside = Callable[["DuckDBPyConnection", str | None], None]
+AlsoWrite = Callable[["DuckDBPyConnection", str | None], None]
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def refresh_table(
     *,
     log: Log | None = None,
     full_checks: bool = False,
-    beside: Beside | None = None,
+    also_write: AlsoWrite | None = None,
 ) -> Written:
     """Brings a table that is a SELECT up to date with all tables it reads, in one transaction.
 
@@ -197,19 +197,19 @@ def refresh_table(
         incremental: how it is updated by keys, if it is; otherwise it is replaced.
         log: what is logged about its own changed rows.
         full_checks: checks the whole table rather than the touched rows.
-        beside: writes more whenever the table is written, in the same transaction.
+        also_write: writes more whenever the table is written, in the same transaction.
 
     Raises:
         DefinitionError: the SELECT does not fit the contract.
         BlockedError: a blocking check failed; the previous version stays.
     """
     if incremental is not None:
-        return _update(con, incremental, log=log, full_checks=full_checks, beside=beside)
+        return _update(con, incremental, log=log, full_checks=full_checks, also_write=also_write)
     assert model.table.sql is not None
     contract = model.contract
     _, behind = unseen(con, contract.table, model.reads, model.code_version)
     if behind is None or behind:
-        return _replace(con, model, log, beside=beside)
+        return _replace(con, model, log, also_write=also_write)
     with transaction(con):
         checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
         return Written(count_rows(con, contract), 0, 0, 0, checks, changed=False)
@@ -221,7 +221,7 @@ def _replace(
     log: Log | None,
     *,
     compare: bool = True,
-    beside: Beside | None = None,
+    also_write: AlsoWrite | None = None,
 ) -> Written:
     assert model.table.sql is not None
     return replace_table(
@@ -232,7 +232,7 @@ def _replace(
         log=log,
         reads=model.reads,
         compare=compare,
-        beside=(lambda: beside(con, None)) if beside else None,
+        also_write=(lambda: also_write(con, None)) if also_write else None,
     )
 
 
@@ -242,7 +242,7 @@ def _update(
     *,
     log: Log | None = None,
     full_checks: bool = False,
-    beside: Beside | None = None,
+    also_write: AlsoWrite | None = None,
 ) -> Written:
     model, contract = table.model, table.contract
     assert model.table.sql is not None
@@ -254,7 +254,7 @@ def _update(
             if touched > max(1000, WHOLE_ABOVE * rows):
                 behind = None
             elif touched:
-                written = _recompute(con, table, log, full_checks=full_checks, beside=beside)
+                written = _recompute(con, table, log, full_checks=full_checks, also_write=also_write)
                 record_seen(con, contract.table, now)
                 return written
         if behind is not None:
@@ -262,7 +262,7 @@ def _update(
             record_seen(con, contract.table, now)
             checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
             return Written(rows, 0, 0, 0, checks, changed=False)
-    return _replace(con, model, log, compare=False, beside=beside)
+    return _replace(con, model, log, compare=False, also_write=also_write)
 
 
 def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int]) -> int:
@@ -280,7 +280,7 @@ def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int
 
 
 def _recompute(
-    con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool, beside: Beside | None
+    con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool, also_write: AlsoWrite | None
 ) -> Written:
     model, contract = table.model, table.contract
     assert model.table.sql is not None
@@ -298,8 +298,8 @@ def _recompute(
     difference = find_difference(con, contract, "_old", "_new")
     if difference.rows:
         apply_difference(con, contract, difference, model.code_version, log)
-        if beside:
-            beside(con, "touched")
+        if also_write:
+            also_write(con, "touched")
     # Of the touched keys, the table now holds exactly the rows of _new.
     narrowed = {**kept, contract.table: "_new"}
     asked = in_step(con, contract, model.reads)

@@ -33,3 +33,9 @@ def table_exists(con: DuckDBPyConnection, schema: str, name: str) -> bool:
 def column_types(con: DuckDBPyConnection, table: str) -> dict[str, str]:
     """Column → type of a table that exists, in order; `table` as SQL writes it."""
     return {name: kind for name, kind, *_ in con.execute(f"describe {table}").fetchall()}
+
+
+def row_count(con: DuckDBPyConnection, schema: str, table: str) -> int:
+    """Rows of a table."""
+    row = con.execute(f"select count(*) from {schema}.{quote(table)}").fetchone()
+    return int(row[0]) if row else 0

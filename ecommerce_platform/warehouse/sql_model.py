@@ -6,13 +6,15 @@ table is materialized. Nothing here runs SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import LAYERS, Catalog, Table
 from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.select import NotAllowedError, tables_read
 from ecommerce_platform.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class SqlModel:
     @property
     def code_version(self) -> str:
         """Hash of SELECT and contract: another one means another table."""
-        text = f"{self.table.sql}\0{self.contract.path.read_text(encoding='utf-8')}"
+        text = f"{self.table.sql}\0{self.contract.text}"
         return sha256(text.encode()).hexdigest()[:16]
 
 
@@ -47,13 +49,25 @@ def parse_model(table: Table, known: Mapping[str, Table]) -> SqlModel:
         DefinitionError: with file and line: not valid SQL, not one SELECT, a table that does not exist, columns
             that differ from the contract's.
     """
+    assert table.sql is not None
+    tree = _one_select(table)
+    reads = _tables_read(tree, table, known)
+    try:
+        tables_read(table.sql)
+    except NotAllowedError as error:
+        raise DefinitionError(str(error), where=f"{table.sql_path}:1", fix="read tables of the warehouse") from None
+    _has_the_contracts_columns(tree, table)
+    return SqlModel(table, tree, reads)
+
+
+def _one_select(table: Table) -> Any:
+    """The tree of the one SELECT in a table's file."""
     import sqlglot
     from sqlglot import exp
 
-    assert table.sql is not None
-    path, contract = table.sql_path, table.contract
+    path = table.sql_path
     try:
-        trees = [t for t in sqlglot.parse(table.sql, dialect="duckdb") if t is not None]
+        trees = [t for t in sqlglot.parse(table.sql or "", dialect="duckdb") if t is not None]
     except sqlglot.errors.ParseError as error:
         problem = error.errors[0] if error.errors else {}
         raise DefinitionError(
@@ -64,9 +78,15 @@ def parse_model(table: Table, known: Mapping[str, Table]) -> SqlModel:
         raise DefinitionError(f"not valid SQL: {error}", where=f"{path}:1") from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         raise DefinitionError(
-            "a table's file holds exactly one SELECT", where=f"{path}:1", fix="writing is the warehouse's business"
+            "a table's file holds exactly one SELECT", where=f"{path}:1", fix="the warehouse writes, not the file"
         )
-    tree = trees[0]
+    return trees[0]
+
+
+def _tables_read(tree: Any, table: Table, known: Mapping[str, Table]) -> tuple[str, ...]:
+    """The tables that a SELECT names, each once; its own steps are none."""
+    from sqlglot import exp
+
     steps = {cte.alias for cte in tree.find_all(exp.CTE)}
     reads: dict[str, None] = {}
     for found in tree.find_all(exp.Table):
@@ -76,28 +96,32 @@ def parse_model(table: Table, known: Mapping[str, Table]) -> SqlModel:
         if name not in known and found.db not in ("bronze",):
             raise DefinitionError(
                 f"there is no table {name.strip('.')!r}",
-                where=f"{path}:{node_line(found)}",
+                where=f"{table.sql_path}:{node_line(found)}",
                 fix=f"write schema.table with one of the schemas {', '.join(LAYERS)}, or a step of the query",
             )
         reads[name] = None
-    columns = list(tree.named_selects)
-    if columns != list(contract.columns):
-        missing = [c for c in contract.columns if c not in columns]
-        extra = [c for c in columns if c not in contract.columns]
-        detail = "; ".join(
-            part
-            for part in (
-                f"missing in the SELECT: {', '.join(missing)}" if missing else "",
-                f"missing in {contract.path.name}: {', '.join(extra)}" if extra else "",
-            )
-            if part
-        )
+    if unread := [name for name in table.contract.reads_if_there if name not in reads]:
         raise DefinitionError(
-            f"SELECT and contract have different columns ({detail or 'the order differs'})",
-            where=f"{path}:{_last_select_line(tree)}",
-            fix=f"make the last SELECT and {contract.path.name} name the same columns in the same order",
+            f"reads_if_there names {unread[0]}, which the SELECT does not read", where=table.contract.path
         )
-    return SqlModel(table, tree, tuple(reads))
+    return tuple(reads)
+
+
+def _has_the_contracts_columns(tree: Any, table: Table) -> None:
+    contract, columns = table.contract, list(tree.named_selects)
+    if columns == list(contract.columns):
+        return
+    missing = [c for c in contract.columns if c not in columns]
+    extra = [c for c in columns if c not in contract.columns]
+    said = [
+        *([f"missing in the SELECT: {', '.join(missing)}"] if missing else []),
+        *([f"missing in {contract.path.name}: {', '.join(extra)}"] if extra else []),
+    ]
+    raise DefinitionError(
+        f"SELECT and contract have different columns ({'; '.join(said) or 'the order differs'})",
+        where=f"{table.sql_path}:{_last_select_line(tree)}",
+        fix=f"make the last SELECT and {contract.path.name} name the same columns in the same order",
+    )
 
 
 def parse_models(catalog: Catalog, filled: Mapping[str, object]) -> dict[str, SqlModel]:
@@ -111,17 +135,49 @@ def parse_models(catalog: Catalog, filled: Mapping[str, object]) -> dict[str, Sq
         DefinitionError: a SELECT is wrong, or reads a table that this source leaves out.
     """
     models = {name: parse_model(table, catalog.tables) for name, table in catalog.tables.items() if table.sql}
+    return without_left_out(models, filled)
+
+
+def without_left_out(models: Mapping[str, SqlModel], filled: Mapping[str, object]) -> dict[str, SqlModel]:
+    """Those of the models that mean something with this source; `filled` as in `parse_models`."""
     left_out: set[str] = set()
     while True:
         more = {
             name
             for name, model in models.items()
             if name not in left_out
-            and (any(not filled.get(e) for e in model.contract.requires) or any(r in left_out for r in model.reads))
+            and (
+                any(not filled.get(e) for e in model.contract.requires)
+                or any(r in left_out and r not in model.contract.reads_if_there for r in model.reads)
+            )
         }
         if not more:
-            return {name: model for name, model in models.items() if name not in left_out}
+            return {n: _with_empty(m, left_out, models) for n, m in models.items() if n not in left_out}
         left_out |= more
+
+
+def _with_empty(model: SqlModel, left_out: Collection[str], models: Mapping[str, SqlModel]) -> SqlModel:
+    """The model with a SELECT without rows in place of each table that is left out."""
+    import sqlglot
+
+    gone = [name for name in model.reads if name in left_out]
+    if not gone:
+        return model
+    sql = model.table.sql or ""
+    for name in gone:
+        sql = _emptied(sql, name, models[name].contract)
+    reads = tuple(name for name in model.reads if name not in left_out)
+    return SqlModel(replace(model.table, sql=sql), sqlglot.parse_one(sql, dialect="duckdb"), reads)
+
+
+def _emptied(sql: str, name: str, contract: Contract) -> str:
+    columns = ", ".join(
+        f"cast(null as {column.type}) as {column_name}" for column_name, column in contract.columns.items()
+    )
+    alias = f" as {contract.name}"
+    return re.sub(
+        rf"\b{re.escape(name)}\b( as \w+)?", lambda found: f"(select {columns} where false){found[1] or alias}", sql
+    )
 
 
 def node_line(node: exp.Expr) -> int:

@@ -2,8 +2,8 @@
 
 Each is one transaction that runs the table's checks on what was written before it commits, so a killed run and
 a failed check both leave the previous version. SELECTs never write; nothing else in the platform does for
-gold and ml. Which rows of a large table have to be worked out again is `incremental.py`'s business, which version
-of a key silver keeps is `silver.py`'s; both write through `apply_difference` here.
+gold and ml. Which rows of a large table have to be worked out again is in `incremental.py`, which version
+of a key silver keeps in `silver/entities.py`; both write through `apply_difference` here.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING
 from ecommerce_platform.contracts.contract import PROVENANCE, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_table, wrong_columns
 from ecommerce_platform.warehouse.changes import (
     Log,
     log_rows,
     record_change,
     record_definition,
     record_seen,
+    table_versions,
     unseen,
     upstream_in_step,
 )
+from ecommerce_platform.warehouse.contract_checks import CheckResult, check_rows, check_table, wrong_columns
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
 from ecommerce_platform.warehouse.transaction import transaction
 
@@ -85,7 +86,7 @@ def replace_table(
     reads: Iterable[str] = (),
     compare: bool = True,
     seen: Mapping[str, int] | None = None,
-    beside: Callable[[], None] | None = None,
+    also_write: Callable[[], None] | None = None,
 ) -> Written:
     """Makes the table hold exactly the result of `select`.
 
@@ -102,7 +103,7 @@ def replace_table(
         reads: tables that the SELECT reads, for the ledger.
         compare: false writes it whole without looking at what was there.
         seen: versions of the tables that the rows were made from, where they were read earlier than now.
-        beside: writes more in the same transaction.
+        also_write: writes more in the same transaction.
 
     Raises:
         DefinitionError: the SELECT's columns or types are not the contract's.
@@ -120,8 +121,8 @@ def replace_table(
             record_change(con, contract.table, code_version, log=log)
             difference = None
         record_seen(con, contract.table, now)
-        if beside:
-            beside()
+        if also_write:
+            also_write()
         results = tuple(check(con, contract) if check else check_table(con, contract, in_step(con, contract, reads)))
         rows = count_rows(con, contract)
         if difference is None:
@@ -159,22 +160,75 @@ def upsert(
         BlockedError: a blocking check failed (two rows of one key, say); the previous version stays.
     """
     with transaction(con):
-        fits(con, contract, select)
-        con.execute(create_table_sql(contract))
-        con.execute(f"create or replace temp table _new as {select}")
-        keys = ", ".join(map(quote, contract.key))
-        con.execute(
-            f"create or replace temp view _old as select rowid as _rowid, * from {_name(contract)} "
-            f"where ({keys}) in (select ({keys}) from _new)"
-        )
-        difference = find_difference(con, contract, "_old", "_new")
-        doubled = _count(con, "_new") != _count(con, "_old") + difference.inserted
-        apply_difference(con, contract, difference, code_version, None)
-        if doubled:  # rows that equal one another and the one there: for the checks to see
-            con.execute(f"insert into {_name(contract)} by name select * from _new")
-        con.execute("drop view _old; drop table _new")
-        results = tuple(check(con, contract))
-        return Written(count_rows(con, contract), difference.inserted, difference.updated, 0, results)
+        return upsert_rows(con, contract, select, check, code_version=code_version)
+
+
+def upsert_rows(
+    con: DuckDBPyConnection, contract: Contract, select: str, check: Check = check_table, *, code_version: str = ""
+) -> Written:
+    """The same within the caller's transaction, for several tables that are written together or not at all."""
+    fits(con, contract, select)
+    con.execute(create_table_sql(contract))
+    con.execute(f"create or replace temp table _new as {select}")
+    keys = ", ".join(map(quote, contract.key))
+    con.execute(
+        f"create or replace temp view _old as select rowid as _rowid, * from {_name(contract)} "
+        f"where ({keys}) in (select ({keys}) from _new)"
+    )
+    difference = find_difference(con, contract, "_old", "_new")
+    doubled = _count(con, "_new") != _count(con, "_old") + difference.inserted
+    apply_difference(con, contract, difference, code_version, None)
+    if doubled:  # rows that equal one another and the one there: for the checks to see
+        con.execute(f"insert into {_name(contract)} by name select * from _new")
+    con.execute("drop view _old; drop table _new")
+    results = tuple(check(con, contract))
+    return Written(count_rows(con, contract), difference.inserted, difference.updated, 0, results)
+
+
+class GrowingTable:
+    """A table of which each load replaces a part, within the caller's transaction; made anew with another definition.
+
+    Args:
+        con: a connection to the warehouse, inside a transaction.
+        contract: the table's contract.
+        definition: version of all that decides its rows besides what it reads.
+    """
+
+    def __init__(self, con: DuckDBPyConnection, contract: Contract, definition: str) -> None:
+        self.con, self.contract, self.definition = con, contract, definition
+        self.versions = table_versions(con)
+        mine, there = self.versions.get(contract.table), table_exists(con, contract.layer, contract.name)
+        #: Whether it is empty now, and all loads have to be worked out.
+        self.rebuild = mine is None or mine.code_version != definition or not there
+        if self.rebuild:
+            con.execute(create_table_sql(contract, or_replace=True))
+
+    def take_in(self, staged: str, deleted: int, reads: Iterable[str], *, full_checks: bool) -> Written:
+        """Inserts the rows of a temporary table, which is dropped, and checks them.
+
+        Args:
+            staged: the temporary table, with the contract's columns.
+            deleted: how many rows were deleted before.
+            reads: the tables that the rows were made from.
+            full_checks: checks the whole table even if only some rows were written.
+
+        Raises:
+            BlockedError: a blocking check failed.
+        """
+        con, contract = self.con, self.contract
+        names = ", ".join(map(quote, contract.columns))
+        con.execute(f"insert into {_name(contract)} ({names}) select {names} from {staged}")
+        inserted = _count(con, staged)
+        changed = self.rebuild or bool(inserted or deleted)
+        if changed:
+            record_change(con, contract.table, self.definition)
+        record_seen(con, contract.table, {t: self.versions[t].version for t in reads if t in self.versions})
+        if self.rebuild or full_checks:
+            results = check_table(con, contract)
+        else:
+            results = check_rows(con, contract, staged, lambda c: c.sql) if inserted else []
+        con.execute(f"drop table {staged}")
+        return Written(count_rows(con, contract), inserted, 0, deleted, tuple(results), changed=changed)
 
 
 def in_step(con: DuckDBPyConnection, contract: Contract, reads: Iterable[str]) -> Callable[[SqlCheck], bool]:

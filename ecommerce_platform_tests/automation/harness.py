@@ -17,14 +17,14 @@ from unittest.mock import patch
 
 import dagster as dg
 
-from ecommerce_platform.automation.conditions import automation_sensor, publish_condition
-from ecommerce_platform.automation.instance import TEMPLATE
-from ecommerce_platform.automation.jobs import CUSTOMER_MARTS_JOB, FULL_CHECKS_JOB, PUBLISH_JOB
-from ecommerce_platform.automation.partitions import LOAD_JOB, daily_partitions
-from ecommerce_platform.automation.retention import prune_job
-from ecommerce_platform.automation.schedules import schedules
-from ecommerce_platform.automation.sensors import DROP_SENSOR, reaper_sensor
 from ecommerce_platform.contracts.source import RawTable, Source, SourceFile
+from ecommerce_platform.orchestration.conditions import automation_sensor, publish_condition
+from ecommerce_platform.orchestration.instance import TEMPLATE
+from ecommerce_platform.orchestration.jobs import CUSTOMER_MARTS_JOB, FULL_CHECKS_JOB, PUBLISH_JOB
+from ecommerce_platform.orchestration.partitions import LOAD_JOB, Days, daily_partitions
+from ecommerce_platform.orchestration.retention import prune_job
+from ecommerce_platform.orchestration.schedules import schedules
+from ecommerce_platform.orchestration.sensors import DROP_SENSOR, reaper_sensor
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -51,10 +51,13 @@ class Shop:
     source: Source
     loaded: list[tuple[str, ...]] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
+    #: The days that have a key in these definitions, and those that have one when a schedule fires.
+    days: Days | None = None
+    days_now: Days | None = None
 
     def definitions(self, *sensors: dg.SensorDefinition) -> dg.Definitions:
         """Daily tables, a whole table, a snapshot below both, and all jobs that triggers name."""
-        daily = daily_partitions(self.source)
+        daily = daily_partitions(self.source, self.days)
 
         @dg.asset(key=["gold", "kpi_daily"], partitions_def=daily)
         def kpi_daily(context: dg.AssetExecutionContext) -> None:
@@ -92,7 +95,7 @@ class Shop:
                 odd_job,
                 prune_job(),
             ],
-            schedules=schedules(self.source),
+            schedules=schedules(self.source, (lambda: now) if (now := self.days_now) else None),
             sensors=[*sensors, reaper_sensor(), automation_sensor()],
             executor=dg.in_process_executor,
         )

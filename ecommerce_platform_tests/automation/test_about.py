@@ -9,11 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from ecommerce_platform.automation.about import about_tables
-from ecommerce_platform.automation.findings import Watched
-from ecommerce_platform.build import build_definitions, read_ground, watched_tables
+from ecommerce_platform.orchestration.about import about_tables
+from ecommerce_platform.orchestration.assembly import build_definitions, watched_tables
+from ecommerce_platform.orchestration.findings import Watched
+from ecommerce_platform.orchestration.project import read_project
+from ecommerce_platform.reading.snapshots import open_snapshot
 from ecommerce_platform.settings import read_settings
-from ecommerce_platform.warehouse.snapshots import open_snapshot
 from ecommerce_platform_tests.warehouse.published import SUMMARY, PublishingShop
 
 REVENUE = dg.AssetKey(["gold", "kpi_daily"])
@@ -23,9 +24,9 @@ CUSTOMERS = dg.AssetKey(["silver", "customers"])
 @pytest.fixture(scope="module")
 def olist(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Watched]:
     settings = read_settings(source="olist", data_dir=tmp_path_factory.mktemp("about-"))
-    definitions, ground = build_definitions(settings), read_ground(settings)
+    definitions, project = build_definitions(settings), read_project(settings)
     given = [*(definitions.assets or ()), *(definitions.asset_checks or ())]
-    return ground, watched_tables(ground, [asset for asset in given if isinstance(asset, dg.AssetsDefinition)])
+    return project, watched_tables(project, [asset for asset in given if isinstance(asset, dg.AssetsDefinition)])
 
 
 def told(olist: tuple[Any, Watched], *events: Any) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ecommerce_platform.automation.alerts import (
+from ecommerce_platform.alerting.alerts import (
     AlertState,
     Finding,
     Message,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from ecommerce_platform.automation.partitions import LOAD_JOB, range_tags
+from ecommerce_platform.orchestration.partitions import LOAD_JOB, range_tags
 from ecommerce_platform_tests.automation.harness import Conditions, Shop, make_source
 
 KEY = "publish/snapshot"

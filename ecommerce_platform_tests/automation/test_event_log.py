@@ -8,23 +8,31 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData, StepMaterializationData
 from dagster._core.events.log import EventLogEntry
+from dagster._core.execution.plan.objects import StepFailureData, StepSuccessData
+from dagster._core.execution.plan.outputs import StepOutputData, StepOutputHandle
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.sql import stamp_alembic_rev
 
-from ecommerce_platform.automation import event_log as module
-from ecommerce_platform.automation.event_log import EventLog
+from ecommerce_platform.orchestration import event_log as module
+from ecommerce_platform.orchestration.compaction import COMPACT
+from ecommerce_platform.orchestration.event_log import EventLog
 
-OURS = "event_log_storage: {module: ecommerce_platform.automation.event_log, class: EventLog, config: {}}\n"
+OURS = "event_log_storage: {module: ecommerce_platform.orchestration.event_log, class: EventLog, config: {}}\n"
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-08")
 KEY = dg.AssetKey(["silver", "orders"])
 #: A tag that the event log keeps an index of; of others it does not.
@@ -46,7 +54,7 @@ def definitions() -> dg.Definitions:
     )
     def orders(context: dg.AssetExecutionContext) -> Iterator[Any]:
         for number, day in enumerate(context.partition_keys):
-            context.add_asset_metadata({"rows": number}, KEY, day)
+            context.add_asset_metadata({"rows_landed": number}, KEY, day)
         context.log.info("half way")
         check = dg.AssetCheckResult(passed=False, check_name="contract", severity=dg.AssetCheckSeverity.WARN)
         yield dg.MaterializeResult(
@@ -55,6 +63,7 @@ def definitions() -> dg.Definitions:
 
     @dg.asset(deps=[KEY], key=["gold", "days"], code_version="1")
     def days(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        context.log.info("a line")
         context.log_event(dg.AssetObservation(["gold", "days"], metadata={"seen": 1}))
         return dg.MaterializeResult(metadata={"rows": 3})
 
@@ -145,18 +154,28 @@ def tables(home: Path) -> dict[str, int]:
     return counts
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, int]]:
+    """What Dagster's own class stores of the same runs; planned are days together, as ours does."""
+    home = tmp_path_factory.mktemp("own") / "home"
+    together = patch.object(
+        SqliteEventLogStorage, "supports_partition_subset_in_asset_materialization_planned_events", True
+    )
+    with together, opened(home, "") as instance:
+        assert not isinstance(instance.event_log_storage, EventLog)
+        return remembered(instance, run_jobs(instance)), tables(home)
+
+
 @pytest.mark.parametrize("batch", ["0", "3", "1000"])
 def test_what_is_stored_is_what_dagsters_own_class_stores(
-    tmp_path: Path, batch: str, monkeypatch: pytest.MonkeyPatch
+    own: tuple[dict[str, Any], dict[str, int]], tmp_path: Path, batch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", batch)
-    stored = []
-    for name, yaml in (("own", ""), ("ours", OURS)):
-        with opened(tmp_path / name, yaml) as instance:
-            assert isinstance(instance.event_log_storage, EventLog) == bool(yaml)
-            stored.append((remembered(instance, run_jobs(instance)), tables(tmp_path / name)))
-    assert stored[0] == stored[1]
-    assert stored[1][0]["partitions"] == ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
+    with opened(tmp_path / "ours", OURS) as instance:
+        assert isinstance(instance.event_log_storage, EventLog)
+        stored = remembered(instance, run_jobs(instance)), tables(tmp_path / "ours")
+    assert stored == own
+    assert stored[0]["partitions"] == ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"]
 
 
 @pytest.mark.parametrize(("first", "then"), [("", OURS), (OURS, "")], ids=["own, then ours", "ours, then own"])
@@ -167,6 +186,8 @@ def test_either_class_goes_on_with_what_the_other_has_written(
     with opened(tmp_path / "home", first) as instance:
         runs = run_jobs(instance)
         before = remembered(instance, runs)
+    with closing(sqlite3.connect(tmp_path / "home/history/runs/index.db")) as con:
+        con.execute(f"pragma user_version = {COMPACT}")  # else ours would make it small first: test_compaction.py
     with opened(tmp_path / "home", then) as instance:
         assert remembered(instance, runs) == before
         more = run_jobs(instance)
@@ -314,31 +335,32 @@ def test_deleted_runs_are_gone(log: EventLog, instance: dg.DagsterInstance) -> N
 
 # -- several processes ---------------------------------------------------------------------------------------------
 
-WRITER = """
-import sys, time
-from ecommerce_platform.automation.event_log import EventLog
-from ecommerce_platform_tests.automation.test_event_log import materialization, message
-folder, name, run, count, batch = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
-log = EventLog(folder)
-for start in range(0, count, batch):
-    events = [materialization(f"{name}-{n}", run) for n in range(start, min(count, start + batch))]
-    log.store_event_batch(events) if batch > 1 else log.store_event(events[0])
-"""
 
-
-def start(folder: Path, *arguments: object) -> subprocess.Popen:
-    command = [sys.executable, "-c", WRITER, str(folder), *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+def write(folder: Path, name: str, run: str, count: int, batch: int) -> None:
+    log = EventLog(str(folder))
+    for start in range(0, count, batch):
+        events = [materialization(f"{name}-{n}", run) for n in range(start, min(count, start + batch))]
+        log.store_event_batch(events) if batch > 1 else log.store_event(events[0])
 
 
 @pytest.mark.parametrize("same_run", [True, False], ids=["one run", "a run each"])
-def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path, same_run: bool) -> None:
+def test_processes_that_write_at_the_same_time_lose_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], same_run: bool
+) -> None:
     """Both open the folder when it is new, one writes event by event, the other in batches."""
     runs = [RUN, RUN if same_run else RUN[:-1] + "2"]
-    writers = [start(tmp_path, name, run, 200, batch) for name, run, batch in zip("ab", runs, (1, 20), strict=True)]
-    errors = [writer.communicate(timeout=120)[1] for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0], errors
-    assert "locked" not in "".join(errors)
+    start = get_context("fork").Process
+    writers = [
+        start(target=write, args=(tmp_path, name, run, 200, batch))
+        for name, run, batch in zip("ab", runs, (1, 20), strict=True)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(timeout=120)
+    errors = capfd.readouterr().err
+    assert [writer.exitcode for writer in writers] == [0, 0], errors
+    assert "locked" not in errors
     log = EventLog(str(tmp_path))
     per_run = [len(log.get_records_for_run(run).records) for run in runs]
     assert per_run == ([400, 400] if same_run else [200, 200])
@@ -351,6 +373,28 @@ def test_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path, same
         entry = con.execute("select last_materialization from asset_keys").fetchone()[0]
     assert json.loads(entry)["storage_id"] == max(newest.values())
     log.dispose()
+
+
+def test_who_opens_a_folder_while_another_creates_its_tables_waits(tmp_path: Path) -> None:
+    """Dagster's own class takes an index without a revision for an old one: stamped twice, it never opens again."""
+    stamped, second_came = [], threading.Event()
+
+    def stamp(config: Any, connection: Any, rev: str) -> None:
+        stamped.append(rev)
+        second_came.wait(0.5)
+        stamp_alembic_rev(config, connection, rev)
+
+    def second() -> None:
+        EventLog(str(tmp_path)).store_event(materialization("2024-01-02"))
+        second_came.set()
+
+    with patch.object(sqlite_event_log, "stamp_alembic_rev", stamp):
+        opener = threading.Thread(target=EventLog, args=[str(tmp_path)])
+        opener.start()
+        assert wait_until(lambda: bool(stamped))
+        second()
+        opener.join()
+    assert stamped == ["head", "head"]  # of the index, then of the run
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
@@ -381,3 +425,218 @@ def test_a_watcher_hears_of_each_event_while_the_writer_keeps_the_database_open(
     time.sleep(0.3)
     assert heard == ["1", "2", "3"]
     writer.dispose()
+
+
+# -- what a step says goes together --------------------------------------------------------------------------------
+
+STEP = "silver__orders"
+
+
+def said(kind: str, run_id: str = RUN, data: Any = None) -> EventLogEntry:
+    usual = {
+        "STEP_SUCCESS": StepSuccessData(duration_ms=1.0),
+        "STEP_FAILURE": StepFailureData(error=None, user_failure_data=None),
+        "STEP_OUTPUT": StepOutputData(StepOutputHandle(STEP, "result")),
+        "ENGINE_EVENT": EngineEventData(),
+    }
+    data = data or usual.get(kind)
+    event = DagsterEvent(kind, "load", step_key=STEP, event_specific_data=data)
+    return EventLogEntry(
+        error_info=None, level=10, user_message="", run_id=run_id, timestamp=time.time(), step_key=STEP, job_name="load",
+        dagster_event=event,
+    )  # fmt: skip
+
+
+def line(text: str) -> EventLogEntry:
+    return message(text)._replace(step_key=STEP)
+
+
+def verdict(name: str, passed: bool = True) -> EventLogEntry:
+    data = AssetCheckEvaluation(asset_key=KEY, check_name=name, passed=passed, metadata={}, target_materialization_data=None, severity=dg.AssetCheckSeverity.WARN)  # fmt: skip
+    return said("ASSET_CHECK_EVALUATION", data=data)
+
+
+def written(log: EventLog, run_id: str = RUN) -> list[str]:
+    """What another process finds, read past the storage: kind, or line of the log."""
+    path = Path(log.path_for_shard(run_id))
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as con:
+        if not con.execute("select 1 from sqlite_master where name = 'event_logs'").fetchone():
+            return []
+        rows = con.execute("select dagster_event_type, event from event_logs order by id").fetchall()
+    return [kind or json.loads(event)["user_message"] for kind, event in rows]
+
+
+@pytest.fixture
+def held(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> EventLog:
+    """A storage that holds as long as nobody asks."""
+    monkeypatch.setattr(module, "_SHOWN_AFTER", 3600)
+    return log
+
+
+def test_a_step_is_stored_when_its_table_is_made_and_when_it_ends(held: EventLog) -> None:
+    for event in (said("STEP_START"), line("a"), line("b"), said("STEP_OUTPUT")):
+        held.store_event(event)
+    assert written(held) == []
+    held.store_event(materialization("2024-01-01")._replace(step_key=STEP))
+    so_far = ["STEP_START", "a", "b", "STEP_OUTPUT", "ASSET_MATERIALIZATION"]
+    assert written(held) == so_far
+    held.store_event(verdict("contract"))
+    assert written(held) == so_far
+    held.store_event(said("STEP_SUCCESS"))
+    assert written(held) == [*so_far, "ASSET_CHECK_EVALUATION", "STEP_SUCCESS"]
+    held.store_event(line("after the step"))
+    assert written(held)[-1] == "after the step"
+
+
+@pytest.mark.parametrize("kind", ["STEP_FAILURE", "STEP_UP_FOR_RETRY", "ENGINE_EVENT", "PIPELINE_CANCELING"])
+def test_what_others_wait_for_is_stored_at_once_and_after_what_was_said_before(held: EventLog, kind: str) -> None:
+    held.store_event(said("STEP_START"))
+    held.store_event(line("a"))
+    held.store_event(said(kind))
+    assert written(held) == ["STEP_START", "a", kind]
+
+
+def test_what_no_running_step_says_is_stored_at_once(held: EventLog) -> None:
+    held.store_event(line("of a step in another process"))
+    held.store_event(message("of no step"))
+    assert written(held) == ["of a step in another process", "of no step"]
+
+
+def test_who_asks_in_the_same_process_is_told_everything(held: EventLog) -> None:
+    held.store_event(said("STEP_START"))
+    held.store_event(verdict("contract", passed=False))
+    check = dg.AssetCheckKey(KEY, "contract")
+    assert held.get_latest_asset_check_execution_by_key([check])[check].status.value == "FAILED"
+    held.store_event(line("a"))
+    assert texts(held) == ["", "", "a"]
+
+
+def test_a_verdict_given_twice_in_one_step_is_one_row_as_with_dagsters_own(held: EventLog, tmp_path: Path) -> None:
+    own = SqliteEventLogStorage(str(tmp_path / "own"))
+    found = []
+    for storage in (held, own):
+        for event in (said("STEP_START"), verdict("a"), verdict("b"), verdict("a", passed=False), said("STEP_SUCCESS")):
+            storage.store_event(event)
+        storage.store_event(verdict("b", passed=False))
+        rows = [storage.get_asset_check_execution_history(dg.AssetCheckKey(KEY, name), limit=9) for name in "ab"]
+        found.append([[(r.id, r.status.value, r.event and r.event.timestamp > 0) for r in of_one] for of_one in rows])
+    assert found[0] == found[1]
+    assert [len(of_one) for of_one in found[0]] == [1, 1]
+
+
+def test_what_is_held_is_shown_soon_though_the_step_goes_on_silently(log: EventLog) -> None:
+    log.store_event(said("STEP_START"))
+    log.store_event(line("now a long piece of work"))
+    assert wait_until(lambda: written(log) == ["STEP_START", "now a long piece of work"])
+
+
+def test_the_thread_that_looks_after_it_ends_and_begins_again(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LINGERS", 0.05)
+    log.store_event(said("STEP_START"))
+    assert wait_until(lambda: log._keeper is None)
+    log.store_event(line("a"))
+    assert wait_until(lambda: written(log) == ["STEP_START", "a"])
+
+
+def test_a_step_that_says_very_much_is_not_held_in_memory(held: EventLog) -> None:
+    held.store_event(said("STEP_START"))
+    for number in range(module._HOLDS):
+        held.store_event(line(str(number)))
+    assert len(written(held)) == module._HOLDS
+    held.dispose()
+    assert len(written(held)) == module._HOLDS + 1
+
+
+def test_what_cannot_be_stored_together_is_stored_one_by_one_or_told_to_the_step(held: EventLog) -> None:
+    held.store_event(said("STEP_START"))
+    held.store_event(line("a"))
+    with patch.object(held, "_store_rows", side_effect=OSError("disk full")):
+        held.store_event(said("STEP_SUCCESS"))
+    assert written(held) == ["STEP_START", "a", "STEP_SUCCESS"]
+    held.store_event(said("STEP_START"))
+    with (
+        patch.object(held, "_open", side_effect=OSError("disk full")),
+        pytest.raises(OSError, match="disk full"),
+    ):
+        held.store_event(said("STEP_SUCCESS"))
+
+
+def test_a_disk_that_was_full_for_a_while_loses_nothing_that_waits(log: EventLog) -> None:
+    with patch.object(log, "_store_rows", side_effect=OSError("disk full")) as tried:
+        log.store_event(said("STEP_START"))
+        assert wait_until(lambda: tried.call_count > 1)
+    assert wait_until(lambda: written(log) == ["STEP_START"])
+
+
+KILLED = """
+import os, signal, sys, time
+from ecommerce_platform.orchestration import event_log as module
+from ecommerce_platform_tests.automation.test_event_log import line, materialization, said, verdict, STEP
+module._SHOWN_AFTER = 3600
+log = module.EventLog(sys.argv[1])
+for event in (said("STEP_START"), line("a"), materialization("2024-01-01")._replace(step_key=STEP), verdict("a"), line("b")):
+    log.store_event(event)
+if sys.argv[2] == "fork":
+    if os.fork() == 0:
+        log.store_event(line("of the child"))
+        sys.exit()
+    os.wait()
+elif sys.argv[2] == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "kill", "fork"])
+def test_a_killed_process_loses_the_last_words_of_its_step_and_one_that_ends_loses_nothing(
+    tmp_path: Path, how: str
+) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), how], capture_output=True, text=True)
+    assert done.returncode == (-9 if how == "kill" else 0), done.stderr
+    log = EventLog(str(tmp_path))
+    stored, end = ["STEP_START", "a", "ASSET_MATERIALIZATION"], ["ASSET_CHECK_EVALUATION", "b"]
+    assert [text for text in written(log) if text != "of the child"] == (stored if how == "kill" else stored + end)
+    assert log.get_latest_storage_id_by_partition(KEY, DagsterEventType.ASSET_MATERIALIZATION) == {"2024-01-01": 1}
+    check = dg.AssetCheckKey(KEY, "a")
+    assert len(log.get_asset_check_execution_history(check, limit=9)) == (0 if how == "kill" else 1)
+    assert log.get_records_for_run(RUN).records[-1].storage_id == len(written(log))
+    log.dispose()
+
+
+@pytest.mark.parametrize("wiped", [False, True])
+def test_tags_of_days_and_records_of_tables_are_those_that_dagsters_own_finds(
+    log: EventLog, instance: dg.DagsterInstance, wiped: bool
+) -> None:
+    for day in ("2024-01-01", "2024-01-02", "2024-01-01"):
+        log.store_event(materialization(day))
+    if wiped:
+        log.wipe_asset(KEY)
+        log.store_event(materialization("2024-01-03"))
+    asked = (KEY, DagsterEventType.ASSET_MATERIALIZATION, [TAG], ["2024-01-01", "2024-01-03", "2024-01-05"])
+    tags, records = log.get_latest_tags_by_partition(*asked), log.get_asset_records([KEY])
+    assert tags == SqliteEventLogStorage.get_latest_tags_by_partition(log, *asked)
+    assert tags == ({"2024-01-03": {TAG: "2024-01-03"}} if wiped else {"2024-01-01": {TAG: "2024-01-01"}})
+    own = SqliteEventLogStorage(log._base_dir)
+    assert records == own.get_asset_records([KEY])
+
+
+def test_an_event_of_no_run_is_stored_once(log: EventLog, instance: dg.DagsterInstance) -> None:
+    """What the button “Report materialization events” does."""
+    instance.report_runless_asset_event(dg.AssetMaterialization(KEY, partition="2024-01-01"))
+    assert len(instance.fetch_materializations(KEY, limit=9).records) == 1
+
+
+def test_a_step_needs_few_transactions(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its table, its verdicts and its end; Dagster's own takes one or two for each event."""
+    monkeypatch.setattr(module, "_SHOWN_AFTER", 3600)
+    stored = []
+    real = EventLog._store_rows
+    monkeypatch.setattr(EventLog, "_store_rows", lambda self, held: (stored.append(len(held)), real(self, held)))
+    job = definitions().resolve_job_def("load")
+    day = dict.fromkeys(("dagster/asset_partition_range_start", "dagster/asset_partition_range_end"), "2024-01-02")
+    run = job.execute_in_process(instance=instance, tags=day).run_id
+    events = [r.event_log_entry.dagster_event for r in instance.get_records_for_run(run).records]
+    assert len(events) == sum(stored)
+    assert len([n for n in stored if n > 1]) <= 3
+    assert len(stored) <= 12

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +13,8 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import TickStatus
 
-from ecommerce_platform.automation.instance import TEMPLATE
+from ecommerce_platform.orchestration.instance import TEMPLATE, initialise, open_instance
+from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform_tests.automation.harness import open_home
 from ecommerce_platform_tests.conftest import ROOT
 
@@ -55,3 +60,69 @@ def test_ticks_are_purged(instance: dg.DagsterInstance):
         assert kept[TickStatus.SKIPPED] == 7
         assert kept[TickStatus.FAILURE] == 30
         assert kept[TickStatus.SUCCESS] == 90
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    return read_settings(data_dir=tmp_path / "data")
+
+
+def _open(settings: Settings) -> None:
+    with open_instance(settings) as instance:
+        instance.get_runs(limit=1)
+
+
+def test_processes_may_open_a_fresh_home_together(settings: Settings):
+    processes = [multiprocessing.get_context("fork").Process(target=_open, args=(settings,)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 6
+
+
+def test_a_home_that_is_ready_is_set_up_again_without_loading_dagster(settings: Settings):
+    command = "import sys; from ecommerce_platform.cli import app; app(['setup'], standalone_mode=False)"
+    command += "; print('dagster loaded' if 'dagster' in sys.modules else 'dagster not loaded')"
+
+    def said() -> str:
+        environment = {"ECOMMERCE_DATA_DIR": str(settings.data), "DAGSTER_HOME": str(settings.home), "COLUMNS": "400"}
+        return subprocess.run(
+            [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    first, second = said(), said()
+    assert first.splitlines()[0] == second.splitlines()[0]
+    assert (first.splitlines()[-1], second.splitlines()[-1]) == ("dagster loaded", "dagster not loaded")
+
+
+def test_a_dagster_yaml_with_settings_of_its_own_follows_classes_that_moved_and_keeps_the_rest(settings: Settings):
+    own = TEMPLATE.read_text().replace("ecommerce_platform.orchestration.", "ecommerce_platform.automation.")
+    own = own.replace("max_concurrent_runs: 4", "max_concurrent_runs: 9")
+    settings.home.mkdir()
+    (settings.home / "dagster.yaml").write_text(own)
+    with open_instance(settings) as instance:
+        assert type(instance).__name__ == "PlatformInstance"
+        assert instance.get_concurrency_config().run_queue_config.max_concurrent_runs == 9  # type: ignore[union-attr]
+    assert "ecommerce_platform.automation" not in (settings.home / "dagster.yaml").read_text()
+
+
+@pytest.mark.parametrize("change", ["the tables are gone", "other storage", "another release"])
+def test_a_home_is_initialised_anew_after(change: str, settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    opened = []
+    real = dg.DagsterInstance.get
+    monkeypatch.setattr(dg.DagsterInstance, "get", lambda: (opened.append(1), real())[1])
+    home = initialise(settings)
+    initialise(settings)
+    assert len(opened) == 1
+    if change == "the tables are gone":
+        shutil.rmtree(home / "history")
+    elif change == "other storage":
+        (home / "dagster.yaml").write_text((home / "dagster.yaml").read_text() + "# another place\n")
+    else:
+        monkeypatch.setattr("ecommerce_platform.orchestration.instance.version", lambda _: "99.0")
+    initialise(settings)
+    initialise(settings)
+    assert len(opened) == 2
+    assert (home / "history/runs.db").exists()

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ecommerce_platform.automation import notify
-from ecommerce_platform.automation.alerts import Message, Outgoing, Section
-from ecommerce_platform.automation.notify import Targets, deliver, queued
+from ecommerce_platform.alerting import notify
+from ecommerce_platform.alerting.alerts import Message, Outgoing, Section
+from ecommerce_platform.alerting.notify import Targets, deliver, queued
 from ecommerce_platform.errors import SettingsError
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform_tests.automation.mailbox import Hook, Mailbox, free_port, hook, mailbox
@@ -249,7 +249,7 @@ def test_settings_never_show_the_urls(web: Hook):
 
 
 def test_apprise_is_imported_only_by_who_sends():
-    code = "import ecommerce_platform.automation.notify, ecommerce_platform.build, sys; print('apprise' in sys.modules)"
+    code = "import ecommerce_platform.alerting.notify, ecommerce_platform.orchestration.assembly, sys; print('apprise' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
 

@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import json
-import signal
+import multiprocessing
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import dagster as dg
 import psutil
 import pytest
 
-from ecommerce_platform.automation.reaper import _CLOCK_SLACK, reap_dead_runs
-from ecommerce_platform.automation.sensors import reaper_sensor
+from ecommerce_platform.orchestration.reaper import _CLOCK_SLACK, reap_dead_runs
+from ecommerce_platform.orchestration.sensors import reaper_sensor
 from ecommerce_platform_tests.automation.harness import open_home
 
-SCRIPT = """
-import sys, time
-import dagster as dg
+FORK = multiprocessing.get_context("fork")
+HANGING = FORK.Event()
+
 
 @dg.op
-def hang():
-    print("hanging", flush=True)
+def hang() -> None:
+    HANGING.set()
     time.sleep(600)
 
-@dg.job
-def victim():
+
+@dg.job(name="victim")
+def hanging() -> None:
     hang()
 
-with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
-    victim.execute_in_process(instance=instance)
-"""
+
+def execute(home: Path) -> None:
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        hanging.execute_in_process(instance=instance)
 
 
 @pytest.fixture
@@ -43,19 +45,15 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def victim(instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that is in the middle of a run."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "home")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "hanging\n"
+def victim(instance: dg.DagsterInstance, tmp_path: Path) -> Iterator[ForkProcess]:
+    """A process that is in the middle of a run: a fork of this one, which need not load Dagster first."""
+    HANGING.clear()
+    process = FORK.Process(target=execute, args=(tmp_path / "home",))
+    process.start()
+    assert HANGING.wait(60)
     yield process
     process.kill()
-    process.wait()
+    process.join()
 
 
 @pytest.fixture
@@ -83,35 +81,39 @@ def last_message(instance: dg.DagsterInstance) -> str:
     return events[-1].message
 
 
-def test_a_killed_run_is_marked_and_a_living_one_is_not(instance: dg.DagsterInstance, victim: subprocess.Popen[str]):
+def test_a_killed_run_is_marked_and_a_living_one_is_not(instance: dg.DagsterInstance, victim: ForkProcess):
     assert reap_dead_runs(instance) == []
     assert the_run(instance).status == dg.DagsterRunStatus.STARTED
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    victim.kill()
+    victim.join()
     assert reap_dead_runs(instance) == [the_run(instance).run_id]
     assert the_run(instance).status == dg.DagsterRunStatus.FAILURE
     assert f"its process {victim.pid} is gone" in last_message(instance)
     assert reap_dead_runs(instance) == []
 
 
-def test_a_killed_process_that_nobody_waited_for_is_dead_too(
-    instance: dg.DagsterInstance, victim: subprocess.Popen[str]
-):
-    victim.send_signal(signal.SIGKILL)
+def test_a_killed_process_that_nobody_waited_for_is_dead_too(instance: dg.DagsterInstance, victim: ForkProcess):
+    victim.kill()
     while psutil.Process(victim.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
     assert reap_dead_runs(instance) == [the_run(instance).run_id]
 
 
 def test_another_process_with_the_same_number_is_not_the_run(
-    instance: dg.DagsterInstance, victim: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, victim: ForkProcess, monkeypatch: pytest.MonkeyPatch
 ):
     victim.kill()
-    victim.wait()
-    time.sleep(_CLOCK_SLACK + 1.5)  # the time that a process began is known to a second
-    other, real = subprocess.Popen(["sleep", "60"]), psutil.Process
+    victim.join()
+    other = subprocess.Popen(["sleep", "60"])
+
+    class Later(psutil.Process):
+        """One that began when the run had long recorded its own (the time is known to a second)."""
+
+        def create_time(self) -> float:
+            return super().create_time() + _CLOCK_SLACK + 1.5
+
     try:
-        monkeypatch.setattr(psutil, "Process", lambda pid: real(other.pid if pid == victim.pid else pid))
+        monkeypatch.setattr(psutil, "Process", lambda pid: Later(other.pid if pid == victim.pid else pid))
         assert reap_dead_runs(instance) == [the_run(instance).run_id]
         assert "another one has that number now" in last_message(instance)
     finally:
@@ -119,11 +121,25 @@ def test_another_process_with_the_same_number_is_not_the_run(
         other.wait()
 
 
-def test_a_run_that_was_being_canceled_becomes_canceled(instance: dg.DagsterInstance, victim: subprocess.Popen[str]):
+@pytest.mark.parametrize(("later", "gone"), [(1.9, False), (2.1, True)])
+def test_a_process_is_another_one_only_when_it_began_after_what_clocks_differ_by(
+    instance: dg.DagsterInstance, victim: ForkProcess, monkeypatch: pytest.MonkeyPatch, later: float, gone: bool
+):
+    (recorded,) = instance.all_logs(the_run(instance).run_id, of_type={dg.DagsterEventType.ENGINE_EVENT})[:1]
+
+    class Began(psutil.Process):
+        def create_time(self) -> float:
+            return recorded.timestamp + later
+
+    monkeypatch.setattr(psutil, "Process", Began)
+    assert bool(reap_dead_runs(instance)) == gone
+
+
+def test_a_run_that_was_being_canceled_becomes_canceled(instance: dg.DagsterInstance, victim: ForkProcess):
     instance.report_run_canceling(the_run(instance))
     assert reap_dead_runs(instance) == []
     victim.kill()
-    victim.wait()
+    victim.join()
     assert reap_dead_runs(instance) == [the_run(instance).run_id]
     assert the_run(instance).status == dg.DagsterRunStatus.CANCELED
 
@@ -193,6 +209,6 @@ def test_the_sensor_says_what_it_did(instance: dg.DagsterInstance, dead: dg.Dags
 def test_the_launcher_still_records_the_host_under_this_tag():
     from dagster._core.storage.tags import GRPC_INFO_TAG
 
-    from ecommerce_platform.automation import reaper
+    from ecommerce_platform.orchestration import reaper
 
     assert reaper._GRPC_INFO == GRPC_INFO_TAG

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
-from ecommerce_platform.automation.partitions import ONLY_PENDING
-from ecommerce_platform_tests.automation.harness import Shop, make_source, schedule_tick
+from ecommerce_platform.orchestration.partitions import ONLY_PENDING, Days
+from ecommerce_platform_tests.automation.harness import END, START, Shop, make_source, schedule_tick
 
 BERLIN, SYDNEY, SAO_PAULO = "Europe/Berlin", "Australia/Sydney", "America/Sao_Paulo"
 
@@ -29,7 +29,7 @@ def test_the_daily_load_is_of_the_shops_day(zone: str, day: str):
     at = datetime.fromisoformat(f"{day}T05:00").replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     request = schedule_tick(definitions, "daily_load_schedule", at)
     assert isinstance(request, dg.RunRequest)
-    assert request.partition_key == day
+    assert (request.tags[START], request.tags[END]) == (day, day)
     assert request.tags[ONLY_PENDING] == "true"
     assert request.run_key == day, "a tick evaluated twice launches once"
 
@@ -39,6 +39,17 @@ def test_a_shop_that_begins_later_is_told_so():
     skip = schedule_tick(definitions, "daily_load_schedule", datetime(2024, 5, 1, 3, tzinfo=UTC))
     assert isinstance(skip, dg.SkipReason)
     assert "set start_date" in (skip.skip_message or "")
+
+
+def test_where_drops_have_ceased_nothing_is_loaded_and_whole_tables_are_checked_with_the_newest():
+    ended = Days(date(2017, 1, 1), date(2018, 10, 17))
+    definitions = Shop(make_source("2016-01-01"), days_now=ended).definitions()
+    skip = schedule_tick(definitions, "daily_load_schedule", datetime(2024, 5, 1, 3, tzinfo=UTC))
+    assert isinstance(skip, dg.SkipReason)
+    assert skip.skip_message == "There is no drop of 2024-05-01: the newest is that of 2018-10-17."
+    request = schedule_tick(definitions, "weekly_full_checks", datetime(2024, 5, 5, 2, tzinfo=UTC))
+    assert isinstance(request, dg.RunRequest)
+    assert (request.tags[START], request.tags[END], request.run_key) == ("2018-10-17", "2018-10-17", "2024-05-05")
 
 
 def test_the_asked_for_partition_can_be_loaded():
@@ -51,9 +62,8 @@ def test_the_asked_for_partition_can_be_loaded():
             instance=instance, scheduled_execution_time=at, repository_def=definitions.get_repository_def()
         ) as context:
             (request,) = schedule.evaluate_tick(context).run_requests or []
-        assert request.tags["dagster/partition"] == "2024-03-31"
         job = definitions.resolve_job_def(schedule.job_name)
-        assert job.execute_in_process(instance=instance, partition_key=request.partition_key).success
+        assert job.execute_in_process(instance=instance, tags=request.tags).success
     assert shop.loaded == [("2024-03-31",)]
 
 
@@ -77,7 +87,7 @@ def test_full_checks_ask_for_the_day_on_which_they_run():
         Shop(make_source()).definitions(), "weekly_full_checks", datetime(2024, 3, 31, 3, tzinfo=UTC)
     )
     assert isinstance(request, dg.RunRequest)
-    assert request.partition_key == "2024-03-31"
+    assert (request.tags[START], request.tags[END]) == ("2024-03-31", "2024-03-31")
     assert request.tags[ONLY_PENDING] == "true"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import os
+import subprocess
+import sys
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,9 +13,12 @@ import dagster as dg
 import pytest
 from fsspec.core import url_to_fs
 
-from ecommerce_platform.automation.partitions import LOAD_JOB, ONLY_PENDING
-from ecommerce_platform.automation.sensors import VERSIONS_TAG, drop_sensor
 from ecommerce_platform.errors import PlatformError
+from ecommerce_platform.ingestion.bronze import load_bronze
+from ecommerce_platform.ingestion.zone import LocalZone
+from ecommerce_platform.orchestration.partitions import LOAD_JOB, ONLY_PENDING
+from ecommerce_platform.orchestration.resources import open_warehouse
+from ecommerce_platform.orchestration.sensors import VERSIONS_TAG, drop_sensor
 from ecommerce_platform.settings import Settings
 from ecommerce_platform_tests.automation.harness import Daemon, Shop, make_source, open_home
 from ecommerce_platform_tests.ingestion.test_watch import EtagFileSystem, put
@@ -97,6 +102,50 @@ def test_corrected_removed_and_restored_drops_are_loaded_again(raw: Path, daemon
     assert restored.days == ("2024-03-01",)
     assert len(restored.launched) == 1, "the very same files were loaded before, under another run key"
     assert Counter(day for days in shop.loaded for day in days) == {"2024-03-01": 4, "2024-03-05": 1}
+
+
+def load(raw: Path, source) -> None:
+    """What the runs would load, which are dummies here."""
+    with open_warehouse(Settings(data_dir=raw.parent)).connect() as con:
+        for name, files in LocalZone(raw).drops(source).tables.items():
+            days = {file.day for file in files}
+            load_bronze(con, source, name, files, days, expected=(), required={}, scratch=raw.parent / "tmp")
+
+
+def test_a_restored_landing_zone_asks_for_no_runs(raw: Path, daemon: Daemon, shop: Shop):
+    for day in ("2024-03-01", "2024-03-02", "2024-03-05"):
+        drop(raw, day, "orders.csv", "_SUCCESS", content=f"id\n{day}\n")
+    assert len(daemon.tick().launched) == 2
+    load(raw, shop.source)
+    for path in raw.rglob("*.csv"):
+        os.utime(path, ns=(1, 1))
+    drop(raw, "2024-03-02", "orders.csv", content="id\n2024-03-03\n")  # restored, and of the same size, but another
+    tick = daemon.tick()
+    assert tick.days == ("2024-03-02",)
+    assert not daemon.tick().days
+    os.utime(raw / "2024-03-05" / "orders.csv", ns=(2, 2))
+    assert "2024-03-05 look different and hold the bytes that were loaded" in (daemon.tick().skipped or "")
+
+
+def test_while_a_run_holds_the_warehouse_a_touched_day_is_asked_for(
+    raw: Path, daemon: Daemon, shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    load(raw, shop.source)
+    os.utime(raw / "2024-03-01" / "orders.csv", ns=(1, 1))
+    monkeypatch.setattr("ecommerce_platform.orchestration.sensors._LOOK_PATIENCE", 0)
+    script = "import duckdb, sys; con = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(raw.parent / "warehouse.duckdb")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        assert daemon.tick().days == ("2024-03-01",)
+    finally:
+        holder.communicate("\n")
 
 
 def test_a_failed_run_is_not_asked_for_again_before_its_files_change(raw: Path, daemon: Daemon, shop: Shop):
@@ -201,6 +250,33 @@ def test_a_lost_cursor_does_not_ask_for_what_is_in_flight(raw: Path, daemon: Dae
     assert daemon.tick().days == ("2024-03-02",)
 
 
+@pytest.mark.parametrize(
+    ("status", "covers"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, True),
+        (dg.DagsterRunStatus.QUEUED, True),
+        (dg.DagsterRunStatus.STARTING, True),
+        (dg.DagsterRunStatus.STARTED, True),
+        (dg.DagsterRunStatus.FAILURE, False),
+        (dg.DagsterRunStatus.CANCELED, False),
+        (dg.DagsterRunStatus.SUCCESS, False),
+    ],
+)
+def test_a_run_covers_its_days_from_when_it_is_queued_until_it_ends(
+    raw: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus, covers: bool
+):
+    daemon.runs = "hold"
+    drop(raw, "2024-03-01", "orders.csv", "_SUCCESS")
+    daemon.tick()
+    # A queued run cannot be made without a code server, so the run stands there in whatever state is asked for.
+    records = daemon.instance.get_run_records()
+    monkeypatch.setattr(
+        daemon.instance, "get_run_records", lambda filters, *rest, **more: records if status in filters.statuses else []
+    )
+    daemon.cursor = None
+    assert daemon.tick().days == (() if covers else ("2024-03-01",))
+
+
 # --------------------------------------------------------------------------------------------------- other zones
 
 
@@ -227,26 +303,20 @@ def test_an_object_store_is_watched_in_the_same_way(shop: Shop):
         assert daemon.tick().days == ("2024-03-02",)
 
 
-def test_ten_thousand_files_are_all_asked_for_exactly_once(raw: Path):
-    shop, days = Shop(make_source("2020-01-01")), 1112
+def test_more_days_than_one_tick_asks_for_are_all_asked_for_exactly_once(raw: Path):
+    shop, days = Shop(make_source("2020-01-01")), 400
     for n in range(days):
         folder = raw / (date(2020, 1, 1) + timedelta(days=n)).isoformat()
         folder.mkdir()
-        for m in range(9):
-            (folder / f"orders_{m}.csv").touch()
+        (folder / "orders.csv").touch()
     sensor = drop_sensor(Settings(data_dir=raw.parent), shop.source, today=lambda: TODAY)
     asked: Counter[str] = Counter()
-    seconds = []
     with dg.DagsterInstance.ephemeral() as instance:
         daemon = Daemon(instance, shop.definitions(sensor), sensor, runs="succeed")
-        for _ in range(8):
-            started = time.perf_counter()
+        for _ in range(4):
             tick = daemon.tick()
-            seconds.append(time.perf_counter() - started)
             assert len(tick.requested) <= 10
             asked.update(tick.days)
-    print(f"{days * 9:,} files: first tick {seconds[0]:.2f} s, slowest {max(seconds):.2f} s with launching")
-    assert seconds[0] < 5
     assert len(asked) == days
     assert set(asked.values()) == {1}
 

@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
-from ecommerce_platform.contracts.source import Source, builtin_sources, find_source, read_source
+from ecommerce_platform.contracts.source import (
+    RawTable,
+    Source,
+    SourceFile,
+    builtin_sources,
+    examine_source,
+    find_source,
+    read_source,
+)
 from ecommerce_platform.errors import DefinitionError, DefinitionErrors, SettingsError
-from ecommerce_platform.warehouse.mapping import compile_source
+from ecommerce_platform.silver.mapping import compile_source
 from ecommerce_platform.warehouse.sql_model import parse_models
+from ecommerce_platform_tests.conftest import ROOT
 from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, write_source
 
 GOOD_YML = """description: A table made for a test.
@@ -44,6 +53,13 @@ def parsed(tmp_path: Path, **files: str) -> None:
     parse_models(models(tmp_path, **files), {"orders": [1]})
 
 
+def test_a_copied_source_folder_is_told_to_write_its_own_name_in_every_mapping(tmp_path: Path) -> None:
+    copied = {**MAPPINGS, "orders.orders": MAPPINGS["orders.orders"].replace("tiny__", "original__")}
+    with pytest.raises(DefinitionError, match=r"orders.orders.sql:\d+") as error:
+        TinyShop(tmp_path, copied)
+    assert "the source is called tiny, by its folder: write bronze.tiny__orders instead" in str(error.value)
+
+
 def test_a_good_pair_of_files_loads(tmp_path: Path) -> None:
     parsed(tmp_path)
 
@@ -52,12 +68,12 @@ def test_a_good_pair_of_files_loads(tmp_path: Path) -> None:
     ("change", "line", "says"),
     [
         (("DECIMAL(18,4)", "MONEY"), 9, "unknown type 'MONEY'"),
-        (("    min: 0\n", "    minimum: 0\n"), 11, "Extra inputs are not permitted"),
+        (("    min: 0\n", "    minimum: 0\n"), 11, "there is no field"),
         (("key: [order_id]", "key: [number]"), 1, "key column 'number' is not among the columns"),
         (("description: What it is worth.", "description: TODO"), 10, "placeholder"),
         (("  amount:\n", "  Amount:\n"), 4, "not lower snake_case"),
         (("grain: one row per order\n", "grain: [one\n"), 3, "not valid YAML"),
-        (("grain: one row per order\n", ""), 1, "grain: Field required"),
+        (("grain: one row per order\n", ""), 1, "grain is missing"),
     ],
 )
 def test_a_mistake_in_a_contract_names_file_and_line(
@@ -193,7 +209,7 @@ def source(tmp_path: Path, yml: str) -> Source:
         (("Europe/Berlin", "Berlin"), "unknown time zone 'Berlin'"),
         (("EUR", "Euro"), "currency"),
         (("delivery: full}", "delivery: daily}"), "delivery"),
-        (('files: ["web*.csv"], ', ""), "files: Field required"),
+        (('files: ["web*.csv"], ', ""), "files is missing"),
     ],
 )
 def test_a_mistake_in_source_yml_names_file_and_line(tmp_path: Path, change: tuple[str, str], says: str) -> None:
@@ -226,13 +242,13 @@ def test_a_replay_section_is_read(tmp_path: Path) -> None:
         (("  lines:", "  products:"), 6, "each delivery of this table is the whole table"),
         (("orders.id", "crm.id"), 6, "'crm' is no table with dates of its own"),
         (("orders.id", "lines.id"), 6, "'lines' is no table with dates of its own"),
-        (("orders.id", "orders"), 6, "String should match pattern"),
+        (("orders.id", "orders"), 6, "it should match"),
         (("by: order_id", "by: order_id, status: state"), 6, "rows that follow others come once"),
         (("{follows: orders.id, by: order_id}", "{}"), 6, "say when rows come in"),
         (("follows: orders.id", "created: made"), 6, "belong to a table that `follows` another"),
-        (("by: order_id", "comes_with: approval"), 6, "Input should be 'creation' or 'last_event'"),
+        (("by: order_id", "comes_with: approval"), 6, "it should be 'creation' or 'last_event'"),
         (("by: order_id", 'time_format: "%H:%M"'), 6, "'%H:%M' does not give a day"),
-        (("    created: placed\n", "    create: placed\n"), 3, "Extra inputs are not permitted"),
+        (("    created: placed\n", "    create: placed\n"), 3, "there is no field"),
         (("{placed: created, paid: paid}", "{paid: paid, placed: created}"), 2, "the first of `events`"),
         (("    events: {placed: created, paid: paid}\n", ""), 2, "`status` needs `events`"),
         (("status: state", "status: paid"), 2, "`status` cannot be one of `events`"),
@@ -289,7 +305,7 @@ def test_a_brand_without_words_is_looked_for_itself(tmp_path: Path) -> None:
         (("iPhone*", "'*'"), 3, "'*' has neither a letter nor a digit"),
         (("iPhone*", "i*Phone"), 3, "'i*Phone': * stands at the end of a word"),
         (("{brand: Acme}", '{brand: ""}'), 2, "at least 1 character"),
-        (("words:", "word:"), 3, "Extra inputs are not permitted"),
+        (("words:", "word:"), 3, "there is no field"),
     ],
 )
 def test_a_mistake_in_a_brand_rule_names_file_and_line(
@@ -321,3 +337,54 @@ def test_the_built_in_sources_compile(name: str) -> None:
     compiled = compile_source(built_in, {e: catalog.contract(f"silver.{e}") for e in catalog.entities})
     used = {m.raw_table for found in compiled.values() for m in found}
     assert used == set(built_in.file.tables), "every raw table feeds an entity"
+
+
+SOURCE_WITH = """description: A shop that somebody describes.
+currency: EUR
+time_zone: Europe/Berlin
+start_date: 2024-01-01
+tables:
+  orders: {files: ["orders*.csv"], description: Orders., delivery: delta}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("start_date:", "churn_window: 3\nstart_date:"),
+            ["source.yml:4", "there is no field 'churn_window'", "did you mean churn_window_days?", "currency, time_zone"],
+        ),
+        (
+            ("delivery: delta", "delivry: delta"),
+            ["tables.orders: there is no field 'delivry'", "did you mean delivery?", "files, description, delivery, format"],
+        ),
+        (("files: [", "zzz: ["), ["tables.orders: files is missing", "there is no field 'zzz'", "The fields here are files"]),
+        (("delta", "dleta"), ["tables.orders.delivery: it should be 'delta' or 'full', not 'dleta'", "your-own-shop.md"]),
+        (("2024-01-01", "soon"), ["start_date: it should be a day, YYYY-MM-DD, not 'soon'"]),
+        (("tables:", "brand_rules: [{brand: X, wrods: [x]}]\ntables:"), ["brand_rules.0: there is no field 'wrods'", "did you mean words?"]),
+        (("tables:", "expresions: {a: b}\ntables:"), ["there is no field 'expresions'", "did you mean expressions?"]),
+        (("tables:", "units: [a]\ntables:"), ["units: it should be a mapping of names to values"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_source_yml_says_what_may_stand_there(
+    tmp_path: Path, change: tuple[str, str], says: list[str]
+) -> None:
+    assert change[0] in SOURCE_WITH
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "source.yml").write_text(SOURCE_WITH.replace(*change, 1))
+    _, problems = examine_source(tmp_path / "mine", ["orders"])
+    said = "\n".join(map(str, problems))
+    for part in says:
+        assert part.lower() in said.lower()
+    assert "docs/your-own-shop.md" in said
+    # What is filled in for the file is nothing that the file could say.
+    assert "path" not in said.replace(str(tmp_path), "")
+
+
+def test_the_page_that_errors_in_source_yml_point_to_names_every_field() -> None:
+    page = (ROOT / "docs" / "your-own-shop.md").read_text()
+    section = page[page.index("## source.yml in full") : page.index("## When a guess is wrong")]
+    models = {SourceFile: {"name", "path"}, RawTable: set()}
+    missing = [f for model, own in models.items() for f in model.model_fields if f not in own and f not in section]
+    assert missing == []

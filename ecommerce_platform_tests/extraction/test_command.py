@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ecommerce_platform.build import build_definitions
+from ecommerce_platform.orchestration.assembly import build_definitions
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.extraction.conftest import Place

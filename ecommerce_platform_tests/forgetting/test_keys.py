@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.automation.forget import forget
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.source import builtin_sources, read_source
 from ecommerce_platform.forgetting.ledger import read_tombstones
 from ecommerce_platform.forgetting.persons import returned
 from ecommerce_platform.forgetting.records import CUSTOMER, ORDER, plan_tables
-from ecommerce_platform.warehouse.mapping import compile_source
-from ecommerce_platform.warehouse.publish import publish
-from ecommerce_platform.warehouse.snapshots import open_snapshot, snapshots
+from ecommerce_platform.operations.forget import forget
+from ecommerce_platform.publishing.publish import PublishOptions, publish
+from ecommerce_platform.reading.snapshots import open_snapshot, snapshots
+from ecommerce_platform.silver.mapping import compile_source
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.forgetting.traces import traces
 
@@ -64,7 +64,7 @@ def test_a_key_that_is_an_address_gets_a_stand_in(tmp_path: Path) -> None:
             return con.execute(sql).fetchall()
 
     published = driver.settings.published
-    publish(driver.connect, driver.ground.catalog, published, "mailshop", force=True)
+    publish(driver.connect, driver.project.catalog, published, "mailshop", PublishOptions(force=True))
     revenue = ask("select revenue, orders from gold.kpi_summary")
     done = forget(driver.settings, "anna@post.example", build=driver.build, today=date(2024, 2, 1))
     assert done.done
@@ -89,7 +89,7 @@ def test_a_key_that_is_an_address_gets_a_stand_in(tmp_path: Path) -> None:
     (drop.with_name("2024-01-02") / "sales.csv").write_bytes(SALES)
     driver.build()
     with driver.connect() as con:
-        back = returned(con, driver.ground.catalog.contract("silver.customers"), read_tombstones(driver.settings.data))
+        back = returned(con, driver.project.catalog.contract("silver.customers"), read_tombstones(driver.settings.data))
     assert back == [stand_in], "an address is not told"
     again = forget(driver.settings, stand_in, build=driver.build)
     assert again.records == {"people": 1, "sales": 2}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.automation.forget import forget
+from ecommerce_platform.operations.forget import forget
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.forgetting.traces import traces
 

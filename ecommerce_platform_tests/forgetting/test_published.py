@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -13,8 +15,10 @@ import duckdb
 import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
+from ecommerce_platform.disk import fingerprint
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.published import Wanted, clean_mirror, clean_snapshots
+from ecommerce_platform.reading.snapshots import Verified, verify
 from ecommerce_platform_tests.objectstores import Bucket
 
 NAME = "20240101T000000000000Z"
@@ -132,6 +136,62 @@ def test_a_rejected_row_of_somebody_else_at_the_place_of_hers_stays(
     )
     clean_snapshots(tmp_path, Wanted(catalog, journal, {}, hash_key="mine"))
     assert [(row[1], *row[4:]) for row in rows(folder, "silver.rejects")] == left
+
+
+def hashed_snapshot(published: Path) -> Path:
+    """A snapshot of two customers with the hash of its file, as `publish` writes it."""
+    select = "select unnest(['a', 'b']) as customer_id, unnest(['h1', 'h2']) as email"
+    folder = snapshot(published, {"silver.customers": select}, {"silver.customers": ["email"]})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for entry in manifest["tables"].values():
+        entry["sha256"] = fingerprint(folder / entry["file"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_the_manifest_has_the_hash_of_the_file_without_her(tmp_path: Path, catalog: Catalog) -> None:
+    folder = hashed_snapshot(tmp_path)
+    file = folder / "silver" / "customers.parquet"
+    for path in (file, folder / "manifest.json"):
+        path.chmod(0o640)
+    clean_snapshots(tmp_path, Wanted(catalog, Journal(customer_ids={"a"}), {}))
+    assert rows(folder, "silver.customers") == [("a", None), ("b", "h2")]
+    assert verify(folder) == Verified({}, ())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (file, folder / "manifest.json")} == {0o640}
+
+
+def test_a_kill_between_hash_and_file_leaves_what_is_named_and_done_again(
+    tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, wanted = hashed_snapshot(tmp_path), Wanted(catalog, Journal(customer_ids={"a"}), {})
+
+    def killed(old: Path, new: Path) -> None:
+        if Path(new).suffix == ".parquet":
+            raise KeyboardInterrupt
+        replace(old, new)
+
+    replace = os.replace
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            clean_snapshots(tmp_path, wanted)
+    assert rows(folder, "silver.customers")[0] == ("a", "h1")
+    assert set(verify(folder).damaged) == {"silver.customers"}, "never a file that passes for another"
+    clean_snapshots(tmp_path, wanted)
+    assert rows(folder, "silver.customers")[0] == ("a", None)
+    assert verify(folder) == Verified({}, ())
+
+
+def test_a_damaged_file_does_not_pass_for_whole_because_somebody_is_forgotten(tmp_path: Path, catalog: Catalog) -> None:
+    folder = hashed_snapshot(tmp_path)
+    with duckdb.connect() as con:  # other values than were published
+        con.execute(
+            f"copy (select unnest(['a', 'b']) as customer_id, unnest(['h1', 'x2']) as email) "
+            f"to '{folder}/silver/customers.parquet' (format parquet)"
+        )
+    clean_snapshots(tmp_path, Wanted(catalog, Journal(customer_ids={"a"}), {}))
+    assert rows(folder, "silver.customers")[0] == ("a", None)
+    assert set(verify(folder).damaged) == {"silver.customers"}
 
 
 def test_what_a_killed_publish_has_left_goes(tmp_path: Path, catalog: Catalog) -> None:

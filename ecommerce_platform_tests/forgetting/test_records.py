@@ -15,8 +15,8 @@ from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import Journal
 from ecommerce_platform.forgetting.records import RawPlan, Search, edits, plan_tables, refuse_objects
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
+from ecommerce_platform.silver.mapping import compile_source
 from ecommerce_platform.warehouse.connection import MACROS
-from ecommerce_platform.warehouse.mapping import compile_source
 
 DAY = date(2024, 1, 1)
 

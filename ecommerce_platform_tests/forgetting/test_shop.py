@@ -14,13 +14,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ecommerce_platform.automation.forget import Forgotten, forget
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.forgetting.ledger import read_tombstones
 from ecommerce_platform.forgetting.persons import returned
 from ecommerce_platform.ingestion.swap import place
-from ecommerce_platform.warehouse.publish import publish, restore
-from ecommerce_platform.warehouse.snapshots import find_snapshot, open_snapshot, read_manifest, snapshots
+from ecommerce_platform.operations.forget import Forgotten, forget
+from ecommerce_platform.publishing.publish import PublishOptions, publish, restore
+from ecommerce_platform.reading.snapshots import find_snapshot, open_snapshot, read_manifest, snapshots
 from ecommerce_platform_tests.compare import differences
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.forgetting import corner_shop as corner
@@ -46,7 +46,11 @@ class Corner:
 
     def publish(self, **options: bool) -> None:
         publish(
-            self.driver.connect, self.driver.ground.catalog, self.data / "published", "corner", force=True, **options
+            self.driver.connect,
+            self.driver.project.catalog,
+            self.data / "published",
+            "corner",
+            PublishOptions(force=True, **options),  # type: ignore[arg-type]
         )
 
     def forget(self, who: str, **options: object) -> Forgotten:
@@ -285,7 +289,7 @@ def test_a_second_time_there_is_nothing_to_do(forgotten: tuple[Corner, Forgotten
 def test_who_comes_back_is_noticed_and_forgotten_again(built: Corner, tmp_path: Path) -> None:
     shop = copied(built, tmp_path)
     shop.forget("web-W100001")
-    contract = shop.driver.ground.catalog.contract("silver.customers")
+    contract = shop.driver.project.catalog.contract("silver.customers")
 
     def back() -> list[str]:
         with shop.driver.connect() as con:
@@ -419,9 +423,23 @@ def test_a_file_that_nobody_can_read_is_named(built: Corner, tmp_path: Path) -> 
 
 
 @pytest.mark.long
+def test_a_file_that_is_there_twice_loses_what_is_hers_in_both(built: Corner, tmp_path: Path) -> None:
+    """Of two files with the same bytes the warehouse has read one; the other holds her all the same."""
+    shop = copied(built, tmp_path)
+    first = shop.raw / corner.FIRST.isoformat()
+    for name in ("letters.csv", "orders.csv.gz"):
+        shutil.copy(first / name, first / name.replace(".csv", "_copy.csv"))
+    shop.build()
+    assert shop.query("select count(*) from bronze.files where problem like '%the same bytes%'") == [(2,)]
+    assert shop.forget("web-W100001").done
+    assert traces(shop.data, corner.ANNAS) == []
+
+
+@pytest.mark.long
 def test_drops_that_are_links(built: Corner, tmp_path: Path) -> None:
     """Two days that are one file lose what is hers once; what lies elsewhere is named."""
-    shop = copied(built, tmp_path)
+    copy = copied(built, tmp_path)
+    shop = Corner(copy.driver.at(copy.data, follow_links=True))
     first, second = (shop.raw / day.isoformat() for day in (corner.FIRST, corner.SECOND))
     shutil.move(first / "letters.csv", tmp_path / "letters.csv")
     (first / "letters.csv").symlink_to(tmp_path / "letters.csv")

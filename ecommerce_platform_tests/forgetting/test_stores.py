@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.automation.forget import forget
 from ecommerce_platform.ingestion.zone import open_zone
-from ecommerce_platform.warehouse.mirror import mirror
-from ecommerce_platform.warehouse.publish import publish
+from ecommerce_platform.operations.forget import forget
+from ecommerce_platform.publishing.mirror import mirror
+from ecommerce_platform.publishing.publish import PublishOptions, publish
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.forgetting import corner_shop as corner
 from ecommerce_platform_tests.forgetting.traces import traces
@@ -39,9 +39,11 @@ def test_nothing_is_left_in_the_store(bucket: Bucket, tmp_path: Path) -> None:
     driver = driver.at(tmp_path / "data", raw_url=f"{bucket.url}/raw", publish_url=url)
     published = driver.settings.published
     driver.build()
-    publish(driver.connect, driver.ground.catalog, published, "corner", force=True)
+    publish(driver.connect, driver.project.catalog, published, "corner", PublishOptions(force=True))
     mirror(published, url)
-    publish(driver.connect, driver.ground.catalog, published, "corner", force=True, even_unchanged=True)
+    publish(
+        driver.connect, driver.project.catalog, published, "corner", PublishOptions(force=True, even_unchanged=True)
+    )
     mirror(published, url)
     before = traces(downloaded(bucket, tmp_path / "before"), corner.ANNAS)
     assert any(".replaced" in p for p in before)
@@ -57,7 +59,7 @@ def test_nothing_is_left_in_the_store(bucket: Bucket, tmp_path: Path) -> None:
         for entry in json.loads(manifest.read_text())["tables"].values():
             assert (manifest.parent / entry["file"]).stat().st_size == entry["bytes"]
     # The next publish and its copy go on as ever, and nothing waits to be loaded.
-    publish(driver.connect, driver.ground.catalog, published, "corner", force=True)
+    publish(driver.connect, driver.project.catalog, published, "corner", PublishOptions(force=True))
     assert not mirror(published, url).unchanged
-    assert open_zone(driver.settings).drops(driver.ground.source).days == (corner.FIRST, corner.SECOND)
+    assert open_zone(driver.settings).drops(driver.project.source).days == (corner.FIRST, corner.SECOND)
     assert forget(driver.settings, "web-W100001", build=driver.build).nothing

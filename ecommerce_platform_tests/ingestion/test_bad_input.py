@@ -85,6 +85,10 @@ def workbook() -> bytes:
         (b"<!DOCTYPE html><html><body>Log in</body></html>", "web page"),
         (b"id;na\xefme\n1;2\n", "set `encoding`"),
         ("id;name\n1;2\n".encode("utf-16-le"), "utf-16-le"),
+        ("id;name\n1;2\n".encode("utf-16-be"), "UTF-16"),
+        (bytes(5000), "nothing but zero bytes"),
+        (gzip.compress(bytes(5000), mtime=0), "nothing but zero bytes"),
+        (b"id\x00\x00\x00\x00\x00\x00\x00\x00" + bytes(100) + b"\n", "is binary"),
         (b"x" * 200_000, "longer than 64 KiB"),
     ],
 )
@@ -230,7 +234,8 @@ def test_carriage_returns_within_values_survive(bench: Bench):
 def test_faulty_and_good_files_of_a_day_are_told_apart(bench: Bench):
     for number in range(6):
         bad = {1: b"one\n", 3: b'1,"x,2\n', 4: b"a,b,c\r\nd\n"}.get(number, b"")
-        bench.drop(HEADER + good(0, 100) + bad + good(100, 200), f"t{number}.csv")
+        first, second = (rows.replace(b"name", b"name %d" % number) for rows in (good(0, 100), good(100, 200)))
+        bench.drop(HEADER + first + bad + second, f"t{number}.csv")
     load = bench.load()
     assert [(f.name, f.rows, f.rejected) for f in load.files] == [
         ("t0.csv", 200, 0),

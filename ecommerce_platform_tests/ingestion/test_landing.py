@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import time
 from datetime import date
 from pathlib import Path
 
@@ -51,8 +53,51 @@ def test_files_that_a_table_names_become_a_drop_and_the_others_are_left(export: 
     assert sorted(os.listdir(raw)) == [".lock", "2024-05-01"]
 
 
+def test_a_drop_is_its_owners_alone(export: Path, raw: Path, shop: Source):
+    """Drops hold personal data."""
+    (export / "orders.csv").chmod(0o644)
+    mask = os.umask(0o022)
+    try:
+        land(export, shop, raw, DAY, TODAY)
+        (export / "orders.csv").write_text("id\n2\n")
+        land(export, shop, raw, DAY, TODAY)
+    finally:
+        os.umask(mask)
+    modes = {str(p.relative_to(raw.parent)): stat.S_IMODE(p.stat().st_mode) for p in [raw, *raw.rglob("*")]}
+    assert len(modes) == 9
+    assert {name: mode for name, mode in modes.items() if mode & 0o077} == {}
+
+
 def test_without_a_day_a_delivery_lands_today(export: Path, raw: Path, shop: Source):
     assert land(export, shop, raw, None, TODAY).day == TODAY
+
+
+def test_a_day_to_come_is_refused_and_today_is_not(export: Path, raw: Path, shop: Source):
+    with pytest.raises(InputError, match=r"2024-05-03.*in the future: today is 2024-05-02"):
+        land(export, shop, raw, date(2024, 5, 3), TODAY)
+    assert not raw.exists()
+    assert land(export, shop, raw, TODAY, TODAY).day == TODAY
+
+
+@pytest.mark.parametrize(("age", "stays"), [(60, True), (landing._STALE + 60, False)])
+def test_another_lands_folder_is_removed_only_when_it_is_a_day_old(
+    export: Path, raw: Path, shop: Source, age: float, stays: bool
+):
+    live = raw / ".incoming-2024-05-01-abc"
+    live.mkdir(parents=True)
+    (live / "orders.csv").write_text("half of it")
+    os.utime(live, (time.time() - age, time.time() - age))
+    land(export, shop, raw, DAY, TODAY)
+    assert live.exists() is stays
+    assert (raw / "2024-05-01" / "orders.csv").read_text() == "id\n1\n"
+
+
+def test_an_extracts_folder_is_left_to_the_next_extract(export: Path, raw: Path, shop: Source):
+    other = raw / ".incoming-extract-1"
+    other.mkdir(parents=True)
+    os.utime(other, (1, 1))
+    land(export, shop, raw, DAY, TODAY)
+    assert other.exists()
 
 
 def test_the_very_same_files_land_only_once(export: Path, raw: Path, shop: Source):

@@ -41,8 +41,9 @@ ALPHABETS = [
 ]
 
 
+@pytest.mark.parametrize("noting", [True, False])
 @pytest.mark.parametrize("seed", range(3))
-def test_salvage_agrees_with_duckdb_where_duckdb_is_sure(tmp_path: Path, seed: int):
+def test_salvage_agrees_with_duckdb_where_duckdb_is_sure(tmp_path: Path, seed: int, noting: bool):
     random.seed(seed)
     path = tmp_path / "t.csv"
     compared = {"sound": 0, "explained": 0}
@@ -56,8 +57,8 @@ def test_salvage_agrees_with_duckdb_where_duckdb_is_sure(tmp_path: Path, seed: i
             read = con.execute(f"from {scan.relation}", {"paths": [str(good.path)]}).fetchall() if good.rows else []
             assert len(read) == good.rows, content
             try:
-                rows = con.execute(f"from {csv_scan(shape).relation}", {"paths": [str(path)]}).fetchall()
-                offsets = con.execute(f"select line_byte_position - 1 from {REJECTED}").fetchall()
+                rows = con.execute(f"from {csv_scan(shape, noting=noting).relation}", {"paths": [str(path)]}).fetchall()
+                offsets = con.execute(f"select line_byte_position - 1 from {REJECTED}").fetchall() if noting else []
             except duckdb.Error:
                 continue
             finally:
@@ -80,7 +81,7 @@ def test_salvage_agrees_with_duckdb_where_duckdb_is_sure(tmp_path: Path, seed: i
                     assert [(r["line"], r["reason_code"], r["reason"], r["raw_text"]) for r in rejects] == [
                         (r.line, r.code, r.reason, r.raw_text) for r in explained
                     ], content
-    assert min(compared.values()) >= 5
+    assert min(compared.values() if noting else [compared["sound"]]) >= 5
 
 
 def test_where_a_block_ends_makes_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

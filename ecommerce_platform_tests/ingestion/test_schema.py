@@ -101,6 +101,13 @@ def test_a_load_that_differs_from_the_one_before_is_told(
     assert zone.drift() == [f"3: {says}"]
 
 
+def test_a_column_of_codes_that_are_numbers_on_some_days_is_told_once(zone: Zone) -> None:
+    for day, code in zip(DAYS, ("1", "A1", "2", "B2", "3", "C3"), strict=False):
+        zone.deliver(day, "id;amount", *_lines(code, "2.50"))
+    zone.load()
+    assert zone.drift() == ["2: column id holds text instead of whole numbers"]
+
+
 def test_drift_does_not_depend_on_what_is_loaded_together(zone: Zone, tmp_path: Path) -> None:
     headers = ["id;amount", "id;amount;x", "id;amount;x", "id;x"]
     for day, header in zip(DAYS, headers, strict=False):
@@ -162,6 +169,13 @@ def test_a_load_that_must_be_as_agreed_fails_and_writes_nothing(zone: Zone) -> N
     with pytest.raises(InputError, match=r"column amount is missing; source\.yml says that such a load fails"):
         zone.load()
     assert zone.con.execute("select distinct _load_date from bronze.shop__t").fetchall() == [(DAYS[0],)]
+
+
+def test_a_file_that_is_to_be_left_out_for_one_thing_and_to_fail_for_another_fails(zone: Zone) -> None:
+    zone.agree("columns: [id, amount]\non_drift: {new: reject, missing: fail}")
+    zone.deliver(DAYS[0], "id;note", *_lines("1", "x"))
+    with pytest.raises(InputError, match=r"column amount is missing; source\.yml says that such a load fails"):
+        zone.load()
 
 
 def test_a_changed_agreement_has_files_read_again(zone: Zone) -> None:

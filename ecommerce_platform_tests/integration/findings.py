@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from ecommerce_platform.automation.runs import read_status
+from ecommerce_platform.operations.status import read_status
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform_tests.conftest import Shop
 

@@ -17,7 +17,7 @@ select (select sum(revenue_amount) from gold.fct_order_items where is_valid), (s
 
 def read_once(published: Path) -> str:
     """Reads the current snapshot and compares what must agree; its id."""
-    from ecommerce_platform.warehouse.snapshots import current_snapshot, open_snapshot, read_manifest
+    from ecommerce_platform.reading.snapshots import current_snapshot, open_snapshot, read_manifest
 
     folder = current_snapshot(published)
     manifest = read_manifest(folder)

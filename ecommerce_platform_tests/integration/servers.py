@@ -128,11 +128,10 @@ def serve(shop: Shop) -> Iterator[Servers]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = shop.folder / "servers.log"
-    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", str(ROOT / "workspace.yaml")]
-    environment["PYTHONWARNINGS"] = "ignore:Function `dev_command` is superseded"
+    command = [str(Path(sys.executable).with_name("ecommerce")), "ui"]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*command, "-h", "127.0.0.1", "-p", str(port)],
+            [*command, "--port", str(port)],
             stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
     servers = Servers(shop, port, log)
@@ -154,7 +153,7 @@ def serve(shop: Shop) -> Iterator[Servers]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(timeout=60)
+            process.wait(timeout=90)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -42,6 +42,17 @@ def test_the_file_is_the_same_every_time(database: Path, tmp_path: Path) -> None
     assert ask(again, every) == ask(database, every)
 
 
+def test_what_payments_and_returns_leave_out_is_counted_and_has_a_reason(analytics: Shop, database: Path) -> None:
+    ((kept, unpaid),) = ask(
+        database,
+        "select count(*) filter (where revenue >= 0 or revenue is null), "
+        "count(*) filter (where payment_method is null or trim(payment_method) = '' or revenue is null) from transactions",
+    )
+    assert analytics.query(
+        "select entity, rows_left_out from silver.entity_accounting where rows_left_out > 0 order by 1"
+    ) == [("payments", unpaid), ("returns", kept)]
+
+
 def test_the_kpi_summary_is_what_sqlite_says(analytics: Shop, database: Path) -> None:
     ((orders, customers, cents),) = ask(
         database,

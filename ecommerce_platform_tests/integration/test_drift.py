@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.ingestion.zone import open_zone
 from ecommerce_platform.quality.drift import refresh_drift
 from ecommerce_platform.quality.profiles import refresh_profiles
+from ecommerce_platform.silver.entities import load_entity
 from ecommerce_platform.simulation import seasons, simulate
 from ecommerce_platform.simulation.shop import generate_shop
-from ecommerce_platform.warehouse.silver import load_entity
 from ecommerce_platform_tests.driver import Asked, Driver
 
 START = date(2024, 1, 15)
@@ -80,13 +79,12 @@ PLANTED = {
 def build(folder: Path) -> Driver:
     """Bronze, the entities, profiles and verdicts of the drops in a folder."""
     driver = Driver.of("synthetic", folder)
-    wanted = {f"silver.{entity}" for entity in driver.ground.compiled} | {"gold.table_profiles", "gold.profile_drift"}
-    zone = open_zone(driver.settings)
-    asked = (zone, zone.drops(driver.ground.source), (), driver.settings.scratch, driver.settings.models)
+    wanted = {f"silver.{entity}" for entity in driver.project.compiled} | {"gold.table_profiles", "gold.profile_drift"}
     with driver.connect() as con:
+        asked = Asked(con)
         for name, make in driver.steps.items():
             if name in wanted or name.startswith("bronze."):
-                make(Asked(con, *asked))
+                make(asked)
     return driver
 
 
@@ -117,7 +115,7 @@ def plant(quiet: Driver, folder: Path, planted: Planted, first: date) -> dict[st
     """Check → number of the load, from 1, with which it found the change that begins on a day."""
     shutil.copy(quiet.settings.warehouse, folder / "warehouse.duckdb")
     driver, days = quiet.at(folder), [first + timedelta(n) for n in range(3)]
-    ground, entity = driver.ground, planted.entity
+    project, entity = driver.project, planted.entity
     loads = f"_load_date between date '{days[0]}' and date '{days[-1]}'"
     with driver.connect() as con:
         con.execute(
@@ -131,11 +129,11 @@ def plant(quiet: Driver, folder: Path, planted: Planted, first: date) -> dict[st
         con.execute(
             f"update bronze.files set size_bytes = size_bytes + 1 where raw_table = '{planted.raw_table}' and {loads}"
         )
-        contract = ground.catalog.contract(f"silver.{entity}")
-        load_entity(con, ground.catalog, contract, ground.compiled[entity], log=ground.logs.get(contract.table))
-        refresh_profiles(con, ground.catalog.contract("gold.table_profiles"), ground.compiled)
-        file = ground.source.file
-        refresh_drift(con, ground.catalog.contract("gold.profile_drift"), file.drift, file.anomalies)
+        contract = project.catalog.contract(f"silver.{entity}")
+        load_entity(con, project.catalog, contract, project.compiled[entity], log=project.logs.get(contract.table))
+        refresh_profiles(con, project.catalog.contract("gold.table_profiles"), project.compiled)
+        file = project.source.file
+        refresh_drift(con, project.catalog.contract("gold.profile_drift"), file.drift, file.anomalies)
         found = con.execute(
             "select case measure when 'rows' then 'load_size' else 'drift' end, min(_load_date) from gold.profile_drift "
             f"where drifted and entity = ? and _raw_table = ? and {loads} group by all",

@@ -8,11 +8,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ecommerce_platform.automation.instance import open_instance
-from ecommerce_platform.automation.runs import BuildResult, read_status, run_build
-from ecommerce_platform.build import build_definitions
+from ecommerce_platform.operations.builds import BuildResult, run_build
+from ecommerce_platform.operations.status import read_status
+from ecommerce_platform.orchestration.assembly import build_definitions
+from ecommerce_platform.orchestration.instance import open_instance
+from ecommerce_platform.reading.snapshots import current_snapshot, open_snapshot
 from ecommerce_platform.settings import Settings, read_settings
-from ecommerce_platform.warehouse.snapshots import current_snapshot, open_snapshot
 
 SOURCE = """
 description: A shop made for a test, with orders and their lines.

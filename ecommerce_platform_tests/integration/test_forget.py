@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ecommerce_platform.warehouse.snapshots import read_manifest, snapshots
+from ecommerce_platform.reading.snapshots import read_manifest, snapshots
 from ecommerce_platform_tests.compare import differences
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.forgetting.traces import traces

@@ -9,13 +9,19 @@ import pytest
 from ecommerce_platform.simulation.truth import read_persons, read_truth
 from ecommerce_platform_tests.conftest import Shop
 
+#: Orders, days and share of faulty records. The small shop has every kind of fault; the large ones are for `make test-long`.
+SHOPS = [
+    pytest.param((1500, 60, 0.05), id="dirty"),
+    pytest.param((4000, 120, 0.03), id="large and dirty", marks=pytest.mark.long),
+    pytest.param((4000, 120, 0.0), id="large and clean", marks=pytest.mark.long),
+]
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(0.0, marks=pytest.mark.long, id="clean"), pytest.param(0.03, id="dirty")]
-)
+
+@pytest.fixture(scope="module", params=SHOPS)
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop = Shop(tmp_path_factory.mktemp("shop"))
-    shop.ok("generate", "--orders", "4000", "--days", "120", "--dirty", str(request.param))
+    orders, days, dirty = map(str, request.param)
+    shop.ok("generate", "--orders", orders, "--days", days, "--dirty", dirty)
     done = shop.run("build")
     assert done.returncode == 0, done.stdout + done.stderr
     return shop

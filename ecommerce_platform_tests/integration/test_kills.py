@@ -24,10 +24,10 @@ from sqlglot import exp
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.contract import Contract
-from ecommerce_platform.quality.contract_checks import check_table
+from ecommerce_platform.reading.snapshots import current_snapshot, open_snapshot, read_manifest, snapshots
 from ecommerce_platform.warehouse.changes import seen_versions, table_versions
 from ecommerce_platform.warehouse.connection import Warehouse
-from ecommerce_platform.warehouse.snapshots import current_snapshot, open_snapshot, read_manifest, snapshots
+from ecommerce_platform.warehouse.contract_checks import check_table
 from ecommerce_platform_tests.compare import ORDER_TABLES
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.integration.warm import Warm
@@ -311,7 +311,7 @@ def _no_run_is_left(folder: Path) -> None:
     """The next start marked what was killed; the runs that ended are as many as ended."""
     import dagster as dg
 
-    from ecommerce_platform.automation.instance import open_instance
+    from ecommerce_platform.orchestration.instance import open_instance
     from ecommerce_platform.settings import read_settings
 
     before = os.environ.get("DAGSTER_HOME")

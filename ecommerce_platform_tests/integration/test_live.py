@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ecommerce_platform.ingestion.watch import MARKER
-from ecommerce_platform.warehouse.snapshots import snapshots
+from ecommerce_platform.reading.snapshots import snapshots
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.integration.servers import LOCATION, Servers, serve, wait_for
 

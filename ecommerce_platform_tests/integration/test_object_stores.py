@@ -13,8 +13,8 @@ import pytest
 
 from ecommerce_platform.errors import PassingError
 from ecommerce_platform.ingestion.zone import StoreZone
+from ecommerce_platform.reading.snapshots import current_snapshot
 from ecommerce_platform.simulation import generate_shop
-from ecommerce_platform.warehouse.snapshots import current_snapshot
 from ecommerce_platform_tests.compare import differences
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.driver import Driver

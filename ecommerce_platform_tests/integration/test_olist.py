@@ -81,6 +81,15 @@ def test_the_kpi_summary_is_right(olist: Shop) -> None:
     assert round(nps, 2) == 34.84
 
 
+def test_an_orders_region_is_the_state_of_its_customer(olist: Shop) -> None:
+    """Not the state in which a point of the postal code happens to lie."""
+    revenue = "select round(sum(revenue)) from gold.kpi_by_dimension where dimension = '{0}' and value = '{1}'"
+    assert olist.query(revenue.format("region", "DF")) == [(300_886,)]
+    assert olist.query(revenue.format("customer_region", "DF")) == [(300_086,)]
+    assert olist.query(revenue.format("region", "unknown")) == [(None,)]
+    assert olist.query("select count(*) from gold.dim_customer where region is distinct from state") == [(0,)]
+
+
 def test_categories_are_translated_and_the_untranslated_keep_their_code(olist: Shop) -> None:
     assert olist.query("select count(*) from gold.dim_product where category = 'health_beauty'")[0][0] > 0
     assert olist.query(
@@ -202,7 +211,7 @@ def test_predict_gives_exactly_the_labels_of_training(olist: Shop, tmp_path: Pat
 
 def test_building_again_changes_nothing(olist: Shop) -> None:
     before = olist.query("select * from gold.kpi_monthly order by month")
-    olist.ok("build", "--select", "group:bronze or group:silver or group:gold")
+    olist.ok("build", "--select", "group:bronze or group:silver or key:gold/*")
     assert olist.query("select * from gold.kpi_monthly order by month") == before
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import random
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from ecommerce_platform.automation.jobs import PUBLISH_JOB, SNAPSHOT
-from ecommerce_platform.build import build_definitions
-from ecommerce_platform.settings import Settings
-from ecommerce_platform.warehouse import mirror
-from ecommerce_platform.warehouse.snapshots import snapshots
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.operations.publications import run_publish
+from ecommerce_platform.orchestration.assembly import build_definitions
+from ecommerce_platform.orchestration.instance import open_instance
+from ecommerce_platform.orchestration.jobs import PUBLISH_JOB, SNAPSHOT
+from ecommerce_platform.publishing import mirror
+from ecommerce_platform.reading.snapshots import snapshots
+from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.objectstores import Bucket
+from ecommerce_platform_tests.reading.hostile import everything
 from ecommerce_platform_tests.warehouse.published import CUSTOMERS, SUMMARY, PublishingShop, record
 
 QUERY = ("sql", "select customers from gold.kpi_summary", "--csv")
@@ -43,6 +49,47 @@ def test_publish_list_and_ask_for_an_earlier_state(shop: Shop, tiny: PublishingS
     assert first.id in asked.stderr
 
 
+def test_a_damaged_file_is_named_and_repaired(shop: Shop, tiny: PublishingShop) -> None:
+    shop.ok("publish")
+    assert "all files of 1 snapshots are what was published" in shop.ok("snapshots", "--verify")
+    (first,) = snapshots(tiny.published)
+    file = first.folder / "silver" / "customers.parquet"
+    content = bytearray(file.read_bytes())
+    for place in random.Random(1).sample(range(len(content)), 200):
+        content[place] ^= 0xFF
+    file.write_bytes(content)
+    verified = shop.run("snapshots", "--verify")
+    assert verified.returncode == 1
+    for part in (first.id, CUSTOMERS, "its content is not what was published", "`ecommerce publish`"):
+        assert part in verified.stdout
+    published = shop.run("publish")
+    assert published.returncode == 0
+    assert f"{CUSTOMERS} in the snapshot {first.id} is damaged and written anew" in published.stderr
+    assert "all files of 2 snapshots are what was published" in shop.ok("snapshots", "--verify")
+
+
+@pytest.mark.long
+def test_a_query_reads_tables_and_shows_values_as_they_are(shop: Shop, tiny: PublishingShop) -> None:
+    shop.ok("publish")
+    before = everything(shop.folder)
+    for sql in (
+        f"select * from read_text('{tiny.published / '.hash_key'}')",
+        f"copy (select 1) to '{snapshots(tiny.published)[0].folder / 'gold' / 'kpi_summary.parquet'}' (use_tmp_file false)",
+        f"attach '{tiny.warehouse.path}' as w",
+        "select 1; select 2",
+    ):
+        refused = shop.run("sql", sql)
+        assert refused.returncode == 2, sql
+        assert "Traceback" not in refused.stderr
+    late = shop.run("sql", "select count(*) from range(10000000000) a, range(1000) b", ECOMMERCE_QUERY_SECONDS="0.5")
+    assert late.returncode == 2
+    assert "the query was stopped after 0.5 s" in late.stderr
+    assert everything(shop.folder) == before
+    assert "│ a:x:0 [b]x[/b] │ 1,234.50 │" in shop.ok("sql", "select 'a:x:0 [b]x[/b]' as v, 1234.5 as n")
+    exact = shop.ok("sql", "select 1234.56789012 as n, null as none", "--csv")
+    assert exact.split() == ["n,none", "1234.56789012,"]
+
+
 def test_publish_refuses_what_lags_unless_forced(shop: Shop, tiny: PublishingShop) -> None:
     with tiny.warehouse.connect() as con:
         record(con, CUSTOMERS, 2)
@@ -57,6 +104,33 @@ def test_publish_refuses_what_lags_unless_forced(shop: Shop, tiny: PublishingSho
     assert "Published although they lag" in forced
     manifest = json.loads((tiny.published / "current" / "manifest.json").read_text())
     assert manifest["lagging"] == {SUMMARY: [CUSTOMERS]}
+
+
+def test_a_publish_by_hand_is_a_run_of_the_job_with_what_came_of_it(
+    shop: Shop, tiny: PublishingShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    settings = read_settings(data_dir=shop.data)
+    told: list[str] = []
+    snapshot = run_publish(settings, 0, progress=lambda table, *_: told.append(table))
+    with tiny.warehouse.connect() as con:
+        record(con, CUSTOMERS, 2)  # customers are newer than what is made from them
+    with pytest.raises(InputError, match="the current snapshot stays"):
+        run_publish(settings, 0)
+    forced = run_publish(settings, 0, force=True)
+    with open_instance(settings) as instance:
+        last, failed, first = [r.dagster_run for r in instance.get_run_records()]
+        event = instance.get_latest_materialization_event(SNAPSHOT)
+        assert event is not None
+        assert event.asset_materialization is not None
+    assert {run.job_name for run in (last, failed, first)} == {PUBLISH_JOB}
+    assert {run.tags[".dagster/repository"] for run in (last, failed, first)} == {"__repository__@ecommerce_platform"}
+    kinds = dg.DagsterRunStatus
+    assert [run.status for run in (first, failed, last)] == [kinds.SUCCESS, kinds.FAILURE, kinds.SUCCESS]
+    assert told == sorted(tiny.tables)
+    assert json.loads((snapshot.folder / "manifest.json").read_text())["run_id"] == first.run_id
+    assert (event.run_id, event.asset_materialization.metadata["snapshot"].value) == (last.run_id, forced.id)
+    assert forced.lagging == {SUMMARY: [CUSTOMERS]}
 
 
 @pytest.mark.parametrize("keep", ["0", "-1", "many"])

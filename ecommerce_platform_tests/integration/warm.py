@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Without models: they are trained anew for seconds, by libraries whose threads do not survive a fork.
-TABLES = 'group:"bronze" or group:"silver" or group:"gold"'
+TABLES = 'group:"bronze" or group:"silver" or key:"gold/*"'
 
 
 class Warm:
@@ -61,7 +61,7 @@ def _serve() -> None:
     import dagster_duckdb  # noqa: F401
     import duckdb  # noqa: F401
 
-    from ecommerce_platform.build import build_definitions
+    from ecommerce_platform.orchestration.assembly import build_definitions
     from ecommerce_platform.settings import read_settings
 
     build_definitions(read_settings())
@@ -102,7 +102,7 @@ def _work(what: str, folder: Path, phases: Path) -> None:
 
 
 def _build(note) -> None:
-    from ecommerce_platform.automation.runs import run_build
+    from ecommerce_platform.operations.builds import run_build
     from ecommerce_platform.settings import read_settings
 
     result = run_build(read_settings(), TABLES, lambda table, what, done, total: note(f"{table} {what}"))
@@ -110,10 +110,10 @@ def _build(note) -> None:
 
 
 def _publish(note) -> None:
-    from ecommerce_platform.assets.resources import open_warehouse
     from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.orchestration.resources import open_warehouse
+    from ecommerce_platform.publishing import publish as publishing
     from ecommerce_platform.settings import read_settings
-    from ecommerce_platform.warehouse import publish as publishing
 
     settings, switch = read_settings(), publishing.switch
 

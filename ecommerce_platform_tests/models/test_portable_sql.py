@@ -76,6 +76,7 @@ ALLOWED = [
     "select revenue / nullif(orders, 0) as a, revenue / 2 as b, revenue / cast(nullif(orders, 0) as double) as c from t",
     "select 100 * a / -2.5 as a, b % 7 as b, c // nullif(d, 0) as c from t",
     "select arg_max(a, b) as a, count(*) filter (where c) as n from t group by all qualify row_number() over () = 1",
+    "select a, mode(b order by b) as m from t group by a",
     "select * exclude (a) from t -- mode(x) and len(y) in a comment",
     "select 'hash(x) / y' as text from t",
 ]

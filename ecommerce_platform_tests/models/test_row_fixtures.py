@@ -8,6 +8,7 @@ rows that meet the claim's `where`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -24,7 +25,7 @@ from sqlglot import exp
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.contract import SqlCheck
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
-from ecommerce_platform.quality.contract_checks import check_table
+from ecommerce_platform.warehouse.contract_checks import check_table
 from ecommerce_platform.warehouse.sql_lint import lint_sql
 
 FIXTURES = Path(__file__).parent / "gold"
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "silver.order_items": {"line_number": 1, "product_id": "p1", "quantity": 1, "unit_price": 10},
     "silver.payments": {"payment_number": 1, "method": "card", "amount": 10},
     "silver.reviews": {"review_id": "r1", "score": 5},
+    "silver.shop": {"min_pair_orders": 5},
 }
 #: The shop, where a claim does not give one of its own.
 SHOP = {
@@ -46,6 +48,7 @@ SHOP = {
     "time_zone": "Europe/Berlin",
     "start_date": "2024-01-01",
     "churn_window_days": 90,
+    "min_pair_orders": 5,
 }
 
 
@@ -187,6 +190,39 @@ def test_the_check_passes_on_good_rows_and_fails_on_bad_ones(table: str, check: 
                 return
     assert good, "no fixture of the table passes this check, so nothing shows that good rows do"
     pytest.fail("nothing that was done to the rows made this check fail: it checks nothing, or a fixture is missing")
+
+
+def doubled_reads() -> list[tuple[str, str]]:
+    """(table, table it reads) of tables that the generated shop has not: integration/test_fan_out.py has the others."""
+    from ecommerce_platform_tests.integration.test_fan_out import FILLED
+
+    left_out = [name for name in GOLD if not FILLED.issuperset(CATALOG.contract(name).requires)]
+    return [(name, read) for name in left_out for read in sorted(tables_in(CATALOG.tables[name].sql or ""))]
+
+
+@pytest.mark.parametrize(("table", "read"), doubled_reads())
+def test_rows_that_are_doubled_change_nothing_or_are_noticed(table: str, read: str) -> None:
+    """A join that fans out: of one fixture at least, everything that is read twice is noticed by a check or does nothing."""
+    sql, checks = CATALOG.tables[table].sql or "", CATALOG.contract(table).checks
+    columns = ", ".join(map(quote, CATALOG.contract(table).columns))
+    tried = 0
+    for claim in CLAIMS:
+        if claim.table != table:
+            continue
+        con, filled = build(claim)
+        if not con.execute(f"select count(*) from {read}").fetchall()[0][0]:
+            continue
+        tried += 1
+        con.execute(f"create table before as select {columns} from {table}")
+        con.execute(f"create table twice as select * from {read} union all select * from {read}")
+        con.execute(f"delete from {table}")
+        con.execute(f"insert into {table} {re.sub(rf'{re.escape(read)}(?= as| *$)', 'twice', sql, flags=re.MULTILINE)}")
+        noticed = any(offending(con, check) for check in checks if applies(check, table, filled))
+        key = ", ".join(map(quote, CATALOG.contract(table).key))
+        noticed |= bool(con.execute(f"select 1 from {table} group by {key} having count(*) > 1").fetchall())
+        differs = con.execute(f"select * from {table} except all select * from before").fetchall()
+        assert noticed or not differs, f"{claim.name}: {differs}"
+    assert tried, f"no fixture of {table} has rows in {read}"
 
 
 def offending(con: duckdb.DuckDBPyConnection, check: SqlCheck) -> int:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.ingestion.zone import open_zone
 from ecommerce_platform.ml.evaluation import b_cubed, pair_scores
 from ecommerce_platform.simulation import generate_shop, read_truth
 from ecommerce_platform.simulation.truth import read_persons
@@ -24,11 +23,8 @@ def _judged(folder: Path, orders: int, seed: int) -> tuple[int, dict[str, float]
     """How many records there are, and how right their persons are."""
     generate_shop(folder, orders=orders, seed=seed)
     driver = Driver.of("synthetic", folder)
-    zone = open_zone(driver.settings)
     with driver.connect() as con:
-        asked = Asked(
-            con, zone, zone.drops(driver.ground.source), (), driver.settings.scratch, driver.settings.models
-        )  # fmt: skip
+        asked = Asked(con)
         for table in sorted(NEEDED, key=list(driver.steps).index):
             driver.steps[table](asked)
         found = con.sql("select customer_id, person_id from silver.customer_identities").pl()

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import artifacts, identity
+from ecommerce_platform.ml import artifacts
+from ecommerce_platform.persons import identity
 from ecommerce_platform.simulation.records import make_records
 
 DEFAULT = identity.default_identity().parameters
@@ -238,7 +239,7 @@ def records() -> pl.DataFrame:
 
 
 def test_the_same_records_teach_the_same_parameters(records: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identity, "_SAMPLED_PAIRS", 2e5)
+    monkeypatch.setattr(identity, "_SAMPLED_PAIRS", 5e4)
     moment = datetime(2026, 1, 31, tzinfo=UTC)
     with duckdb.connect() as con:
         one = identity.train_identity(con, records, seed=1, trained_at=moment)

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ecommerce_platform.ml import identity
+from ecommerce_platform.persons import identity
 from ecommerce_platform.simulation.records import make_records
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.persons.three_systems import FIRST_DAY, deliver, write_source

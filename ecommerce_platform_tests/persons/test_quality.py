@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from ecommerce_platform.contracts.source import IdentityRules
-from ecommerce_platform.ml import identity
 from ecommerce_platform.ml.evaluation import b_cubed, pair_scores
+from ecommerce_platform.persons import identity
 from ecommerce_platform.simulation.records import make_records
 
 DEFAULT = identity.default_identity()

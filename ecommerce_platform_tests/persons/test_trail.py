@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from ecommerce_platform.ml.identity import Parameters
-from ecommerce_platform.warehouse.identities import CHANGES, IDENTITIES, LINKS, Linking
+from ecommerce_platform.persons.identity import Parameters
+from ecommerce_platform.persons.links import CHANGES, IDENTITIES, LINKS, Linking
 from ecommerce_platform_tests.persons.warehouse import DEFAULT, LINKING, Persons
 
 ANNA: dict[str, Any] = {

@@ -9,9 +9,8 @@ from typing import Any
 import duckdb
 
 from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.ml import identity
-from ecommerce_platform.warehouse.changes import record_change, table_versions
-from ecommerce_platform.warehouse.identities import (
+from ecommerce_platform.persons import identity
+from ecommerce_platform.persons.links import (
     CHANGES,
     CLUSTERS,
     CUSTOMERS,
@@ -23,6 +22,7 @@ from ecommerce_platform.warehouse.identities import (
     refresh_clusters,
     refresh_links,
 )
+from ecommerce_platform.warehouse.changes import record_change, table_versions
 from ecommerce_platform.warehouse.incremental import refresh_table
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import Written, apply_difference, find_difference
@@ -67,10 +67,10 @@ class Persons:
         if table == CLUSTERS:
             return refresh_clusters(self.con, contract, link=self.linking is not None, log=log)
 
-        def beside(con: duckdb.DuckDBPyConnection, scope: str | None) -> None:
+        def also_write(con: duckdb.DuckDBPyConnection, scope: str | None) -> None:
             record_identity_changes(con, CONTRACTS[CHANGES], scope)
 
-        return refresh_table(self.con, MODELS[table], DECLARED.incrementals.get(table), log=log, beside=beside)
+        return refresh_table(self.con, MODELS[table], DECLARED.incrementals.get(table), log=log, also_write=also_write)
 
     def build(self) -> None:
         """Brings everything up to date."""

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecommerce_platform.warehouse.accounting import account_rows
-from ecommerce_platform.warehouse.silver import load_entity
-from ecommerce_platform_tests.warehouse.shop import COLUMNS, TinyShop, day, deliver
+from ecommerce_platform.silver.entities import load_entity
+from ecommerce_platform_tests.warehouse.shop import COLUMNS, TinyShop, account, day, deliver
 
 IDS = st.sampled_from(["a", "b", "c", None, " "])
 PRICES = st.sampled_from(["1.50", "2", "-1", "x", None])
@@ -48,10 +47,11 @@ def load_all(shop: TinyShop, con, again=()) -> None:
 
 
 def state(shop: TinyShop, con) -> dict[str, list]:
-    account_rows(con, shop.catalog.contract("silver.row_accounting"), shop.source, shop.compiled)
+    account(shop, con)
     tables = {e: con.execute(f"select * from silver.{e} order by all").fetchall() for e in shop.filled}
     tables["rejects"] = con.execute("select * from silver.rejects order by all").fetchall()
     tables["loads"] = con.execute("select * from silver.loads order by all").fetchall()
+    tables["entity_accounting"] = con.execute("select * from silver.entity_accounting order by all").fetchall()
     tables["row_accounting"] = con.execute("select * from silver.row_accounting order by all").fetchall()
     return tables
 

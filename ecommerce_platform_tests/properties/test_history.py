@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecommerce_platform.contracts.contract import Contract, complete_history
-from ecommerce_platform.warehouse.history import load_history
-from ecommerce_platform.warehouse.silver import load_entity
+from ecommerce_platform.silver.entities import load_entity
+from ecommerce_platform.silver.history import load_history
 from ecommerce_platform_tests.warehouse.shop import TinyShop, day, deliver
 
 #: Raw tables by entity: deltas, two of them for customers; a full one; a full one that gathers rows.

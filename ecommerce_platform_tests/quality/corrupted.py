@@ -18,15 +18,16 @@ from typing import Any
 
 import duckdb
 
-from ecommerce_platform.automation import runs
 from ecommerce_platform.ingestion.bronze import repeated_files, repeated_records
 from ecommerce_platform.ingestion.schema import drift
 from ecommerce_platform.ingestion.zone import open_zone
-from ecommerce_platform.quality.verdicts import Court
+from ecommerce_platform.operations import builds
+from ecommerce_platform.quality.verdicts import QualityGate
 from ecommerce_platform.settings import Settings, read_settings
+from ecommerce_platform.silver.entities import contradicting_loads, loads_set_aside, shrunk_deliveries
+from ecommerce_platform.silver.overlaps import overlaps
 from ecommerce_platform.simulation import records
 from ecommerce_platform.simulation.shop import generate_shop
-from ecommerce_platform.warehouse.silver import contradicting_loads, loads_set_aside, shrunk_deliveries
 from ecommerce_platform_tests.driver import Asked, Driver
 from ecommerce_platform_tests.quality.corruptions import ALL, COMPARING, Corruption
 from ecommerce_platform_tests.quality.spoiling import FILES, Drops
@@ -38,7 +39,7 @@ ORDERS, DAYS, HELD = 5_000, 92, 2
 #: the last days of one have other orders than those before.
 BEYOND = 25
 #: Without models, which are trained on the tables and are no place where data enters.
-TABLES = 'group:"bronze" or group:"silver" or group:"gold"'
+TABLES = 'group:"bronze" or group:"silver" or key:"gold/*"'
 _RULE = re.compile(r"^\| (?P<rule>.*?) \| (?P<rows>[\d,]+) \|")
 
 
@@ -144,19 +145,19 @@ def build(folder: Path, tables: Collection[str] = ()) -> Found:
     """Takes over what is pending, of all raw tables or of some alone, and tells what was found."""
     settings = settings_of(folder)
     failed: list[Failed] = []
-    original = runs._read_events
+    original = builds._read_events
 
-    def read_events(events: Any, result: runs.BuildResult) -> None:
+    def read_events(events: Any, result: builds.BuildResult) -> None:
         events = list(events)
         failed.extend(_failed(events))
         original(events, result)
 
-    runs._read_events = read_events
+    builds._read_events = read_events
     try:
         chosen = " or ".join(f'key:"bronze/synthetic__{table}"+' for table in tables)
-        result = runs.run_build(settings, f"({TABLES}) and ({chosen})" if chosen else TABLES)
+        result = builds.run_build(settings, f"({TABLES}) and ({chosen})" if chosen else TABLES)
     finally:
-        runs._read_events = original
+        builds._read_events = original
     with duckdb.connect(str(settings.warehouse), read_only=True) as con:
         rejects = _counts(con, "select _raw_table, reason_code, count(*) from silver.rejects group by all")
         unreadable = _counts(con, "select raw_table, reason_code, count(*) from bronze.rejects group by all")
@@ -226,13 +227,13 @@ def look_quickly(driver: Driver, *, rules: bool) -> list[str]:
         All that the other checks of all tables, and with `rules` the business rules, find wrong. What blocks raises.
     """
     zone = open_zone(driver.settings)
-    drops, raised = zone.drops(driver.ground.source), []
+    drops, raised = zone.drops(driver.project.source), []
     with driver.connect() as con:
-        asked = Asked(con, zone, drops, (), driver.settings.scratch, driver.settings.models)
+        asked = Asked(con)
         for table, make in driver.steps.items():
-            checks = getattr(make(asked), "checks", ())
+            checks = make(asked).checks
             raised += [f"{table} {c.name}: {c.explain()}" for c in checks if not c.passed and c.name not in COMPARING]
-        for name, raw in driver.ground.source.file.tables.items():
+        for name, raw in driver.project.source.file.tables.items():
             days = {file.day for file in drops.tables[name]}
             optional = raw.format in ("json", "jsonl")
             raised += [
@@ -242,10 +243,13 @@ def look_quickly(driver: Driver, *, rules: bool) -> list[str]:
             ]
             raised += [f"{name} delivered_once: {found}" for found in repeated_records(con, name)]
             raised += [f"{name} not_delivered_before: {found}" for found in repeated_files(con, name, raw)]
-        for entity, mappings in driver.ground.compiled.items():
+        for entity, mappings in driver.project.compiled.items():
             full = [m.raw_table for m in mappings if m.delivery == "full"]
             raised += (
-                loads_set_aside(con, entity) + contradicting_loads(con, entity) + shrunk_deliveries(con, entity, full)
+                loads_set_aside(con, entity)
+                + contradicting_loads(con, entity)
+                + shrunk_deliveries(con, entity, full)
+                + overlaps(con, entity, mappings)
             )
         for what in (
             "raw_table, _source_file, problem from bronze.files where problem is not null",
@@ -255,7 +259,7 @@ def look_quickly(driver: Driver, *, rules: bool) -> list[str]:
             raised += [str(row) for row in con.execute(f"select {what}").fetchall()]
     if not rules:
         return raised
-    court = Court(driver.connect, driver.ground.catalog, driver.ground.suites, driver.settings.data_docs)
-    for table, judged in court.judge().items():
+    gate = QualityGate(driver.connect, driver.project.catalog, driver.project.suites, driver.settings.data_docs)
+    for table, judged in gate.evaluate().items():
         raised += [f"{table} {v.rule}: {v.explain()}" for v in (*judged.errors, *judged.broken)]
     return raised

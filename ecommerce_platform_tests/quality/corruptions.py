@@ -156,10 +156,10 @@ def _retype(drops: Drops, column: str, to: Callable[[Any], str]) -> int:
     return frame.height
 
 
-def _again(drops: Drops, table: str) -> int:
-    """Delivers the newest file a second time under another name."""
+def _again(drops: Drops, table: str, end: bytes = b"") -> int:
+    """Delivers the newest file a second time under another name, with `end` behind it."""
     file = drops.file(table)
-    (file.parent / file.name.replace(".", "_new.", 1)).write_bytes(file.read_bytes())
+    (file.parent / file.name.replace(".", "_new.", 1)).write_bytes(file.read_bytes() + end)
     return len(drops.records(table)[1])
 
 
@@ -529,6 +529,12 @@ add(
     "file delivered under two names",
     "web_customers",
     lambda drops: _again(drops, "web_customers"),
+    Check("bronze.synthetic__web_customers", "readable", rows=None, says="the same bytes as"),
+)
+add(
+    "file delivered under two names, its end otherwise written",
+    "web_customers",
+    lambda drops: _again(drops, "web_customers", b"\n"),
     Check("bronze.synthetic__web_customers", "not_delivered_before", rows=None),
 )
 add(

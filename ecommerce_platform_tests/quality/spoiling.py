@@ -1,6 +1,6 @@
 """The drops of a generated shop, to be spoilt: the newest file of each raw table, read, changed and written as it was.
 
-What is done to them, and what must be found, is the catalogue's business (`corruptions.py`).
+The catalogue (`corruptions.py`) says what is done to them, and what must be found.
 """
 
 from __future__ import annotations

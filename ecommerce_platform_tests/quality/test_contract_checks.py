@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.contract import Column, read_contract
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import CheckResult, check_table, column_rules
+from ecommerce_platform.warehouse.contract_checks import CheckResult, check_table, column_rules
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def _named(results: list[CheckResult], name: str) -> CheckResult:
 
 
 def _all(con: duckdb.DuckDBPyConnection, catalog: Catalog) -> list[CheckResult]:
-    from ecommerce_platform.quality.contract_checks import BlockedError
+    from ecommerce_platform.warehouse.contract_checks import BlockedError
 
     try:
         return check_table(con, catalog.contract("gold.fct_payments"))
@@ -120,7 +121,7 @@ def test_personal_data_is_masked_in_examples(con, catalog) -> None:
     )
     con.execute("alter table gold.dim_customer drop column records")
     con.execute("insert into gold.dim_customer (person_id, customer_id, email) values ('p', 'c', 'a@example.org')")
-    from ecommerce_platform.quality.contract_checks import _sql_check
+    from ecommerce_platform.warehouse.contract_checks import _sql_check
 
     assert (
         _sql_check(con, contract, contract.checks[0], contract.checks[0].sql).explain()
@@ -145,3 +146,27 @@ def test_bounds_hold_to_the_last_digit_and_what_is_no_number_is_within_none(boun
     asked = duckdb.sql(f"select {condition} from (select cast({value} as double) as x)")
     assert asked.fetchall() == [(breaks,)]
     assert reason == "out_of_range"
+
+
+@pytest.mark.parametrize(
+    ("value", "breaks"),
+    [
+        ("1989-12-31 23:59:59", True),
+        ("1990-01-01", False),
+        ("2024-03-02 23:59:59", False),
+        ("2024-03-03 00:00:00", True),
+    ],
+)
+def test_what_has_happened_did_so_from_1990_to_the_end_of_the_day_after_the_delivery(value: str, breaks: bool) -> None:
+    column = Column(type="TIMESTAMP", description="When it happened.", past=True)
+    [(reason, _, condition)] = column_rules("x", column, required=False)
+    rows = f"(select timestamp '{value}' as x, date '2024-03-01' as _load_date)"
+    assert duckdb.sql(f"select {condition} from {rows}").fetchall() == [(breaks,)]
+    assert reason == "out_of_range"
+
+
+@pytest.mark.parametrize(("value", "breaks"), [("2023-12-31", True), ("2024-01-01", False)])
+def test_a_date_may_be_the_first_one_that_is_allowed(value: str, breaks: bool) -> None:
+    column = Column(type="DATE", description="A day.", min=date(2024, 1, 1))
+    [(_, _, condition)] = column_rules("x", column, required=False)
+    assert duckdb.sql(f"select {condition} from (select date '{value}' as x)").fetchall() == [(breaks,)]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.build import read_ground
 from ecommerce_platform.contracts.contract import Contract
-from ecommerce_platform.quality.contract_checks import check_names
+from ecommerce_platform.orchestration.project import read_project
+from ecommerce_platform.warehouse.contract_checks import check_names
 from ecommerce_platform_tests.conftest import ROOT
-from ecommerce_platform_tests.driver import Driver
+from ecommerce_platform_tests.driver import Asked, Driver
 from ecommerce_platform_tests.quality.corrupted import (
     build,
     copy_base,
@@ -60,17 +60,17 @@ def test_there_are_at_least_sixty_kinds_and_each_raw_table_is_hit() -> None:
 
 
 def test_each_kind_names_a_check_or_a_reason_that_exists(tmp_path: Path) -> None:
-    ground = read_ground(settings_of(tmp_path))
+    project = read_project(settings_of(tmp_path))
     for corruption in CATALOGUE:
         assert corruption.caught or corruption.rejects or corruption.unreadable, corruption.kind
         assert {reason for _, reason in corruption.rejects} <= REASONS, corruption.kind
         for check in corruption.caught:
             layer = check.table.split(".")[0]
-            contract: Contract | None = ground.contracts.get(check.table)
+            contract: Contract | None = project.contracts.get(check.table)
             names = {name for name, *_ in check_names(contract)} if contract else set()
             assert check.check in names | OF_ASSETS[layer], (corruption.kind, check)
             if check.check == "expectations":
-                assert check.rule in {rule.name for rule in ground.suites[check.table].rules}, check
+                assert check.rule in {rule.name for rule in project.suites[check.table].rules}, check
 
 
 def test_the_document_shows_the_catalogue() -> None:
@@ -79,9 +79,25 @@ def test_the_document_shows_the_catalogue() -> None:
     assert shown == as_table(), "run `python -m ecommerce_platform_tests.quality.corruptions`"
 
 
+def test_a_kind_that_rejects_is_found_by_its_own_entity(tmp_path: Path) -> None:
+    """The quick part of the long tests below: without a build, and without what is above the entity."""
+    generate(tmp_path / "base", seed=3, orders=1_500, days=45, held=0)
+    drops = copy_base(tmp_path / "base", tmp_path / "spoilt")
+    (corruption,) = (c for c in CATALOGUE if c.kind == QUICK[0])
+    assert corruption.spoil(drops) == 3
+    assert spoilt_tables(tmp_path / "base", tmp_path / "spoilt") == [corruption.table]
+    driver = Driver.of("synthetic", tmp_path / "spoilt" / "data")
+    with driver.connect() as con:
+        asked = Asked(con)
+        for table in ("bronze.synthetic__reviews", "silver.reviews"):
+            driver.steps[table](asked)
+        found = con.execute("select _raw_table, reason_code, count(*) from silver.rejects group by all").fetchall()
+    assert {(raw, reason): count for raw, reason, count in found} == corruption.rejects
+
+
 @pytest.mark.long
 def test_three_kinds_at_once_are_found_each(tmp_path: Path) -> None:
-    """The quick part of the long test below, on a small shop."""
+    """On a small shop, whole: a reject, a check of bronze and a business rule."""
     base, folder = tmp_path / "base", tmp_path / "spoilt"
     base.mkdir()
     assert [found for found in make_base(base, seed=3, orders=1_500, days=45, held=0) if not found.nothing] == []

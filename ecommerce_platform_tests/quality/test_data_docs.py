@@ -124,6 +124,10 @@ def test_pages_are_served_by_the_shops_name_and_nothing_else_is(asked: list[Aske
             "/olist/validations/",
         ):
             assert get(port, path)[0] == 404, path
+        for host, status in (("evil.example", 421), (f"localhost:{port}", 200), ("127.0.0.1", 200)):
+            connection = HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", "/olist/", headers={"Host": host})
+            assert connection.getresponse().status == status, host
         with pytest.raises(InputError, match=f"port {port} cannot be used"), serve(folder, "olist", port):
             pass
         server.shutdown()

@@ -17,13 +17,14 @@ import duckdb
 import numpy as np
 import pytest
 
-from ecommerce_platform.assets.profiles import profile_checks
-from ecommerce_platform.assets.resources import open_warehouse, warehouse_resource
-from ecommerce_platform.build import build_definitions, read_ground, watched_tables
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import AnomalyRules, DriftRules, KnownDays, check_ignored, read_source
 from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.orchestration.assembly import build_definitions, watched_tables
+from ecommerce_platform.orchestration.assets.profiles import profile_checks
+from ecommerce_platform.orchestration.project import read_project
+from ecommerce_platform.orchestration.resources import open_warehouse, warehouse_resource
 from ecommerce_platform.quality.drift import Loads, Series, judge_columns, judge_rows, refresh_drift
 from ecommerce_platform.quality.drift_report import read_reports
 from ecommerce_platform.settings import read_settings
@@ -191,6 +192,37 @@ def test_a_single_odd_load_does_not_spoil_what_later_ones_are_compared_with() ->
     assert np.flatnonzero(told["price", "psi"].drifted == 1).tolist() == [60]
 
 
+def _drifted(changes: Mapping[int, Change], days: int = 130) -> tuple[list[int], dict[int, str]]:
+    (told,) = judge_columns([make_loads(days, 12, mean=400, changes=changes)], RULES)
+    return np.flatnonzero(told["price", "psi"].drifted == 1).tolist(), told["price", "psi"].explanation
+
+
+def test_a_change_like_one_that_passed_is_told_once() -> None:
+    cheap, cents = _with(price=lambda x, _: x * 0.5), PLANTED["prices in cents"][1]
+    sales = dict.fromkeys([*range(60, 65), *range(100, 106)], cheap)
+    warned, said = _drifted(sales)
+    assert warned == [60, 61, 62, 63, 64, 100]
+    assert all(
+        said[n].endswith("; told already, and like 2024-03-01 to 2024-03-05, which passed") for n in range(101, 106)
+    )
+    # Another change warns as long as it lasts, also when it falls among loads that are known.
+    assert _drifted(sales | dict.fromkeys(range(103, 106), cents))[0] == [60, 61, 62, 63, 64, 100, 103, 104, 105]
+    assert _drifted(dict.fromkeys(range(60, 65), cheap) | dict.fromkeys(range(100, 103), cents))[0][5:] == [
+        100,
+        101,
+        102,
+    ]
+
+
+def test_a_change_has_passed_after_three_loads_and_is_remembered_for_four_hundred() -> None:
+    cheap = _with(price=lambda x, _: x * 0.5)
+    # Two loads between: the change goes on, and was never seen to pass.
+    assert _drifted(dict.fromkeys([60, 61, 64, 65], cheap))[0] == [60, 61, 64, 65]
+    assert _drifted(dict.fromkeys([60, 61, 65, 66], cheap))[0] == [60, 61, 65]
+    assert _drifted(dict.fromkeys([60, 61, 459, 460], cheap), 470)[0] == [60, 61, 459]
+    assert _drifted(dict.fromkeys([60, 61, 462, 463], cheap), 470)[0] == [60, 61, 462, 463]
+
+
 def test_mondays_are_compared_with_mondays() -> None:
     (told,) = judge_columns([make_loads(120, 4, mean=400)], RULES)
     waiting = told["age_days", "psi"]
@@ -213,11 +245,21 @@ def test_too_few_loads_or_values_give_no_verdict_and_say_so() -> None:
     (told,) = judge_columns([make_loads(25, 6, mean=400)], RULES)
     price = told["price", "psi"]
     assert set(price.drifted[:21].tolist()) == {-1}
-    assert price.drifted[22] == 0
+    assert price.drifted[21:].tolist() == [0] * 4, "the very first load counts"
     assert price.explanation[5] == "no verdict: 5 loads to compare with, 21 are needed"
     (told,) = judge_columns([make_loads(60, 6, mean=10)], RULES)
     assert set(told["price", "psi"].drifted.tolist()) == {-1}
     assert "fewer than 50 values" in told["price", "psi"].explanation[59]
+
+
+def test_one_value_is_judged_with_the_loads_it_is_put_together_with_and_none_is_not() -> None:
+    loads = make_loads(60, 27, mean=60)
+    (price,) = (s for s in loads.series if (s.column, s.kind) == ("price", "figures"))
+    usual = price.counts[:50].sum(axis=0).argmax()
+    price.counts[50:52] = 0
+    price.counts[50, usual] = 1
+    (told,) = judge_columns([loads], RULES)
+    assert told["price", "psi"].differs[50:52].tolist() == [0, -1]
 
 
 def test_columns_that_take_new_values_all_the_time_do_not_warn() -> None:
@@ -232,6 +274,17 @@ def test_columns_that_take_new_values_all_the_time_do_not_warn() -> None:
     new = told["channel", "new_values"]
     assert np.flatnonzero(new.drifted == 1).tolist() == [90]
     assert "values never seen before: 'kiosk'" in new.explanation[90]
+
+
+@pytest.mark.parametrize(("new", "says"), [(3, "'kiosk0', 'kiosk1', 'kiosk2'"), (4, "'kiosk0', 'kiosk1', 'kiosk2' …")])
+def test_three_new_values_are_named(new: int, says: str) -> None:
+    def kiosks(rows: Rows, _: np.random.Generator) -> Rows:
+        channel = rows["channel"].astype("<U8")
+        channel[: 10 * new] = np.repeat([f"kiosk{n}" for n in range(new)], 10)
+        return rows | {"channel": channel}
+
+    (told,) = judge_columns([make_loads(91, 7, changes={90: kiosks})], RULES)
+    assert told["channel", "new_values"].explanation[90].endswith(f": {says}")
 
 
 def test_known_days_are_told_but_warn_nobody() -> None:
@@ -338,6 +391,26 @@ def test_loads_in_any_order_are_judged_alike() -> None:
         assert con.execute("from gold.profile_drift order by all").fetchall() == wanted
 
 
+def test_a_load_that_comes_alone_remembers_changes_of_last_year() -> None:
+    """More loads ago than what else verdicts look back to: only what differed is read of these."""
+    cheap = _with(price=lambda x, _: x * 0.5)
+    loads = make_loads(330, 26, mean=400, changes=dict.fromkeys([*range(60, 64), *range(322, 328)], cheap))
+    at_once, alone = warehouse(), warehouse()
+    put(at_once, loads, list(range(330)))
+    refreshed(at_once)
+    wanted = at_once.execute("from gold.profile_drift order by all").fetchall()
+    put(alone, loads, list(range(321)))
+    refreshed(alone)
+    for load in range(321, 330):
+        put(alone, loads, [load])
+        refreshed(alone)
+    assert alone.execute("from gold.profile_drift order by all").fetchall() == wanted
+    assert alone.execute(
+        "select count(*) filter (where drifted), count(*) from gold.profile_drift "
+        "where differs and column_name = 'price' and measure = 'psi' and _load_date > ?", [loads.days[300]]
+    ).fetchall() == [(1, 6)]  # fmt: skip
+
+
 def test_only_what_a_load_can_reach_is_judged_again() -> None:
     loads, con = make_loads(120, 22), warehouse()
     put(con, loads, list(range(119)))
@@ -388,21 +461,21 @@ def test_the_checks_tell_of_the_last_days_only() -> None:
 
 
 def test_a_half_empty_load_fails_its_entitys_check_and_alerts_know_it(tmp_path: Path) -> None:
-    ground = read_ground(read_settings(source="synthetic", data_dir=tmp_path))
-    keys = {dg.AssetKey(name.split(".")) for name in ground.contracts}
-    (checks,) = profile_checks(ground, keys)
+    project = read_project(read_settings(source="synthetic", data_dir=tmp_path))
+    keys = {dg.AssetKey(name.split(".")) for name in project.contracts}
+    (checks,) = profile_checks(project, keys)
     assert {(key.asset_key.path[-1], key.name) for key in checks.check_keys} >= {
         ("orders", "load_size"),
         ("orders", "drift"),
     }
-    definitions = build_definitions(ground.settings)
-    assert ("silver.orders", "load_size") in watched_tables(ground, definitions.asset_checks or ()).checks
-    with open_warehouse(ground.settings).connect() as con:
+    definitions = build_definitions(project.settings)
+    assert ("silver.orders", "load_size") in watched_tables(project, definitions.asset_checks or ()).checks
+    with open_warehouse(project.settings).connect() as con:
         con.execute("create schema if not exists gold")
         con.execute(create_table_sql(CATALOG.contract("gold.table_profiles")))
         put(con, make_loads(60, 25, mean=300, changes={58: _keep(0.5)}), list(range(60)))
         refreshed(con)
-    alone = dg.Definitions(asset_checks=[checks], resources={"warehouse": warehouse_resource(ground.settings)})
+    alone = dg.Definitions(asset_checks=[checks], resources={"warehouse": warehouse_resource(project.settings)})
     job = alone.resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=dg.DagsterInstance.ephemeral())
     found = {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
@@ -414,3 +487,12 @@ def test_a_half_empty_load_fails_its_entitys_check_and_alerts_know_it(tmp_path: 
     assert found["orders", "drift"].passed
     assert found["payments", "drift"].passed
     assert "no load yet" in str(found["payments", "drift"].metadata["newest_loads"])
+
+
+@pytest.mark.parametrize(("rows", "differs"), [(7_020, 0), (6_980, 1), (14_260, 0), (14_310, 1)])
+def test_a_load_differs_from_thirty_percent_fewer_or_forty_three_percent_more_rows_on(rows: int, differs: int) -> None:
+    """Of loads that are always the same, the least difference that counts decides: 1 − 0.3, and 1 / (1 − 0.3)."""
+    days = [date(2024, 1, 1) + timedelta(days=n) for n in range(60)]
+    loads = np.full(60, 10_000.0)
+    loads[-1] = rows
+    assert judge_rows(days, loads, RULES).differs[-1] == differs

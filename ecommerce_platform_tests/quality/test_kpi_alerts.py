@@ -10,11 +10,11 @@ import duckdb
 import pytest
 import yaml
 
-from ecommerce_platform.build import read_ground
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.contracts.source import builtin_sources
 from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.quality.kpi_alerts import Anomaly, Breach, anomalies, breaches
 from ecommerce_platform.settings import read_settings
 
@@ -136,8 +136,8 @@ GOOD = {"kpi": DAILY, "below": 1000}
         ({"kpi": DAILY, "sql": "select 1", "below": 1}, "say either `kpi`", "- kpi:"),
         ({"sql": "select 1"}, "needs `name` and `description`", "- sql:"),
         ({"sql": "select 1", "name": "abc", "description": "Odd.", "period": "newest"}, "belong to `kpi`", "- sql:"),
-        ({"kpi": DAILY, "under": 1}, "Extra inputs are not permitted", "under:"),
-        ({"kpi": DAILY, "below": "much"}, "should be a valid number", "below:"),
+        ({"kpi": DAILY, "under": 1}, "there is no field", "under:"),
+        ({"kpi": DAILY, "below": "much"}, "it should be a number", "below:"),
         (GOOD, "two alerts called 'gold.kpi_daily.revenue below 1,000'", "- kpi:"),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_mistake_is_answered_with_file_and_line(tmp_path: Path, wrong: dict[st
     path = source(tmp_path, GOOD, wrong)
     settings = read_settings(source=str(path.parent), data_dir=tmp_path)
     with pytest.raises(DefinitionError) as error:
-        read_ground(settings)
+        read_project(settings)
     assert says in str(error.value)
     lines = path.read_text().splitlines()
     numbers = [n for n, text in enumerate(lines, 1) if line in text]
@@ -154,5 +154,5 @@ def test_a_mistake_is_answered_with_file_and_line(tmp_path: Path, wrong: dict[st
 
 def test_alerts_of_a_source_are_read(tmp_path: Path):
     path = source(tmp_path, GOOD, {"name": "abc", "description": "Odd.", "sql": "select 1"})
-    ground = read_ground(read_settings(source=str(path.parent), data_dir=tmp_path))
-    assert [alert.title for alert in ground.source.file.alerts] == ["gold.kpi_daily.revenue below 1,000", "abc"]
+    project = read_project(read_settings(source=str(path.parent), data_dir=tmp_path))
+    assert [alert.title for alert in project.source.file.alerts] == ["gold.kpi_daily.revenue below 1,000", "abc"]

@@ -16,7 +16,7 @@ import pytest
 
 from ecommerce_platform.quality.pictures import pictures
 from ecommerce_platform.quality.profiles import refresh_profiles
-from ecommerce_platform.warehouse.silver import load_entity
+from ecommerce_platform.silver.entities import load_entity
 from ecommerce_platform.warehouse.write import Written
 from ecommerce_platform_tests.warehouse.shop import FIRST_DAY, MAPPINGS, SOURCE_YML, TinyShop, day, deliver
 

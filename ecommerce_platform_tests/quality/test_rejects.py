@@ -7,10 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ecommerce_platform.build import read_ground
+from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.quality.rejects import reject_groups, rejected_rows
 from ecommerce_platform.settings import read_settings
-from ecommerce_platform.warehouse.silver import load_entity
+from ecommerce_platform.silver.entities import load_entity
 from ecommerce_platform_tests.warehouse.shop import TinyShop, day, deliver
 
 
@@ -67,7 +67,9 @@ def test_before_anything_is_loaded_nothing_is_rejected() -> None:
 
 def test_reasons_do_not_repeat_personal_data(tmp_path: Path) -> None:
     """They are published in clear; the row as delivered is not."""
-    ground = read_ground(read_settings(source="synthetic", data_dir=tmp_path))
-    reasons = {(c.column, c.personal, "left(" in c.reason) for m in ground.compiled["customers"] for c in m.conversions}
+    project = read_project(read_settings(source="synthetic", data_dir=tmp_path))
+    reasons = {
+        (c.column, c.personal, "left(" in c.reason) for m in project.compiled["customers"] for c in m.conversions
+    }
     assert ("birth_date", True, False) in reasons
     assert ("registered_at", False, True) in reasons

@@ -52,13 +52,13 @@ def test_a_file_is_a_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "line", "says"),
     [
-        (("severity: warn", "severity: stop"), 5, "Input should be 'block' or 'warn'"),
-        (("    severity: warn\n", ""), 3, "severity: Field required"),
+        (("severity: warn", "severity: stop"), 5, "it should be 'block' or 'warn'"),
+        (("    severity: warn\n", ""), 3, "severity is missing"),
         (("name: has_lines", "name: Has lines"), 3, "lower snake_case"),
         (("name: is_worth_something", "name: has_lines"), 7, "two rules named 'has_lines'"),
         (("Every order has at least one line.", "TODO"), 4, "at least 15 characters"),
         (("Every order has at least one line.", "Every order has at least one line"), 4, "with a full stop"),
-        (("    rows: select", "    row: select"), 6, "Extra inputs are not permitted"),
+        (("    rows: select", "    row: select"), 6, "there is no field"),
         (("    rows: select", "    rows: delete from gold.fct_orders; select"), 6, "`rows` is one SELECT"),
         (("from gold.fct_orders where", "from gold.orders where"), 6, "there is no table 'gold.orders'"),
         (("    rows: select order_id from gold.fct_orders where valid_lines = 0\n", ""), 3, "either `rows`"),
@@ -121,7 +121,7 @@ def test_another_rule_is_another_version_and_another_comment_is_not(tmp_path: Pa
 def test_definitions_load_without_great_expectations() -> None:
     code = (
         "import sys\n"
-        "from ecommerce_platform.build import build_definitions\n"
+        "from ecommerce_platform.orchestration.assembly import build_definitions\n"
         "from ecommerce_platform.settings import read_settings\n"
         "build_definitions(read_settings(source='olist')).resolve_asset_graph()\n"
         "print([m for m in ('great_expectations', 'duckdb_engine', 'sqlalchemy.dialects.postgresql') if m in sys.modules])"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
+from ecommerce_platform.scaffold import check
 from ecommerce_platform.scaffold.check import Report, check_source
 from ecommerce_platform.scaffold.new import NewSource, new_source
 from ecommerce_platform.warehouse.connection import MACROS
+from ecommerce_platform.warehouse.sql_model import SqlModel, parse_models
 
 TODAY = date(2024, 5, 1)
 
@@ -56,6 +59,18 @@ class Bench:
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
     return read_catalog()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once(catalog: Catalog) -> Iterator[None]:
+    """The tables' SELECTs, which every check parses: they are the same for all."""
+    every = parse_models(catalog, dict.fromkeys(catalog.entities, True))
+
+    def parsed(given: Catalog, filled: Mapping[str, object]) -> Mapping[str, SqlModel]:
+        return every if given is catalog and all(filled.values()) else parse_models(given, filled)
+
+    with patch.object(check, "parse_models", parsed):
+        yield
 
 
 @pytest.fixture

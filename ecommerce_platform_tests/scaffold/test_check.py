@@ -68,6 +68,28 @@ def test_all_definition_errors_are_found_at_once_with_their_lines(bench: Bench) 
     assert all(f.level == "definition" for f in bench.check(definitions_only=True).findings)
 
 
+def test_a_raw_column_that_a_named_expression_lacks_is_told_with_the_expressions_line(bench: Bench) -> None:
+    bench.write(
+        source_yml=YML + "expressions:\n  order_key: as_text(idd)\n",
+        orders__orders=MAPPING.replace("as_text(id) as", "order_key as"),
+    )
+    bench.file("orders.csv", ORDERS)
+    found = one(bench.check(), "data", "no file has the raw column 'idd'")
+    assert (found.where.rpartition("/")[2], found.fix) == ("source.yml:10", "did you mean id?")
+    assert "required for order_id" in found.what
+
+
+def test_a_misspelt_name_of_an_expression_is_told_from_both_sides(bench: Bench) -> None:
+    bench.write(
+        source_yml=YML + "expressions:\n  order_key: as_text(id)\n",
+        orders__orders=MAPPING.replace("as_text(id) as", "as_text(order_kye) as"),
+    )
+    bench.file("orders.csv", ORDERS)
+    report = bench.check()
+    assert one(report, "data", "no file has the raw column 'order_kye'").fix == "did you mean order_key?"
+    assert one(report, "definition", "order_key: no mapping names it").where.endswith("source.yml:10")
+
+
 def test_every_wrong_field_of_source_yml_is_named(bench: Bench) -> None:
     bench.write(source_yml=YML.replace("EUR", '"?"').replace("Europe/Berlin", "Berlin").replace("files:", "file:"))
     findings = {f.where.rpartition(":")[2]: f for f in bench.check().findings}
@@ -150,7 +172,7 @@ def test_a_key_that_is_not_unique_says_how_many_rows_it_would_cost_and_what_to_d
     )
     assert "1 rows would be lost" in finding.what
     assert finding.fix is not None
-    assert "group by _load_date, as_text(id)" in finding.fix
+    assert "group by _load_date, _source_file, as_text(id)" in finding.fix
     assert "say the same, so one of each is kept" in one(report, "note", "order_id=1").what
 
 
@@ -163,15 +185,46 @@ def test_lines_without_a_number_are_told_to_count_within_a_unit(bench: Bench) ->
     bench.file("orders.csv", "id,sku,price\n1,a,1\n1,b,2\n")
     fix = one(bench.check(), "data", "only the last would be kept").fix
     assert fix is not None
-    assert "row_number() over (partition by _load_date, as_text(id)" in fix
+    assert "row_number() over (partition by _load_date, _source_file, as_text(id)" in fix
     assert "units: {order_items.orders: [order_id]}" in fix
+
+
+PRODUCTS = "select as_text(sku) as product_id, {} as name, {} as category from bronze.mine__orders{}"
+
+
+def test_what_every_line_says_of_a_product_is_told_to_be_gathered(bench: Bench) -> None:
+    bench.write(source_yml=YML, products__orders=PRODUCTS.format("as_text(name)", "as_text(kind)", ""))
+    bench.file("orders.csv", "sku,name,kind,sold\na,A,x,2024-01-01\na,B,x,2024-01-02\n")
+    fix = one(bench.check(), "data", "only the last would be kept").fix
+    assert fix is not None
+    assert "gathered: {products.orders: {name: as_timestamp(…), category: as_timestamp(…)}}" in fix
+    bench.write(source_yml=YML + "gathered: {products.orders: {name: as_date(sold), category: as_date(sold)}}\n")
+    report = bench.check()
+    assert report.of("definition") == report.of("data") == []
+    assert report.accounting == [("orders", 2, 2, 0, 0)], "both rows have their part in what the product is"
+
+
+def test_a_name_that_is_aggregated_load_by_load_is_a_fault_and_the_cure_is_to_gather_it(bench: Bench) -> None:
+    grouped = PRODUCTS.format("max(as_text(name))", "max(as_text(kind))", "\ngroup by _load_date, as_text(sku)")
+    bench.write(source_yml=YML, products__orders=grouped)
+    finding = one(bench.check(definitions_only=True), "definition", "worked out from the rows of one load")
+    assert finding.what.startswith("name, category are")
+    assert finding.fix is not None
+    assert "gathered: {products.orders: {name: as_timestamp(…)}}" in finding.fix
+    for cure in (
+        YML + "units: {products.orders: [product_id]}\n",
+        YML.replace("  orders:\n", "  orders:\n    delivery: full\n"),
+    ):
+        bench.write(source_yml=cure)
+        assert bench.check(definitions_only=True).of("definition") == []
 
 
 def test_groups_that_lack_a_required_value_are_named_like_rows_that_do(bench: Bench) -> None:
     mapping = MAPPING.replace("as_timestamp(placed)", "min(as_timestamp(placed))").replace(
         "as_text(state) as status,\n    as_text(state) not in ('canceled')", "'created' as status,\n    true"
     )
-    bench.write(source_yml=YML, orders__orders=mapping + "group by _load_date, as_text(id)\n")
+    yml = YML + "units: {orders.orders: [order_id]}\n"
+    bench.write(source_yml=yml, orders__orders=mapping + "group by _load_date, as_text(id)\n")
     bench.file("orders.csv", ORDERS + "2,,shipped\n3,,shipped\n3,,shipped\n")
     finding = one(bench.check(), "data", "because ordered_at is required")
     assert finding.what.startswith("2 rows are rejected")
@@ -237,6 +290,29 @@ def test_rows_that_a_where_drops_are_unaccounted_for(bench: Bench) -> None:
     bench.write(source_yml=YML, orders__orders=MAPPING + "where as_text(state) <> 'shipped'\n")
     bench.file("orders.csv", ORDERS)
     assert "stops the build" in one(bench.check(), "data", "its WHERE drops rows").what
+
+
+def test_a_money_line_that_a_where_leaves_out_is_named_though_another_mapping_takes_the_row(bench: Bench) -> None:
+    mappings = {
+        "orders__orders": MAPPING,
+        "payments__orders": "select as_text(id) as order_id, 1 as payment_number, 'card' as method, as_decimal(id) as amount "
+        "from bronze.mine__orders where as_text(state) <> 'shipped'",
+    }
+    bench.write(source_yml=YML, **mappings)
+    bench.file("orders.csv", ORDERS)
+    found = one(bench.check(), "data", "its WHERE leaves out 1 of 2 rows")
+    assert found.where.endswith("payments.orders.sql")
+    assert found.what.endswith("orders.csv record 2")
+    assert "left_out: {payments.orders: …}" in (found.fix or "")
+    assert report_of(bench, mappings).of("data") == []
+
+
+def report_of(bench: Bench, mappings: dict[str, str]) -> Report:
+    """The same with a reason in source.yml; a note says it."""
+    bench.write(source_yml=YML + "left_out: {payments.orders: what is shipped is paid elsewhere}\n", **mappings)
+    report = bench.check()
+    assert "source.yml says why: what is shipped is paid elsewhere" in one(report, "note", "its WHERE leaves out").what
+    return report
 
 
 def test_keys_that_two_tables_share_are_a_fault(bench: Bench) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.warehouse.mapping import compile_source
+from ecommerce_platform.silver.mapping import compile_source
 from ecommerce_platform_tests.scaffold.conftest import Bench
 
 
@@ -43,16 +44,53 @@ def test_an_export_of_lines_fills_orders_lines_payments_customers_and_products(b
         "else lower(as_text(Status)) end) as status, "
         "bool_or(lower(as_text(Status)) not in ('canceled', 'storniert', 'unavailable')) as is_valid, "
         'max(as_text("Kundennr.")) as customer_id '
-        'from bronze.mine__auftraege group by _load_date, as_text("Auftragsnr.")'
+        'from bronze.mine__auftraege group by _load_date, _source_file, as_text("Auftragsnr.")'
     )
     lines = bench.sql("order_items.auftraege")
-    assert 'row_number() over (partition by _load_date, as_text("Auftragsnr.") order by _source_file' in lines
+    within = 'partition by _load_date, _source_file, as_text("Auftragsnr.") order by _source_row'
+    assert f"row_number() over ({within}) as line_number" in lines
     assert "as_decimal_comma(Einzelpreis) as unit_price" in lines
     assert "shipping_amount" not in lines, "it is the order's, repeated on each line"
-    assert "units: {order_items.auftraege: [order_id]}" in (bench.source / "source.yml").read_text()
+    said = yaml.safe_load((bench.source / "source.yml").read_text())
+    assert said["units"] == {f"{e}.auftraege": ["order_id"] for e in ("order_items", "orders", "payments")}
     assert "sum(as_integer(Menge) * as_decimal_comma(Einzelpreis)) as amount" in bench.sql("payments.auftraege")
-    assert 'max(as_text("E-Mail")) as email' in bench.sql("customers.auftraege")
-    assert "max(as_text(Warengruppe)) as category" in bench.sql("products.auftraege")
+    # What a customer or product is, every line says: the newest value counts, in whatever load it came.
+    newest = "as_timestamp_format(Bestelldatum, '%d.%m.%Y %H:%M')"
+    assert said["gathered"] == {
+        "customers.auftraege": {"email": newest},
+        "products.auftraege": {"name": newest, "category": newest},
+    }
+    assert bench.sql("customers.auftraege") == (
+        'select as_text("Kundennr.") as customer_id, as_text("E-Mail") as email from bronze.mine__auftraege'
+    )
+    assert "as_text(Warengruppe) as category" in bench.sql("products.auftraege")
+
+
+LINES = "invoice;date;sku;title;quantity;price;customer;country"
+
+
+def test_lines_are_counted_across_files_that_were_cut_in_the_middle_of_an_order(bench: Bench) -> None:
+    lines = [
+        f"{n // 4};2024-01-{n // 4 + 1:02d} 10:00;s{n % 4};Thing {n % 4};1;{n % 4 + 1}.50;c{n // 4};DE"
+        for n in range(80)
+    ]
+    bench.file("lines_1.csv", rows(LINES, *lines[:42]))
+    bench.file("lines_2.csv", rows(LINES, *lines[42:]))
+    bench.draft()
+    assert "partition by _load_date, as_text(invoice) order by _source_file, _source_row" in bench.sql(
+        "order_items.lines"
+    )
+
+
+def test_lines_are_counted_within_a_file_where_files_overlap(bench: Bench) -> None:
+    lines = [
+        f"{n // 4};2024-01-{n // 4 + 1:02d} 10:00;s{n % 4};Thing {n % 4};1;{n % 4 + 1}.50;c{n // 4};DE"
+        for n in range(80)
+    ]
+    bench.file("lines_1.csv", rows(LINES, *lines[:48]))
+    bench.file("lines_2.csv", rows(LINES, *lines[40:]))
+    bench.draft()
+    assert "partition by _load_date, _source_file, as_text(invoice)" in bench.sql("order_items.lines")
 
 
 def test_a_draft_says_it_is_one_until_what_only_the_owner_knows_is_filled_in(bench: Bench) -> None:
@@ -130,7 +168,9 @@ def test_an_order_without_lines_is_one_line_of_its_category(bench: Bench) -> Non
         "select as_text(transaction_id) as order_id, 1 as line_number, as_text(category) as product_id, 1 as quantity, "
         "as_decimal(revenue) as unit_price from bronze.mine__transactions"
     )
-    assert bench.sql("products.transactions").endswith("group by _load_date, as_text(category)")
+    assert bench.sql("products.transactions") == (
+        "select as_text(category) as product_id, as_text(category) as category from bronze.mine__transactions"
+    )
 
 
 def test_a_table_of_lines_beside_one_of_orders_leaves_the_orders_to_that(bench: Bench) -> None:

@@ -111,7 +111,10 @@ def test_the_source_yml_that_shows_all_fields_is_one(tmp_path: Path) -> None:
     (content,) = GUIDE.of("yaml")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "source.yml").write_text(content)
-    assert read_source(tmp_path / "mine", ()).file.tables["orders"].delimiter == ";"
+    entities = ("order_items", "products", "payments")
+    for entity in entities:
+        (tmp_path / "mine" / f"{entity}.orders.sql").write_text("select")
+    assert read_source(tmp_path / "mine", entities).file.tables["orders"].delimiter == ";"
 
 
 RECIPES = [row for row in GUIDE.tables() if len(row) == 3 and "x" in row[1]]

@@ -74,6 +74,12 @@ def test_a_header_in_the_middle_and_a_total_do_not_hide_what_a_column_is(macros:
     assert (form.order, form.rows) == ("day", 40)
 
 
+def test_codes_of_which_most_are_numbers_are_no_numbers(macros: duckdb.DuckDBPyConnection) -> None:
+    found = table(macros, code=["22633"] * 30 + ["85123A", "TOTAL"], count=["1", "7", "12"] * 10 + ["TOTAL"])
+    assert found["code"].described == "codes, most of them whole numbers"
+    assert found["count"].described == "whole number"
+
+
 def test_days_after_the_12th_in_one_column_tell_for_the_others(macros: duckdb.DuckDBPyConnection) -> None:
     found = table(macros, placed=["03/04/2024", "05/06/2024"], sent=["03/14/2024", "05/06/2024"])
     assert found["placed"].forms["timestamp"].order == "month"

@@ -108,7 +108,7 @@ def test_what_a_killed_run_left_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / "2024-01-01" / "orders.csv").read_text().startswith("order_no,")
 
 
-@pytest.mark.parametrize("wrong", [{"orders": 0}, {"days": 0}, {"seed": -1}, {"dirty_share": 0.5}])
+@pytest.mark.parametrize("wrong", [{"orders": 0}, {"days": 0}, {"seed": -1}, {"dirty_share": 0.5}, {"lost_share": 1.5}])
 def test_impossible_arguments_are_refused_by_name(tmp_path: Path, wrong: dict[str, int]) -> None:
     with pytest.raises(InputError, match=next(iter(wrong))):
         generate_shop(tmp_path, **wrong)  # type: ignore[arg-type]

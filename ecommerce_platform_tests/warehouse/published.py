@@ -12,9 +12,9 @@ import duckdb
 from ecommerce_platform.contracts.catalog import Catalog, Table, read_catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import create_table_sql
+from ecommerce_platform.publishing.publish import PublishOptions, Snapshot, publish
+from ecommerce_platform.reading.snapshots import open_snapshot
 from ecommerce_platform.warehouse.connection import Warehouse
-from ecommerce_platform.warehouse.publish import Snapshot, publish
-from ecommerce_platform.warehouse.snapshots import open_snapshot
 from ecommerce_platform.warehouse.transaction import transaction
 
 CUSTOMERS, LABELS, SUMMARY = TABLES = ("silver.customers", "silver.labels", "gold.kpi_summary")
@@ -92,8 +92,10 @@ class PublishingShop:
         return self.version
 
     def publish(self, **options: Any) -> Snapshot:
-        given = {"catalog": catalog(), "source": self.source, "published": self.published, **options}
-        return publish(self.warehouse.connect, **given)
+        """Publishes into the shop's folder; `options` are `PublishOptions`, or another catalog, source or folder."""
+        where = {"catalog": catalog(), "source": self.source, "published": self.published}
+        where |= {name: options.pop(name) for name in where.keys() & options.keys()}
+        return publish(self.warehouse.connect, **where, options=PublishOptions(**options))
 
     def file(self, snapshot: Snapshot, table: str) -> Path:
         schema, name = table.split(".")

@@ -15,8 +15,10 @@ import duckdb
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import Source, read_source
+from ecommerce_platform.silver.accounting import account_entities, account_rows
+from ecommerce_platform.silver.mapping import CompiledMapping, compile_source
 from ecommerce_platform.warehouse.connection import MACROS
-from ecommerce_platform.warehouse.mapping import CompiledMapping, compile_source
+from ecommerce_platform.warehouse.write import Written
 
 SOURCE_YML = """
 description: A tiny invented shop with one raw table of every kind of delivery.
@@ -79,10 +81,24 @@ def write_source(folder: Path, mappings: Mapping[str, str] = MAPPINGS, source_ym
     return home
 
 
+def account(shop: TinyShop, con: duckdb.DuckDBPyConnection) -> Written:
+    """Both accounts of the rows, in the order in which a build makes them; what was written of `silver.row_accounting`."""
+    for name, fill in (("entity_accounting", account_entities), ("row_accounting", account_rows)):
+        written = fill(con, shop.catalog.contract(f"silver.{name}"), shop.source, shop.compiled)
+    return written
+
+
 class TinyShop:
     """The compiled source, and a warehouse in memory."""
 
-    def __init__(self, folder: Path, mappings: Mapping[str, str] = MAPPINGS, source_yml: str = SOURCE_YML) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        mappings: Mapping[str, str] = MAPPINGS,
+        source_yml: str = SOURCE_YML,
+        columns: Mapping[str, Sequence[str]] = COLUMNS,
+    ) -> None:
+        self.columns = columns
         self.catalog: Catalog = read_catalog()
         self.source: Source = read_source(write_source(folder, mappings, source_yml), self.catalog.entities)
         self.contracts = {e: self.catalog.contract(f"silver.{e}") for e in self.catalog.entities}
@@ -96,7 +112,7 @@ class TinyShop:
             con.execute(f"create schema {schema}")
         con.execute(create_table_sql(self.catalog.contract("bronze.files")))
         con.execute(create_table_sql(self.catalog.contract("bronze.rejects")))
-        for raw, columns in COLUMNS.items():
+        for raw, columns in self.columns.items():
             texts = ", ".join(f"{c} varchar" for c in columns)
             con.execute(
                 f"create table bronze.tiny__{raw} ({texts}, _load_date date, _source_file varchar, "
@@ -106,17 +122,23 @@ class TinyShop:
 
 
 def deliver(con: duckdb.DuckDBPyConnection, raw: str, on: date, rows: Sequence[Sequence[Any]] | None) -> None:
-    """Makes bronze hold `rows` for that raw table and day; None removes the drop."""
+    """Makes bronze hold `rows` for that raw table and day, in one file; None removes the drop."""
+    deliver_files(con, raw, on, None if rows is None else {"f.csv": rows})
+
+
+def deliver_files(
+    con: duckdb.DuckDBPyConnection, raw: str, on: date, files: Mapping[str, Sequence[Sequence[Any]]] | None
+) -> None:
+    """The same with the rows of several files."""
     con.execute(f"delete from bronze.tiny__{raw} where _load_date = ?", [on])
     con.execute("delete from bronze.files where raw_table = ? and _load_date = ?", [raw, on])
-    if rows is None:
-        return
-    for number, row in enumerate(rows, 1):
-        marks = ", ".join("?" for _ in row)
-        con.execute(f"insert into bronze.tiny__{raw} values ({marks}, ?, 'f.csv', ?, 0)", [*row, on, number])
-    # Size and time of a real file change with its content; here the content itself stands in for them.
-    con.execute(
-        "insert into bronze.files (raw_table, _load_date, _source_file, size_bytes, modified_ns, format, rows_loaded, rows_rejected, "
-        "problem, loaded_at) values (?, ?, 'f.csv', ?, ?, 'csv', ?, 0, null, timestamp '2024-01-01')",
-        [raw, on, len(str(rows)), abs(hash(str(rows))), len(rows)],
-    )
+    for file, rows in (files or {}).items():
+        for number, row in enumerate(rows, 1):
+            marks = ", ".join("?" for _ in row)
+            con.execute(f"insert into bronze.tiny__{raw} values ({marks}, ?, ?, ?, 0)", [*row, on, file, number])
+        # Size and time of a real file change with its content; here the content itself stands in for them.
+        con.execute(
+            "insert into bronze.files (raw_table, _load_date, _source_file, size_bytes, modified_ns, format, rows_loaded, "
+            "rows_rejected, problem, loaded_at) values (?, ?, ?, ?, ?, 'csv', ?, 0, null, timestamp '2024-01-01')",
+            [raw, on, file, len(str(rows)), abs(hash(str(rows))), len(rows)],
+        )

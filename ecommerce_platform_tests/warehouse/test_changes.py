@@ -13,11 +13,13 @@ from ecommerce_platform.warehouse.changes import (
     Log,
     changed_rows,
     log_rows,
+    own_code,
     record_change,
     record_seen,
     seen_versions,
     table_versions,
     unseen,
+    upstream_in_step,
 )
 from ecommerce_platform_tests.warehouse.tiny_models import ITEMS, Tiny
 
@@ -65,6 +67,7 @@ def test_versions_grow_and_never_repeat(con: duckdb.DuckDBPyConnection, monkeypa
 
 def test_a_follower_reads_what_it_has_not_seen(con: duckdb.DuckDBPyConnection) -> None:
     first = record_change(con, "silver.t", "c", log=LOG)
+    con.execute("create schema gold; create table gold.one (id varchar)")
     record_change(con, "gold.one", "mine")
     record_seen(con, "gold.one", {"silver.t": first})
     assert unseen(con, "gold.one", ["silver.t"], "mine") == ({"silver.t": first}, {})
@@ -82,6 +85,8 @@ def test_what_must_be_built_whole(con: duckdb.DuckDBPyConnection) -> None:
     record_change(con, "gold.one", "mine")
     assert unseen(con, "gold.one", ["silver.t"], "mine")[1] is None, "never seen anything"
     record_seen(con, "gold.one", {"silver.t": first})
+    assert unseen(con, "gold.one", ["silver.t"], "mine")[1] is None, "the table is gone"
+    con.execute("create schema gold; create table gold.one (id varchar)")
     assert unseen(con, "gold.one", ["silver.t"], "mine")[1] == {}
     assert unseen(con, "gold.one", ["silver.t"], "other")[1] is None, "another definition"
     assert unseen(con, "gold.one", ["silver.t", "silver.u"], "mine")[1] is None, "reads what has no version"
@@ -197,3 +202,44 @@ def test_when_a_table_has_changed_is_kept_in_utc(con: duckdb.DuckDBPyConnection)
     record_change(con, "gold.t")
     told = table_versions(con)["gold.t"].changed_at
     assert abs((datetime.now(UTC).replace(tzinfo=None) - told).total_seconds()) < 60
+
+
+def test_a_table_is_in_step_only_if_all_that_it_was_made_from_is(con: duckdb.DuckDBPyConnection) -> None:
+    far = record_change(con, "silver.far")
+    near = record_change(con, "gold.near")
+    record_seen(con, "gold.near", {"silver.far": far})
+    record_change(con, "gold.table")
+    record_seen(con, "gold.table", {"gold.near": near})
+    assert upstream_in_step(con, ["gold.table"])
+    # The table itself has seen all of what it reads; what that was made from has moved on.
+    record_change(con, "silver.far")
+    assert not upstream_in_step(con, ["gold.table"])
+    assert upstream_in_step(con, ["silver.far"])
+
+
+def test_a_module_changed_while_a_run_goes_on_is_the_one_that_the_run_read_first(tmp_path: Path) -> None:
+    file = tmp_path / "rules.sql"
+    file.write_text("first")
+    assert own_code(str(file)) == "first"
+    file.write_text("second")
+    assert own_code(str(file)) == "first"
+
+
+def test_another_comment_or_docstring_is_no_other_code_and_another_figure_is(tmp_path: Path) -> None:
+    texts = (
+        'def f(x):\n    """Twice."""\n    return 2 * x\n',
+        '"""Rules."""\n\ndef f(x):\n    """Doubles it."""\n    return 2 * x  # so be it\n',
+        'def f(x):\n    """Twice."""\n    return 3 * x\n',
+    )
+    said = []
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.py").write_text(text)
+        said.append(own_code(str(tmp_path / f"{number}.py")))
+    assert said[0] == said[1] != said[2]
+
+
+@pytest.mark.parametrize("module", ["anomalies", "drift"])
+def test_digests_of_rules_in_code_are_of_the_text_read_first(module: str) -> None:
+    text = (Path(changes.__file__).parents[1] / "quality" / f"{module}.py").read_text(encoding="utf-8")
+    assert "own_code(__file__) + contract.text" in text
+    assert "read_text" not in text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -80,3 +82,72 @@ def test_a_file_that_is_no_warehouse_is_named(tmp_path: Path) -> None:
     (tmp_path / "warehouse.duckdb").write_bytes(b"this is not a database" * 1000)
     with pytest.raises(SettingsError, match=r"warehouse\.duckdb.*cannot be opened"), warehouse(tmp_path).connect():
         pass
+
+
+def test_a_folder_that_may_not_be_written_is_named_and_nothing_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data" / "warehouse.duckdb"
+    path.parent.mkdir()
+    path.write_bytes(b"no database" * 1000)  # anything that DuckDB refuses: root may write everywhere
+    with pytest.raises(SettingsError, match="The warehouse is damaged"), Warehouse(path, "mine").connect():
+        pass
+    monkeypatch.setattr("ecommerce_platform.warehouse.connection.os.access", lambda place, how: Path(place) == path)
+    with pytest.raises(SettingsError, match="nothing is damaged") as refused, Warehouse(path, "mine").connect():
+        pass
+    assert str(path.parent) in str(refused.value)
+    assert "chown" in str(refused.value)
+    monkeypatch.undo()
+
+    def read_only(self: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    with pytest.raises(SettingsError, match="nothing may be written there"), Warehouse(path, "mine").connect():
+        pass
+
+
+WAIT = """
+import sys, time
+from pathlib import Path
+from ecommerce_platform.warehouse.connection import Warehouse
+print("start", flush=True)
+with Warehouse(Path(sys.argv[1]), "tiny").connect() as con:
+    print(con.execute("select count(*) from t").fetchall()[0][0], flush=True)
+"""
+
+
+def test_a_file_that_is_kept_open_is_opened_once_and_temporary_tables_end_with_each_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    connect = duckdb.connect
+    monkeypatch.setattr(duckdb, "connect", lambda *a, **k: opened.append(a) or connect(*a, **k))
+    with warehouse(tmp_path).kept_open():
+        for _ in range(3):
+            with warehouse(tmp_path).connect() as con:
+                con.execute("create temp table mine as select 1 as a")
+        assert len(opened) == 1
+    with connect(str(tmp_path / "warehouse.duckdb")) as con:  # free again, for a connection with other settings
+        assert con.execute("select source from warehouse_info").fetchall() == [("tiny",)]
+
+
+def test_a_file_that_is_kept_open_is_given_to_another_process_that_waits_and_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    with warehouse(tmp_path).kept_open():
+        with warehouse(tmp_path).connect() as con:
+            con.execute("create table t as select range as a from range(3)")
+        waiter = subprocess.Popen([sys.executable, "-c", WAIT, str(path)], stdout=subprocess.PIPE, text=True)
+        # Nothing of this process uses the file meanwhile.
+        assert waiter.communicate(timeout=60)[0] == "start\n3\n"
+        with warehouse(tmp_path).connect() as con:
+            con.execute("insert into t values (9)")
+            waiter = subprocess.Popen([sys.executable, "-c", WAIT, str(path)], stdout=subprocess.PIPE, text=True)
+            assert waiter.stdout is not None
+            assert waiter.stdout.readline() == "start\n"
+            until = time.monotonic() + 60
+            while not path.with_name("warehouse.duckdb.waiting").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+        with warehouse(tmp_path).connect() as con:
+            assert con.execute("select count(*) from t").fetchall() == [(4,)]
+        assert waiter.communicate(timeout=60)[0] == "4\n"

@@ -13,13 +13,12 @@ import pytest
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.errors import DefinitionError, InputError
-from ecommerce_platform.quality.contract_checks import BlockedError, check_table
-from ecommerce_platform.warehouse.accounting import account_rows
-from ecommerce_platform.warehouse.history import load_history
-from ecommerce_platform.warehouse.silver import EntityLoad, load_entity
+from ecommerce_platform.silver.entities import EntityLoad, load_entity
+from ecommerce_platform.silver.history import load_history
+from ecommerce_platform.warehouse.contract_checks import BlockedError, check_table
 from ecommerce_platform.warehouse.sql_lint import lint_sql
 from ecommerce_platform_tests.conftest import ROOT
-from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, day, deliver
+from ecommerce_platform_tests.warehouse.shop import MAPPINGS, SOURCE_YML, TinyShop, account, day, deliver, deliver_files
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +54,13 @@ def _shown(con: duckdb.DuckDBPyConnection, columns: str, entity: str) -> list[tu
         f"select {columns}, version, valid_from - date '2024-01-01', valid_to - date '2024-01-01', is_current "
         f"from silver.{entity}_history order by 1, version"
     ).fetchall()
+
+
+def test_of_two_files_of_one_load_the_last_by_name_says_the_version(shop, con) -> None:
+    for number, files in enumerate((("b", "a"), ("a", "b"))):
+        deliver_files(con, "products", day(number), {f"{f}.csv": [("1", f"{f}{number}", "1")] for f in files})
+        load(shop, con, "products")
+    assert products(con) == [("1", "b0", 1, 0, 1, False), ("1", "b1", 2, 1, None, True)]
 
 
 THREE = {0: "a@x", 1: "b@x", 3: "a@x"}
@@ -254,7 +260,7 @@ def test_the_row_accounting_counts_the_entity_alone(shop, con) -> None:
     for entity in shop.filled:
         load_entity(con, shop.catalog, shop.contracts[entity], shop.compiled[entity])
     load(shop, con, "products")
-    account_rows(con, shop.catalog.contract("silver.row_accounting"), shop.source, shop.compiled)
+    account(shop, con)
     found = con.execute(
         "select _load_date, rows_used, rows_superseded from silver.row_accounting order by 1"
     ).fetchall()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import BlockedError
 from ecommerce_platform.warehouse import incremental
 from ecommerce_platform.warehouse.changes import seen_versions, table_versions
+from ecommerce_platform.warehouse.contract_checks import BlockedError
 from ecommerce_platform.warehouse.incremental import exchange
 from ecommerce_platform_tests.warehouse.tiny_models import ITEMS, LINES, Tiny
 
@@ -292,7 +292,7 @@ BY = {"by": "order_id"}
             "follows silver.prices: touches uses no column of changed",
             "write the columns of the changed rows as changed.<column>",
         ),
-        ({"silver.items": BY, "silver.prices": {"touches": "select from where"}}, "follows silver.prices: touches is not valid SQL", ""),
+        ({"silver.items": BY, "silver.prices": {"touches": "select from where"}}, "follows.silver.prices.touches: not valid SQL", ""),
         ({"silver.items": BY, "silver.prices": {}}, "say either `by` (a column) or `touches` (a SELECT from changed)", ""),
         ({"silver.items": BY, "silver.prices": {"by": "product", "keep": "true"}}, "`by` already says which rows to keep", ""),
         ({}, "`write: incremental` needs recompute_by and follows", ""),

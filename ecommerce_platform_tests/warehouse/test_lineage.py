@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 from sqlglot import exp
 from sqlglot.lineage import lineage
 
-from ecommerce_platform.contracts.catalog import read_catalog
-from ecommerce_platform.warehouse.sql_model import column_lineage, parse_model
+from ecommerce_platform.contracts.catalog import Table, read_catalog
+from ecommerce_platform.contracts.source import find_source, read_source
+from ecommerce_platform.silver.lineage import Lineage
+from ecommerce_platform.silver.mapping import compile_source
+from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage, parse_model
 
 CATALOG = read_catalog()
 MODELS = sorted(name for name, table in CATALOG.tables.items() if table.sql)
@@ -49,3 +57,42 @@ from silver.orders as o left join b on b.order_id = o.order_id group by o.order_
     model = parse_model(catalog.tables["gold.worth"], catalog.tables)
     assert column_lineage(model, catalog.tables) == {"order_id": (("silver.orders", "order_id"),), "amount": ()}
     assert model.reads == ("silver.orders",)
+
+
+def kept_lineage(file: Path, sql: str | None = None) -> Lineage:
+    source = read_source(find_source("olist"), CATALOG.entities)
+    compiled = compile_source(source, {e: CATALOG.contract(f"silver.{e}") for e in CATALOG.entities})
+    table = CATALOG.tables["gold.rfm"]
+    model = parse_model(replace(table, sql=sql or table.sql), CATALOG.tables)
+    return Lineage(CATALOG, source, compiled, {"gold.rfm": model}, file)
+
+
+def test_lineage_is_worked_out_once_per_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def counted(model: SqlModel, known: Mapping[str, Table]) -> Any:
+        asked.append(model.contract.table)
+        return column_lineage(model, known)
+
+    monkeypatch.setattr("ecommerce_platform.silver.lineage.column_lineage", counted)
+    file = tmp_path / "lineage.json"
+    first = kept_lineage(file).of("gold.rfm")
+    assert first["monetary"]
+    assert kept_lineage(file).of("gold.rfm") == first
+    assert asked == ["gold.rfm"]
+
+    edited = (CATALOG.tables["gold.rfm"].sql or "") + "-- another text"
+    assert kept_lineage(file, edited).of("gold.rfm") == first
+    assert asked == ["gold.rfm"] * 2
+
+    file.write_text("half a fi")
+    assert kept_lineage(file).of("gold.rfm") == first
+    assert asked == ["gold.rfm"] * 3
+
+
+def test_lineage_is_told_where_nothing_can_be_kept_and_leads_back_to_raw_columns(tmp_path: Path) -> None:
+    lineage = kept_lineage(tmp_path / "not there" / "lineage.json")
+    assert lineage.of("gold.rfm")["person_id"]
+    assert lineage.of("silver.customers")["city"] == [("bronze.olist__customers", "customer_city")]
+    assert lineage.of("silver.customers_history") == lineage.of("silver.customers")
+    assert lineage.of("silver.shop") == {}

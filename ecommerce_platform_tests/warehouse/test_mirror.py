@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
-from ecommerce_platform.warehouse.mirror import Mirrored, mirror
-from ecommerce_platform.warehouse.snapshots import current_snapshot
+from ecommerce_platform.publishing.mirror import Mirrored, mirror, verify_copy
+from ecommerce_platform.reading.snapshots import current_snapshot
 from ecommerce_platform_tests.conftest import ROOT
 from ecommerce_platform_tests.objectstores import Bucket
 from ecommerce_platform_tests.warehouse.published import CUSTOMERS, LABELS, SUMMARY, TABLES, PublishingShop
@@ -147,7 +147,7 @@ _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from ecommerce_platform.object_store import ObjectStore
-from ecommerce_platform.warehouse.mirror import mirror
+from ecommerce_platform.publishing.mirror import mirror
 
 left = int(sys.argv[3])
 
@@ -209,6 +209,31 @@ def test_a_file_lost_in_the_store_is_brought_again(tiny: PublishingShop, url: st
     done = publish(tiny, url)
     assert (done.unchanged, done.uploaded) == (False, (CUSTOMERS,))
     assert customers_there(bucket) == 3
+
+
+def test_copies_are_compared_with_their_manifest(
+    tiny: PublishingShop, url: str, bucket: Bucket, tmp_path: Path
+) -> None:
+    publish(tiny, url)
+    name = current(bucket)["snapshot"]
+    assert verify_copy(url, tmp_path / "scratch") == {name: {}}
+    key = f"snapshots/{name}/silver/customers.parquet"
+    content = bytearray(bucket.get(f"published/{key}") or b"")
+    content[len(content) // 2] ^= 0xFF
+    bucket.put(f"published/{key}", bytes(content))
+    assert verify_copy(url, tmp_path / "scratch") == {name: {key: "its content is not what was published"}}
+
+
+def test_a_damaged_file_is_not_copied(tiny: PublishingShop, url: str, bucket: Bucket) -> None:
+    file = tiny.file(tiny.publish(), CUSTOMERS)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="not what was published") as refused:
+        mirror(tiny.published, url)
+    assert refused.value.where == str(file)
+    assert current(bucket) == {}
+    assert set(publish(tiny, url).uploaded) == set(TABLES)
 
 
 def test_another_source_and_a_newer_snapshot_are_refused(

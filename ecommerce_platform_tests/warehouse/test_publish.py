@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import random
 import signal
@@ -15,15 +16,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.errors import InputError, SettingsError
-from ecommerce_platform.warehouse import publish as publishing
-from ecommerce_platform.warehouse.publish import lagging, superseded
-from ecommerce_platform.warehouse.snapshots import current_snapshot, open_snapshot, snapshot_id
+from ecommerce_platform.publishing import publish as publishing
+from ecommerce_platform.publishing.publish import lagging, superseded
+from ecommerce_platform.reading.snapshots import Verified, current_snapshot, open_snapshot, snapshot_id, verify
 from ecommerce_platform_tests.conftest import ROOT
 from ecommerce_platform_tests.warehouse.published import (
     CUSTOMERS,
@@ -129,6 +132,7 @@ def test_the_manifest_says_what_is_in_the_snapshot(tiny: PublishingShop) -> None
         "rows": 3,
         "file": "silver/customers.parquet",
         "bytes": tiny.file(snapshot, CUSTOMERS).stat().st_size,
+        "sha256": sha256(tiny.file(snapshot, CUSTOMERS).read_bytes()).hexdigest(),
         "linked": False,
         "version": 1,
         "changed_at": "2024-01-01T01:00:00",
@@ -214,13 +218,23 @@ def test_a_warehouse_without_a_ledger_is_published_whole_each_time(tiny: Publish
     assert (second.unchanged, second.linked) == (False, ())
 
 
-def test_a_table_that_vanished_is_a_change(tiny: PublishingShop) -> None:
-    tiny.publish()
+def test_a_table_that_readers_would_lose_keeps_the_snapshot_unless_forced(tiny: PublishingShop) -> None:
+    first = tiny.publish()
     with tiny.warehouse.connect() as con:
         con.execute("drop table silver.labels")
-    second = tiny.publish()
+    with pytest.raises(InputError, match=r"the warehouse has no silver.labels, which readers have now") as stopped:
+        tiny.publish()
+    assert "ecommerce build" in str(stopped.value.fix)
+    assert current_snapshot(tiny.published) == first.folder
+    second = tiny.publish(force=True)
     assert not second.unchanged
     assert set(second.tables) == set(second.linked) == {CUSTOMERS, SUMMARY}
+
+
+def test_a_table_that_the_platform_no_longer_has_may_go(tiny: PublishingShop) -> None:
+    tiny.publish()
+    less = Catalog({name: table for name, table in catalog().tables.items() if name != LABELS})
+    assert set(tiny.publish(catalog=less).tables) == {CUSTOMERS, SUMMARY}
 
 
 def test_another_hash_key_writes_what_is_hashed_anew(tiny: PublishingShop) -> None:
@@ -257,7 +271,7 @@ def test_a_changed_description_is_published_with_all_tables_linked(tiny: Publish
     assert manifest(second.folder)["tables"][LABELS]["description"] == "What codes of the source mean to people."
 
 
-@pytest.mark.parametrize("damage", ["gone", "short", "manifest", "older format"])
+@pytest.mark.parametrize("damage", ["gone", "short", "flipped", "no hash", "manifest", "older format"])
 def test_what_is_damaged_is_written_anew(tiny: PublishingShop, damage: str) -> None:
     first = tiny.publish()
     file, about = tiny.file(first, LABELS), first.folder / "manifest.json"
@@ -265,13 +279,100 @@ def test_what_is_damaged_is_written_anew(tiny: PublishingShop, damage: str) -> N
         file.unlink()
     elif damage == "short":
         file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "flipped":
+        flip(file)
+    elif damage == "no hash":  # as the version before published it
+        old = manifest(first.folder)
+        del old["tables"][LABELS]["sha256"]
+        about.write_text(json.dumps(old))
     elif damage == "manifest":
         about.write_text(about.read_text()[:-10])
     else:
         about.write_text(json.dumps({k: v for k, v in manifest(first.folder).items() if k in ("snapshot", "tables")}))
     second = tiny.publish()
-    assert set(second.linked) == ({CUSTOMERS, SUMMARY} if damage in ("gone", "short") else set())
+    alone = damage in ("gone", "short", "flipped", "no hash")
+    assert set(second.linked) == ({CUSTOMERS, SUMMARY} if alone else set())
+    assert verify(second.folder) == Verified({}, ())
     assert open_snapshot(second.folder).execute("select label from silver.labels").fetchall() == [("A",)]
+
+
+def flip(file: Path, count: int = 200) -> None:
+    """Flips bytes somewhere in a file, as a failing disk does; its size and time stay."""
+    was, content = file.stat(), bytearray(file.read_bytes())
+    for place in random.Random(1).sample(range(len(content)), min(count, len(content))):
+        content[place] ^= 0xFF
+    file.write_bytes(content)
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
+@pytest.mark.parametrize("table", [CUSTOMERS, LABELS, SUMMARY])
+def test_flipped_bytes_are_noticed_by_verifying_and_repaired_by_the_next_publish(
+    tiny: PublishingShop, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = tiny.publish()
+    second = tiny.publish(even_unchanged=True)  # shares all files
+    values = sorted(open_snapshot(first.folder).execute(f"select * from {table}").fetchall())
+    flip(tiny.file(second, table))
+    assert verify(first.folder).damaged.keys() == verify(second.folder).damaged.keys() == {table}
+    with caplog.at_level(logging.WARNING):
+        third = tiny.publish()
+    assert not third.unchanged
+    assert set(third.linked) == {CUSTOMERS, LABELS, SUMMARY} - {table}
+    assert f"{table} in the snapshot {second.id} is damaged and written anew" in caplog.text
+    for folder in (first.folder, second.folder, third.folder):
+        assert verify(folder) == Verified({}, ())
+        assert sorted(open_snapshot(folder).execute(f"select * from {table}").fetchall()) == values
+    assert tiny.publish().unchanged
+
+
+def test_a_damaged_file_whose_table_has_changed_since_stays_named_in_the_old_snapshot(tiny: PublishingShop) -> None:
+    first = tiny.publish()
+    flip(tiny.file(first, CUSTOMERS))
+    tiny.write(4)
+    second = tiny.publish()
+    assert verify(second.folder) == Verified({}, ())
+    assert verify(first.folder).damaged == {CUSTOMERS: "its content is not what was published"}
+
+
+def test_a_damaged_snapshot_is_not_made_current_again(tiny: PublishingShop) -> None:
+    first = tiny.publish()
+    tiny.write(4)
+    second = tiny.publish()
+    flip(tiny.file(first, CUSTOMERS))
+    with pytest.raises(InputError, match=r"silver.customers: its content is not what was published"):
+        publishing.restore(tiny.published, first.id)
+    assert current_snapshot(tiny.published) == second.folder
+
+
+def test_the_manifest_has_the_hash_of_every_file(tiny: PublishingShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    first = tiny.publish()
+    tiny.write(4)
+    second = tiny.publish()
+    monkeypatch.setattr(publishing.os, "link", refuse)
+    tiny.write(5)
+    for snapshot in (first, second, tiny.publish()):
+        for entry in manifest(snapshot.folder)["tables"].values():
+            assert entry["sha256"] == sha256((snapshot.folder / entry["file"]).read_bytes()).hexdigest()
+
+
+def test_readers_of_the_group_may_read_all_but_the_key(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        tiny = PublishingShop(tmp_path)
+        first = tiny.publish()
+        tiny.publish(even_unchanged=True)
+        flip(tiny.file(first, LABELS))  # what is repaired may be read, too
+        tiny.publish()
+    finally:
+        os.umask(before)
+    modes = {p: stat.S_IMODE(p.stat().st_mode) for p in tiny.published.rglob("*") if not p.is_symlink()}
+    assert modes[tiny.published / ".hash_key"] == 0o600
+    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o750}
+    assert {mode for path, mode in modes.items() if path.is_file() and path.parent != tiny.published} == {0o640}
+    assert stat.S_IMODE(tiny.published.stat().st_mode) == 0o750
 
 
 def test_where_linking_is_not_possible_files_are_copied(tiny: PublishingShop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -403,7 +504,7 @@ PUBLISH_FOR_EVER = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-from ecommerce_platform.warehouse import publish
+from ecommerce_platform.publishing import publish
 from ecommerce_platform_tests.warehouse.published import PublishingShop
 publish.READERS_TIME = timedelta(seconds=0.2)
 shop = PublishingShop(Path(sys.argv[1]))
@@ -469,12 +570,13 @@ PUBLISH_TOO = """
 import logging, sys
 from pathlib import Path
 from ecommerce_platform.warehouse.connection import Warehouse
-from ecommerce_platform.warehouse.publish import publish
+from ecommerce_platform.publishing.publish import PublishOptions, publish
 from ecommerce_platform_tests.warehouse.published import catalog
 logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
 folder = Path(sys.argv[1])
 connect = Warehouse(folder / "warehouse.duckdb", "tiny", {"threads": 1}).connect
-print("published", publish(connect, catalog(), folder / "published", "tiny", even_unchanged=True).id, flush=True)
+options = PublishOptions(even_unchanged=True)
+print("published", publish(connect, catalog(), folder / "published", "tiny", options).id, flush=True)
 """
 
 
@@ -585,6 +687,29 @@ def test_the_newest_the_current_and_those_still_read_are_kept(
 ) -> None:
     now = JANUARY + timedelta(days=5)
     assert superseded(days(*ages), days(current)[0], keep, now) == days(*gone)
+
+
+@pytest.mark.parametrize(
+    ("ago", "gone"), [(timedelta(hours=1), [0]), (timedelta(hours=1) - timedelta(microseconds=1), [])]
+)
+def test_a_snapshot_goes_an_hour_after_it_was_replaced_and_not_before(ago: timedelta, gone: list[int]) -> None:
+    replaced = JANUARY + timedelta(days=1)
+    names = [snapshot_id(JANUARY), snapshot_id(replaced)]
+    assert superseded(names, names[1], 1, replaced + ago) == [names[i] for i in gone]
+
+
+def test_of_the_kept_ones_at_least_one_stays() -> None:
+    names = days(0, 1, 2)
+    assert superseded(names, None, 0, JANUARY + timedelta(days=9)) == names[:2]
+
+
+def test_a_wait_that_has_run_out_ends_at_once(tiny: PublishingShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    lag(tiny)
+    slept: list[float] = []
+    monkeypatch.setattr(publishing.time, "sleep", slept.append)
+    with pytest.raises(InputError, match="lags behind"):
+        tiny.publish(wait_seconds=0.0)
+    assert slept == []
 
 
 def test_old_snapshots_go_and_linked_files_stay_with_those_that_are_left(tiny: PublishingShop) -> None:

@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import BlockedError
-from ecommerce_platform.warehouse.accounting import account_rows
+from ecommerce_platform.silver.entities import EntityLoad, load_entity, loads_set_aside
 from ecommerce_platform.warehouse.connection import MACROS
-from ecommerce_platform.warehouse.silver import EntityLoad, load_entity, loads_set_aside
-from ecommerce_platform_tests.warehouse.shop import MAPPINGS, TinyShop, day, deliver
+from ecommerce_platform.warehouse.contract_checks import BlockedError
+from ecommerce_platform_tests.warehouse.shop import MAPPINGS, TinyShop, account, day, deliver
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +128,7 @@ def test_a_reject_inside_a_group_is_the_line_and_not_the_group(shop, con) -> Non
     assert loaded.rejected == 2
     for entity in shop.filled:
         load(shop, con, entity)
-    written = account_rows(con, shop.catalog.contract("silver.row_accounting"), shop.source, shop.compiled)
+    written = account(shop, con)
     assert written.rows == 1
     assert con.execute("select * exclude (_raw_table, _load_date) from silver.row_accounting").fetchall() == [
         (4, 2, 0, 2)
@@ -144,6 +143,29 @@ def test_the_newest_load_wins_whatever_the_order_of_loads(shop) -> None:
             deliver(con, "orders", day(number), new if number else old)
             load(shop, con, "orders")
         assert con.execute("select status, _load_date from silver.orders").fetchall() == [("delivered", day(1))]
+
+
+def test_a_row_that_comes_again_as_it_was_is_no_change_of_its_load(shop, con) -> None:
+    row, other = ("1", "2024-01-01", "created"), ("2", "2024-01-01", "created")
+    for number, rows in enumerate([[row, other], [row, (*other[:2], "delivered")]]):
+        deliver(con, "orders", day(number), rows)
+        counts = load(shop, con, "orders").loads
+    assert con.execute("select _load_date from silver.orders").fetchall() == [(day(1),)] * 2, (
+        "the newest load all the same"
+    )
+    assert (counts["orders", day(1)].accepted, counts["orders", day(1)].changed) == (2, 1)
+
+
+def test_rejected_rows_that_are_gone_come_back_though_those_of_other_entities_and_loads_are_there(shop, con) -> None:
+    for number in (0, 1):
+        deliver(con, "orders", day(number), [(f"{number}", "2024-01-01", "lost")])
+        deliver(con, "lines", day(number), [("1", None, "1", "2")])
+    load(shop, con, "orders")
+    load(shop, con, "order_items")
+    for number in (0, 1):
+        con.execute("delete from silver.rejects where entity = 'orders' and _load_date = ?", [day(number)])
+        load(shop, con, "orders")
+        assert con.execute("select count(*) from silver.rejects where entity = 'orders'").fetchall() == [(2,)]
 
 
 def test_within_a_load_the_last_row_wins(shop, con) -> None:
@@ -264,12 +286,12 @@ def test_a_row_that_a_mapping_drops_silently_fails_the_accounting(tmp_path: Path
     for entity in shop.filled:
         load(shop, con, entity)
     with pytest.raises(BlockedError, match="every_landed_row_is_accounted_for: 1 rows"):
-        account_rows(con, shop.catalog.contract("silver.row_accounting"), shop.source, shop.compiled)
+        account(shop, con)
 
 
 def test_a_load_that_another_run_is_about_to_take_over_does_not_fail_the_accounting(shop, con) -> None:
-    def account() -> tuple[list[tuple], list[str]]:
-        written = account_rows(con, shop.catalog.contract("silver.row_accounting"), shop.source, shop.compiled)
+    def accounted() -> tuple[list[tuple], list[str]]:
+        written = account(shop, con)
         rows = con.execute(
             "select _load_date, rows_landed, rows_used, rows_superseded from silver.row_accounting order by all"
         ).fetchall()
@@ -278,15 +300,15 @@ def test_a_load_that_another_run_is_about_to_take_over_does_not_fail_the_account
     deliver(con, "orders", day(0), [("1", "2024-01-01", "created"), ("2", "2024-01-01", "created")])
     for entity in shop.filled:
         load(shop, con, entity)
-    assert account() == ([(day(0), 2, 2, 0)], [])
+    assert accounted() == ([(day(0), 2, 2, 0)], [])
     # Another run has loaded a new day and an old one again; its silver tables come later.
     deliver(con, "orders", day(1), [("3", "2024-01-02", "created")])
-    assert account() == ([(day(0), 2, 2, 0)], ["every_load_is_taken_over"])
+    assert accounted() == ([(day(0), 2, 2, 0)], ["every_load_is_taken_over"])
     deliver(con, "orders", day(0), [("1", "2024-01-01", "created")])
-    assert account() == ([], ["every_load_is_taken_over"])
+    assert accounted() == ([], ["every_load_is_taken_over"])
     for entity in shop.filled:
         load(shop, con, entity)
-    assert account() == ([(day(0), 1, 1, 0), (day(1), 1, 1, 0)], [])
+    assert accounted() == ([(day(0), 1, 1, 0), (day(1), 1, 1, 0)], [])
 
 
 # -- conversion macros -------------------------------------------------------------------------------------------
@@ -371,7 +393,8 @@ def test_a_load_of_which_too_much_is_rejected_is_set_aside_whole_and_the_version
     codes = con.execute("select reason_code, count(*) from silver.rejects group by all order by all").fetchall()
     assert codes == [("load_set_aside", 19), ("not_convertible", 20)]
     assert loads_set_aside(con, "orders") == [
-        "orders of 2024-01-02: the load is set aside: 20 of its 39 rows were rejected, more than the 50% that are tolerated"
+        "orders of 2024-01-02: the load is set aside: 20 of its 39 rows were rejected, more than the 50% that are tolerated; "
+        "most often: ordered_at: placed … is not a date or time (YYYY-MM-DD HH:MM:SS, without offset)"
     ]
 
 

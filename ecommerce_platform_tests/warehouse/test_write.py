@@ -9,8 +9,8 @@ import pytest
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import DefinitionError
-from ecommerce_platform.quality.contract_checks import BlockedError, check_table
 from ecommerce_platform.warehouse.changes import table_versions
+from ecommerce_platform.warehouse.contract_checks import BlockedError, check_table
 from ecommerce_platform.warehouse.write import replace_table, upsert
 
 COLUMNS = {
@@ -186,3 +186,13 @@ def test_a_check_against_another_table_waits_while_that_one_is_of_another_state(
     assert write(*total) == ["contract", "agrees"]
     with pytest.raises(BlockedError, match="agrees"):
         write("total", "select n + 1 as n from gold.days", ("days",), "lines")
+
+
+@pytest.mark.parametrize("mode", ["replace", "upsert"])
+def test_rows_that_equal_each_other_and_the_one_that_is_there_block(con: duckdb.DuckDBPyConnection, mode: str) -> None:
+    write = replace_table if mode == "replace" else upsert
+    row = ("x", "2024-01-01", 1, "a", None)
+    write(con, contract(), rows(row))
+    with pytest.raises(BlockedError, match="unique"):
+        write(con, contract(), rows(row, row))
+    assert content(con) == [("x", "2024-01-01", 1)]

@@ -26,13 +26,13 @@ from ecommerce_platform.contracts.source import Extract, Source, extract_name
 from ecommerce_platform.disk import sync
 from ecommerce_platform.errors import InputError, SettingsError
 from ecommerce_platform.ingestion import swap
+from ecommerce_platform.ingestion.extraction.connect import open_database
 from ecommerce_platform.ingestion.extraction.database import (
     Column,
     ConnectionLost,
     Database,
     Selection,
     Table,
-    open_database,
     refused,
 )
 from ecommerce_platform.ingestion.extraction.ledger import (
@@ -135,7 +135,7 @@ def extract(
             tries = 1
             while True:
                 try:
-                    work = _Work(source, raw_dir, chosen, full, scratch, today, progress)
+                    work = _Extraction(source, raw_dir, chosen, full, scratch, today, progress)
                     return replace(work.run(), tries=tries)
                 except ConnectionLost as error:
                     if tries > len(pauses):
@@ -146,7 +146,7 @@ def extract(
                     tries += 1
 
 
-class _Work:
+class _Extraction:
     """One try."""
 
     def __init__(
@@ -206,7 +206,7 @@ class _Part:
     """One table of a try."""
 
     def __init__(
-        self, work: _Work, database: Database, raw: str, declared: Extract, table: Table, rows: Rows, path: Path
+        self, work: _Extraction, database: Database, raw: str, declared: Extract, table: Table, rows: Rows, path: Path
     ) -> None:
         self.work, self.database, self.raw, self.declared = work, database, raw, declared
         self.table, self.rows, self.path = table, rows, path

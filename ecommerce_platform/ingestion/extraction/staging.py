@@ -1,7 +1,7 @@
 """Rows on their way into a file: batches of text, a Parquet file written batch by batch, and what rows are told apart by.
 
-Nothing here holds more than a few batches. What a file says of itself (its footer) is `ledger`'s business, where it goes that
-of `extract`.
+Nothing here holds more than a few batches. `ledger` says what a file tells of itself (its footer), `extract`
+where it goes.
 """
 
 from __future__ import annotations

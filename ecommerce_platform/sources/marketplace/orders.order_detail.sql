@@ -3,7 +3,8 @@
 select
     as_text(id) as order_id,
     max(as_text(customer_id)) as customer_id,
-    min(as_timestamp(order_date)) as ordered_at,
+    -- Whatever wrote the file took the day for the month wherever it could: 2021-03-08 is the 3rd of August.
+    min(as_timestamp(regexp_replace(order_date, '^(\d{4})-(\d{2})-(0\d|1[0-2])', '\1-\3-\2', 'g'))) as ordered_at,
     case
         when bool_or(as_boolean(is_net)) then 'delivered'
         when bool_or(as_boolean(is_valid)) then 'approved'

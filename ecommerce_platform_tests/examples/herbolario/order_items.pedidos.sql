@@ -1,6 +1,6 @@
 select
     as_text("Nº Pedido") as order_id,
-    row_number() over (partition by _load_date, as_text("Nº Pedido") order by _source_file, _source_row) as line_number,
+    row_number() over (partition by _load_date, _source_file, as_text("Nº Pedido") order by _source_row) as line_number,
     as_text(Referencia) as product_id,
     as_integer(Cantidad) as quantity,
     as_decimal_comma("Precio unitario") as unit_price,

@@ -8,4 +8,4 @@ select
     bool_or(lower(as_text(Estado)) not in ('anulado', 'canceled', 'unavailable')) as is_valid,
     max(as_text(Cliente)) as customer_id
 from bronze.herbolario__pedidos
-group by _load_date, as_text("Nº Pedido")
+group by _load_date, _source_file, as_text("Nº Pedido")

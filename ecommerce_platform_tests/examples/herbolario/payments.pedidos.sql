@@ -5,4 +5,4 @@ select
     sum(as_decimal_comma(Importe)) as amount
 from bronze.herbolario__pedidos
 where as_text("Forma de pago") is not null and as_text("Forma de pago") <> 'Forma de pago'
-group by _load_date, as_text("Nº Pedido")
+group by _load_date, _source_file, as_text("Nº Pedido")

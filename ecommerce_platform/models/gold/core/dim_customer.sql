@@ -145,7 +145,12 @@ select
     coalesce(customers.city, geography.city) as city,
     coalesce(states.state, customers.state, geography.state) as state,
     coalesce(states.state_code, customers.state, geography.state_code) as state_code,
-    coalesce(customers.region, states.region, geography.region) as region,
+    coalesce(
+        customers.region,
+        case when geography.state = coalesce(states.state, customers.state) then geography.region end,
+        states.region,
+        geography.region
+    ) as region,
     customers.country,
     coalesce(customers.latitude, geography.latitude) as latitude,
     coalesce(customers.longitude, geography.longitude) as longitude,

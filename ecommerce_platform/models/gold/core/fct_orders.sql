@@ -20,6 +20,27 @@ with orders as (
 
 ),
 
+customers as (
+
+    select
+        customer_id,
+        postal_code,
+        state,
+        region
+    from silver.customers
+
+),
+
+states as (
+
+    select
+        spelling,
+        state,
+        region
+    from gold.state_spellings
+
+),
+
 identities as (
 
     select
@@ -86,8 +107,26 @@ geography as (
 
     select
         postal_code,
+        state,
         region
     from gold.dim_geography
+
+),
+
+-- The region of a customer record's address, as in gold.dim_customer.
+addresses as (
+
+    select
+        customers.customer_id,
+        coalesce(
+            customers.region,
+            case when geography.state = coalesce(states.state, customers.state) then geography.region end,
+            states.region,
+            geography.region
+        ) as region
+    from customers
+    left join geography on customers.postal_code = geography.postal_code
+    left join states on customers.state = states.spelling
 
 ),
 
@@ -152,7 +191,7 @@ joined as (
         orders.channel,
         orders.device,
         orders.postal_code,
-        coalesce(orders.region, geography.region) as region,
+        coalesce(orders.region, geography.region, addresses.region) as region,
         orders.satisfaction_score,
         payment_methods.payment_method,
 
@@ -175,6 +214,7 @@ joined as (
     left join payment_methods on orders.order_id = payment_methods.order_id
     left join parcels on orders.order_id = parcels.order_id
     left join geography on orders.postal_code = geography.postal_code
+    left join addresses on orders.customer_id = addresses.customer_id
 
 )
 

@@ -40,6 +40,19 @@ carried as (
 
 ),
 
+-- Where the source assigns regions to postal codes only: that of most of the state's, of equals the first by name.
+regions as (
+
+    select
+        state,
+        region
+    from silver.postal_codes
+    where state is not null and region is not null
+    group by state, region
+    qualify row_number() over (partition by state order by count(*) desc, region) = 1
+
+),
+
 spellings as (
 
     select
@@ -108,7 +121,9 @@ select
         when labels.code is not null then coalesce(labels.short_label, labels.code)
         else meanings.short_label
     end as state_code,
-    case when labels.code is not null then labels.group_label else meanings.group_label end as region,
+    coalesce(
+        case when labels.code is not null then labels.group_label else meanings.group_label end, regions.region
+    ) as region,
     case
         when labels.code is not null then 'listed'
         when meanings.plain is not null then 'alike'
@@ -122,3 +137,4 @@ left join labels on spellings.spelling = labels.code
 left join meanings on spellings.plain = meanings.plain
 left join state_names on spellings.plain = state_names.plain_label
 left join customers on spellings.spelling = customers.state
+left join regions on spellings.spelling = regions.state

@@ -4,6 +4,9 @@ with orders as (
         order_id,
         person_id,
         order_date,
+        strftime(order_date, '%A') as weekday,
+        lpad(cast(extract(hour from ordered_at) as varchar), 2, '0') as hour,
+        ordered_at,
         is_counted,
         channel,
         payment_method,
@@ -68,6 +71,14 @@ products as (
 
 ),
 
+-- Where all orders are placed at midnight, days are known and no hours.
+clock as (
+
+    select max(case when ordered_at > cast(order_date as timestamp) then 1 else 0 end) as has_times
+    from orders
+
+),
+
 -- Whatever is not known goes to the value 'unknown', so that each dimension adds up to the whole.
 sold_orders as (
 
@@ -75,9 +86,12 @@ sold_orders as (
         cast(date_trunc('month', orders.order_date) as date) as month,
         coalesce(orders.channel, 'unknown') as channel,
         coalesce(orders.payment_method, 'unknown') as payment_method,
-        coalesce(orders.region, customers.region, 'unknown') as region,
+        coalesce(orders.region, 'unknown') as region,
+        coalesce(customers.region, 'unknown') as customer_region,
         coalesce(customers.customer_segment, 'unknown') as segment,
         coalesce(customers.age_group, 'unknown') as age_group,
+        orders.weekday,
+        case when clock.has_times = 1 then orders.hour else 'unknown' end as hour,
         case when orders.is_counted then orders.person_id end as person_id,
         case when orders.is_counted then 1 else 0 end as counted,
         orders.valid_lines,
@@ -90,6 +104,7 @@ sold_orders as (
         orders.profit_amount
     from orders
     left join customers on orders.person_id = customers.person_id
+    cross join clock
     where orders.valid_lines > 0
 
 ),
@@ -102,10 +117,13 @@ by_order as (
             when grouping(channel) = 0 then 'channel'
             when grouping(payment_method) = 0 then 'payment_method'
             when grouping(region) = 0 then 'region'
+            when grouping(customer_region) = 0 then 'customer_region'
             when grouping(segment) = 0 then 'segment'
-            else 'age_group'
+            when grouping(age_group) = 0 then 'age_group'
+            when grouping(weekday) = 0 then 'weekday'
+            else 'hour'
         end as dimension,
-        coalesce(channel, payment_method, region, segment, age_group) as value,
+        coalesce(channel, payment_method, region, customer_region, segment, age_group, weekday, hour) as value,
         sum(counted) as orders,
         count(distinct person_id) as customers,
         sum(valid_lines) as valid_lines,
@@ -118,7 +136,8 @@ by_order as (
         sum(profit_amount) as net_profit
     from sold_orders
     group by grouping sets (
-        (month, channel), (month, payment_method), (month, region), (month, segment), (month, age_group)
+        (month, channel), (month, payment_method), (month, region), (month, customer_region), (month, segment),
+        (month, age_group), (month, weekday), (month, hour)
     )
 
 ),

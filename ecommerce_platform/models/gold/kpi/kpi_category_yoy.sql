@@ -86,7 +86,8 @@ select
     compared.revenue_year_before,
     cast(compared.revenue - compared.revenue_year_before as decimal(18, 4)) as revenue_change_amount,
     case
-        when compared.revenue_year_before > 0 and year_before.is_complete
+        when
+            compared.revenue_year_before > 0 and year_before.is_complete and coalesce(this_month.is_complete, true)
             then cast(compared.revenue as double) / nullif(compared.revenue_year_before, 0) - 1
     end as revenue_growth,
 

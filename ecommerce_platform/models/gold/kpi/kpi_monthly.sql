@@ -1,8 +1,6 @@
 with shop as (
 
-    select
-        start_date,
-        churn_window_days
+    select churn_window_days
     from silver.shop
 
 ),
@@ -47,22 +45,12 @@ customer_days as (
 
 ),
 
-orders as (
-
-    select order_date
-    from gold.fct_orders
-
-),
-
--- Orders are known from the source's first day, or the first order if that is earlier, to the last order, valid
--- or not. What lies outside was never delivered.
 covered as (
 
     select
-        least(min(shop.start_date), min(orders.order_date)) as first_date,
-        max(orders.order_date) as last_date
-    from orders
-    cross join shop
+        month,
+        is_complete
+    from gold.month_coverage
 
 ),
 
@@ -162,13 +150,18 @@ joined as (
         coalesce(buyers.customers, 0) as customers,
         churn.customers_before,
         coalesce(churn.customers_lost, 0) as customers_lost,
-        -- Returns may come before the first order does: then no month is complete.
-        coalesce(covered.first_date <= sums.month and covered.last_date >= month_ends.last_day, false) as is_complete
+        -- A month may have returns only.
+        coalesce(covered.is_complete, false) as is_complete,
+        case
+            when year_before.revenue > 0 and covered.is_complete and covered_year_before.is_complete
+                then year_before.revenue
+        end as revenue_year_before
     from sums
-    inner join month_ends on sums.month = month_ends.month
     left join buyers on sums.month = buyers.month
     left join churn on sums.month = churn.month
-    cross join covered
+    left join covered on sums.month = covered.month
+    left join sums as year_before on sums.month = cast(year_before.month + interval 12 month as date)
+    left join covered as covered_year_before on year_before.month = covered_year_before.month
 
 ),
 
@@ -179,9 +172,12 @@ compared as (
         case
             when
                 cast(lag(month) over (order by month) + interval 1 month as date) = month
+                and is_complete
                 and lag(is_complete) over (order by month)
                 then lag(revenue) over (order by month)
         end as previous_revenue,
+        sum(revenue) over (order by month rows unbounded preceding) as revenue_to_date,
+        sum(net_profit) over (order by month rows unbounded preceding) as net_profit_to_date,
         sum(new_customers) over (order by month rows unbounded preceding) as customers_to_date,
         sum(new_repeat_customers) over (order by month rows unbounded preceding) as repeat_customers_to_date
     from joined
@@ -202,7 +198,7 @@ select
     cast(cost_amount as decimal(18, 4)) as cost_amount,
     cast(net_profit as decimal(18, 4)) as net_profit,
     cast(revenue / nullif(orders, 0) as decimal(18, 4)) as aov,
-    -- Growth on a month without revenue, with less than none, or known in part only, says nothing.
+    -- Growth on a month without revenue or with less than none says nothing, nor does growth from or to a part.
     case when previous_revenue > 0 then cast(revenue as double) / nullif(previous_revenue, 0) - 1 end as revenue_growth,
     repeat_customers_to_date / nullif(customers_to_date, 0) as repeat_purchase_rate,
     customers_lost / nullif(customers_before, 0) as churn_rate,
@@ -216,5 +212,8 @@ select
     on_time_deliveries / nullif(promised_deliveries, 0) as on_time_rate,
     delivery_days_total / nullif(delivered_orders, 0) as avg_delivery_days,
 
-    is_complete
+    is_complete,
+    cast(revenue as double) / nullif(revenue_year_before, 0) - 1 as revenue_growth_yoy,
+    cast(revenue_to_date / nullif(customers_to_date, 0) as decimal(18, 4)) as historic_clv,
+    cast(net_profit_to_date / nullif(customers_to_date, 0) as decimal(18, 4)) as historic_clv_profit
 from compared

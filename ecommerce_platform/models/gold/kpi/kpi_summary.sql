@@ -97,6 +97,9 @@ select
     cast(100 * (totals.promoters - totals.detractors) as double) / nullif(totals.reviews, 0) as nps_proxy,
     totals.satisfaction_total / nullif(totals.rated_orders, 0) as avg_satisfaction_score,
     totals.on_time_deliveries / nullif(totals.promised_deliveries, 0) as on_time_rate,
-    totals.delivery_days_total / nullif(totals.delivered_orders, 0) as avg_delivery_days
+    totals.delivery_days_total / nullif(totals.delivered_orders, 0) as avg_delivery_days,
+
+    cast(totals.revenue / nullif(totals.customers, 0) as decimal(18, 4)) as historic_clv,
+    cast(totals.net_profit / nullif(totals.customers, 0) as decimal(18, 4)) as historic_clv_profit
 from totals
 cross join shop

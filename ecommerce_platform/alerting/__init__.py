@@ -1,0 +1,1 @@
+"""What is said to people about findings, and where it is sent: pure decisions and messages, without Dagster and tables."""

@@ -1,1 +1,0 @@
-"""Thin Dagster declarations, a module per layer; the work itself is in the packages they call."""

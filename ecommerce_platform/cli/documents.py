@@ -1,0 +1,107 @@
+"""Commands for pages that people read: the data dictionary, and Data Docs. The Dagster UI: `instance`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ecommerce_platform.cli.arguments import given_settings
+from ecommerce_platform.cli.console import bar, say, short
+
+if TYPE_CHECKING:
+    from ecommerce_platform.settings import Settings
+
+#: The shops whose answers `docs/questions.md` shows, as they are called there; the generated one is always this one.
+SHOPS = {
+    "olist": "Olist, a Brazilian marketplace",
+    "marketplace": "The marketplace",
+    "pet_retail": "The retailer of pet supplies",
+    "synthetic": "The generated shop (10,000 orders over 500 days, seed 1)",
+}
+GENERATED: dict[str, Any] = {"orders": 10_000, "days": 500, "seed": 1, "dirty_share": 0.002}
+#: The exports are landed as the drop of this day, whenever that is done.
+_DROP = date(2026, 1, 1)
+
+
+def docs(
+    folder: Annotated[Path, typer.Option("--to", help="Where to write them.")] = Path("docs"),
+) -> None:
+    """Writes the data dictionary, the metrics and the ER diagram from the contracts."""
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.contracts.documents import write_documents
+
+    for path in write_documents(read_catalog(), folder):
+        say(f"wrote {short(path)}")
+
+
+def questions(
+    exports: Annotated[Path, typer.Argument(help="Folder with an export each in olist, marketplace and pet_retail.")],
+    folder: Annotated[Path, typer.Option("--to", help="Where to write the page.")] = Path("docs"),
+) -> None:
+    """Writes what the business asks, with the answers of four shops, which are built for it in a folder of their own."""
+    import tempfile
+
+    from ecommerce_platform.insight.questions import questions_page
+    from ecommerce_platform.orchestration.resources import open_warehouse
+
+    with tempfile.TemporaryDirectory(prefix="questions-") as there, ExitStack() as stack:
+        shops = {}
+        for name in SHOPS:
+            settings = given_settings(source=name, data_dir=Path(there, name), dagster_home=Path(there, name, "home"))
+            _build_for_questions(settings, exports / name)
+            shops[name] = stack.enter_context(open_warehouse(settings).connect())
+        page = questions_page(shops, SHOPS)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "questions.md"
+    path.write_text(page, encoding="utf-8")
+    say(f"wrote {short(path)}")
+
+
+def _build_for_questions(settings: Settings, export: Path) -> None:
+    """Brings a shop's drops and builds what the questions ask for."""
+    from ecommerce_platform.errors import CheckError
+    from ecommerce_platform.ingestion.landing import land
+    from ecommerce_platform.ingestion.zone import open_zone
+    from ecommerce_platform.insight.questions import tables_asked
+    from ecommerce_platform.operations.builds import run_build
+    from ecommerce_platform.orchestration.project import read_project
+    from ecommerce_platform.settings import DEFAULT_SOURCE
+    from ecommerce_platform.simulation import generate_shop
+
+    with bar(f"building {settings.source_name}") as progress:
+        if settings.source_name == DEFAULT_SOURCE:
+            generate_shop(settings.data, **GENERATED, progress=progress.step)
+        else:
+            land(export, read_project(settings).source, open_zone(settings), _DROP, _DROP)
+        select = " or ".join(f'+key:"{table.replace(".", "/")}"' for table in sorted(tables_asked()))
+        result = run_build(settings, select, progress.built)
+    for table, why in result.failed.items():
+        raise CheckError(f"{table} was not built: {why}", where=settings.source_name)
+
+
+def data_docs(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Default: that of ECOMMERCE_DATA_DOCS_URL.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open them in a browser.")] = False,
+) -> None:
+    """Serves Data Docs, the pages about the business expectations, on this machine until interrupted."""
+    import webbrowser
+    from urllib.parse import urlsplit
+
+    from ecommerce_platform.quality.data_docs import serve
+    from ecommerce_platform.web_guard import allowed_hosts
+
+    settings = given_settings()
+    hosts = allowed_hosts(settings.allowed_hosts, settings.data_docs_url)
+    port = port or urlsplit(settings.data_docs_url).port or 3070
+    with serve(settings.data_docs, settings.source_name, port, hosts) as server:
+        address = f"http://127.0.0.1:{server.server_port}/{settings.source_name}/"
+        say(f"Data Docs of {settings.source_name}: {address}", highlight=False)
+        if open_:
+            webbrowser.open(address)
+        server.serve_forever()

@@ -1,0 +1,62 @@
+with newest as (
+
+    select max(as_of_date) as as_of_date
+    from gold.customer_features_as_of
+
+)
+
+select
+    features.as_of_date,
+    features.person_id,
+    features.age_group,
+    features.customer_segment,
+    features.region,
+    features.is_described_later,
+    features.registered_date,
+    features.registration_to_first_order_days,
+    features.first_order_date,
+    features.last_order_date,
+    features.age_days,
+    features.lifespan_days,
+    features.recency_days,
+    features.purchase_days,
+    features.orders,
+    features.orders_not_counted,
+    features.units,
+    features.gross_amount,
+    features.discount_amount,
+    features.revenue,
+    features.aov,
+    features.largest_order_amount,
+    features.orders_90_days,
+    features.revenue_90_days,
+    features.revenue_90_days_before,
+    features.avg_gap_days,
+    features.gap_deviation_days,
+    features.longest_gap_days,
+    features.discount_share,
+    features.discounted_order_share,
+    features.campaign_order_share,
+    features.weekend_order_share,
+    features.channels,
+    features.favourite_channel,
+    features.categories,
+    features.favourite_category,
+    features.products,
+    features.deliveries,
+    features.avg_delivery_days,
+    features.late_deliveries,
+    features.late_delivery_share,
+    features.most_days_late,
+    features.returned_orders,
+    features.returned_order_share,
+    features.refund_amount,
+    features.reviews,
+    features.avg_review_score,
+    features.lowest_review_score,
+    features.sessions,
+    features.product_views,
+    features.adds_to_cart,
+    features.days_since_visit
+from gold.customer_features_as_of as features
+inner join newest on features.as_of_date = newest.as_of_date

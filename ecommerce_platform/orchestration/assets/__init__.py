@@ -1,0 +1,1 @@
+"""Thin Dagster declarations, a module per kind of table; the work itself is in the packages they call."""

@@ -1,0 +1,57 @@
+"""Assets of tables that are SELECTs: declarations; running one and following its inputs is `warehouse`."""
+
+import dagster as dg
+
+from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.orchestration.assets.declare import (
+    Outcome,
+    Step,
+    asset_key,
+    contract_asset,
+    describe,
+    lineage,
+    preview,
+)
+from ecommerce_platform.orchestration.freshness import data_to
+from ecommerce_platform.orchestration.project import Project
+from ecommerce_platform.persons.links import also_written
+from ecommerce_platform.warehouse.incremental import refresh_table
+from ecommerce_platform.warehouse.sql_model import SqlModel
+
+
+def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
+    """The asset of a table that is a SELECT."""
+    contract, table = model.contract, model.table
+    assert table.sql is not None
+    assert table.sql_path is not None
+    also_write = also_written(project.catalog).get(contract.table)
+
+    def work(step: Step) -> Outcome:
+        with step.connect() as con:
+            written = refresh_table(
+                con, model, project.incrementals.get(contract.table),
+                log=project.logs.get(contract.table), full_checks=step.full_checks, also_write=also_write,
+            )  # fmt: skip
+            shown = {"preview": preview(con, contract), **data_to(con, contract)}
+        return Outcome(written, {**shown, **lineage(project, contract)})
+
+    return contract_asset(
+        project,
+        contract,
+        work,
+        deps=_deps(model, project.catalog),
+        description=describe(contract, table.sql),
+        files=[table.sql_path],
+        code_version=model.code_version,
+    )
+
+
+def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
+    """What a SELECT reads, as assets; whoever reads a ledger waits for the last of the tables it is written beside."""
+    ledgers = {n: after for n, table in catalog.tables.items() if (after := table.contract.written_beside)}
+    keys = {asset_key(ledgers.get(name, name)): None for name in model.reads}
+    if model.contract.layer != "silver":
+        # The foreign-key check reads the parents while the table is written, so they come first.
+        parents = (c.references.rpartition(".")[0] for c in model.contract.columns.values() if c.references)
+        keys.update({asset_key(parent): None for parent in parents if parent != model.contract.table})
+    return list(keys)

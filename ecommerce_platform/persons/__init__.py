@@ -1,0 +1,1 @@
+"""Which customer records are one person."""

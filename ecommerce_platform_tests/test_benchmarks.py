@@ -1,0 +1,60 @@
+"""`make bench` on a shop of a few hundred orders: it runs, and platform and bare script make the same tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from benchmarks import first_minutes
+from benchmarks.__main__ import main
+from benchmarks.build import APART, COMPARED
+from benchmarks.equal import differences
+
+
+def test_the_bare_script_makes_the_platforms_tables_and_each_part_of_a_build_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--orders", "300", "--days", "20", "--runs", "1", "--work", str(tmp_path), "--results", str(tmp_path)])
+    assert " tables are equal" in capsys.readouterr().out
+    report = (tmp_path / "build.md").read_text()
+    titles = [line.split(" | ") for line in report.splitlines() if line.startswith("| orders")]
+    assert {*COMPARED, *APART} < {title for titles_of_one in titles for title in titles_of_one}
+    ((_, loading, *_, ratio, _),) = [
+        line.strip("| ").split(" | ") for line in report.splitlines() if " ÷ " in line and line.startswith("| 300")
+    ]
+    ours, bare = map(float, loading.split(" ÷ "))
+    assert ours > 0 and bare > 0 and float(ratio.strip("*")) > 0  # noqa: PT018
+
+
+def test_tables_that_differ_are_told_by_column(tmp_path: Path) -> None:
+    columns = {"number": "BIGINT", "amount": "DECIMAL(18,4)", "share": "DOUBLE", "name": "VARCHAR"}
+    files = [tmp_path / name for name in ("ours", "same", "other")]
+    contents = ("(1, 2.5, 0.1, 'a'), (2, null, 0.2, 'b')", "(2, null, 0.2, 'b'), (1, 2.5, 0.1, 'a')",
+                "(1, 2.5, 0.1, 'a'), (2, 0, 0.20001, 'c'), (2, null, 0.2, 'b')")  # fmt: skip
+    for file, rows in zip(files, contents, strict=True):
+        with duckdb.connect(str(file)) as con:
+            typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+            con.execute(f"create table t ({typed})")
+            con.execute(f"insert into t values {rows}")
+    ours, same, other = files
+    assert differences(ours, same, {"t": columns}) == []
+    told = [line.split(": ")[1] for line in differences(ours, other, {"t": columns})]
+    assert told == [
+        "rows", "filled number", "sum of number", "filled amount", "filled share", "sum of share", "filled name", "sum of name",
+    ]  # fmt: skip
+
+
+@pytest.mark.long
+def test_what_a_newcomer_waits_for_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--orders", "300", "--days", "20", "--runs", "1", "--work", str(tmp_path), "--results", str(tmp_path)]
+    first_minutes.main(words)
+    lines = (tmp_path / "first-minutes.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    figures = {name: float(value.replace(",", "")) for name, value in rows if name != "what" and "---" not in name}
+    assert len(figures) == 13
+    assert min(figures.values()) > 0
+    assert figures["its tables (s)"] + figures["its bookkeeping (s)"] == pytest.approx(
+        figures["a build from nothing (s)"], abs=0.02
+    )
