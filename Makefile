@@ -44,7 +44,7 @@ $(CORE): pyproject.toml constraints.txt
 	@touch $@
 
 $(STAMP): pyproject.toml constraints.txt
-	$(call install,$(EXTRAS)$(comma)dev)
+	$(call install,$(EXTRAS)$(comma)serve$(comma)dev)
 	@touch $(CORE) $@
 
 setup: $(STAMP)  ## install everything into .venv and initialise DAGSTER_HOME
