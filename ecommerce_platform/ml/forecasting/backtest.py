@@ -1,0 +1,248 @@
+"""Rolling origins: what each method would have forecast, which one is used for a series, and whether it earned that.
+
+Three stretches in order: parameters are estimated on the first, methods are chosen on the windows of the second, the
+chosen one is judged on the third, which neither estimation nor choice has seen. Within the latter two, parameters are
+carried forward unchanged; only states follow the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ecommerce_platform.ml.forecasting import conformal, measures
+from ecommerce_platform.ml.forecasting.methods import BASELINE, METHODS, Method, Parameters, forecasts, quiet
+from ecommerce_platform.ml.forecasting.series import WEEK, kind
+
+#: Days ahead.
+HORIZON = 28
+#: Days between origins.
+STEP = 7
+#: Origins at most on which is chosen, and on which is judged.
+MOST_ORIGINS = 13
+#: Days at least before the first origin.
+_FEWEST_TRAINING = 56
+#: Days of a series that are looked at; older ones say little about next month.
+LONGEST = 1096
+#: The share of values that published intervals shall hold.
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a history is cut; origins are numbers of known days, in order.
+
+    Attributes:
+        choosing: origins whose windows methods are chosen on.
+        judging: origins whose windows the choice is judged on; all after the windows of `choosing`.
+    """
+
+    choosing: np.ndarray
+    judging: np.ndarray
+
+    @property
+    def origins(self) -> np.ndarray:
+        """All of them, in order."""
+        return np.concatenate([self.choosing, self.judging])
+
+    @property
+    def first(self) -> int:
+        """Days that parameters are estimated on."""
+        return int(self.choosing[0])
+
+
+def make_plan(days: int, origins: int = MOST_ORIGINS) -> Plan | None:
+    """The origins in a history of some days, or None where it is too short for one of each kind (112 days).
+
+    Args:
+        days: length of the history.
+        origins: of each kind at most.
+    """
+    room = days - _FEWEST_TRAINING - 2 * HORIZON
+    if room < 0:
+        return None
+    count = min(origins, room // (2 * STEP) + 1)
+    back = np.arange(count)[::-1] * STEP
+    judging = days - HORIZON - back
+    return Plan(judging[0] - HORIZON - back, judging)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the methods did on one series.
+
+    Attributes:
+        plan: the origins.
+        actual: K × H actual values behind each origin.
+        found: forecasts by method, K × H.
+        parameters: by method, as estimated before the first origin.
+        failed: methods that could not be estimated, and why.
+        scale: of `measures.naive_scale` before the first origin.
+    """
+
+    plan: Plan
+    actual: np.ndarray
+    found: dict[str, np.ndarray]
+    parameters: dict[str, Parameters]
+    failed: dict[str, str]
+    scale: tuple[float, float]
+
+    def losses(self, name: str, measure: str) -> np.ndarray:
+        """The loss of a method at each origin: mean absolute (mase) or mean squared error (rmsse) of its window."""
+        error = self.found[name] - self.actual
+        return np.abs(error).mean(axis=1) if measure == "mase" else (error**2).mean(axis=1)
+
+
+def windows(values: np.ndarray, origins: np.ndarray, horizon: int = HORIZON) -> np.ndarray:
+    """The values behind each origin, K × H."""
+    return values[origins[:, None] + np.arange(horizon)[None, :]]
+
+
+def estimate(method: Method, values: np.ndarray) -> Parameters | str:
+    """A method's parameters, or why it has none for these values."""
+    try:
+        with quiet():
+            found = method.fit(values)
+    except (ValueError, IndexError, ZeroDivisionError, np.linalg.LinAlgError) as error:
+        return f"{type(error).__name__}: {error}"
+    return found
+
+
+def compare(
+    values: np.ndarray,
+    plan: Plan,
+    names: Sequence[str],
+    *,
+    refit: bool = False,
+    methods: Mapping[str, Method] = METHODS,
+) -> Tried:
+    """Lets methods forecast from all origins of a plan.
+
+    Args:
+        values: n daily values.
+        plan: of these n days.
+        names: methods, the baseline among them.
+        refit: parameters are estimated anew at each origin (the full run), else once before the first.
+        methods: by name.
+    """
+    found, parameters, failed = {}, {}, {}
+    for name in names:
+        method = methods[name]
+        first = estimate(method, values[: plan.first])
+        if isinstance(first, str):
+            failed[name] = first
+            continue
+        path = forecasts(method, first, values, plan.origins, HORIZON)
+        if refit:
+            path = _refitted(method, first, values, plan.origins)
+        if not np.isfinite(path).all():
+            failed[name] = "its forecasts are not finite"
+            continue
+        found[name], parameters[name] = path, first
+    actual = windows(values, plan.origins)
+    return Tried(plan, actual, found, parameters, failed, measures.naive_scale(values[: plan.first]))
+
+
+def _refitted(method: Method, first: Parameters, values: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    rows = []
+    for origin in origins.tolist():
+        latest = estimate(method, values[:origin])
+        kept = first if isinstance(latest, str) else latest
+        rows.append(forecasts(method, kept, values[:origin], np.array([origin]), HORIZON)[0])
+    return np.array(rows)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which method a series gets.
+
+    Attributes:
+        kind: of `series.kind`.
+        measure: mase, or rmsse for intermittent series (the median of which may be 0).
+        chosen: the best method on the choosing windows.
+        used: the chosen one if it beat the baseline on the judging windows, else the baseline.
+        interval: of the relative difference of losses there, chosen minus baseline in shares of the baseline's mean;
+            infinite where nothing could be judged.
+        why: in a few words.
+        losses: mean loss by method on the judging windows.
+    """
+
+    kind: str
+    measure: str
+    chosen: str
+    used: str
+    interval: tuple[float, float]
+    why: str
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+def judge(tried: Tried, kind_of_series: str, *, bar: str = BASELINE) -> Verdict:
+    """Chooses on the earlier windows and judges on the later ones; see the module.
+
+    Args:
+        tried: of `compare`.
+        kind_of_series: of `series.kind`.
+        bar: the method that has to be beaten.
+    """
+    measure = "rmsse" if kind_of_series == "intermittent" else "mase"
+    early = len(tried.plan.choosing)
+    losses = {name: tried.losses(name, measure) for name in tried.found}
+    chosen = min(losses, key=lambda name: (losses[name][:early].mean(), name != bar))
+    late = {name: float(loss[early:].mean()) for name, loss in losses.items()}
+    if chosen == bar:
+        return Verdict(kind_of_series, measure, bar, bar, (0.0, 0.0), "no method was better on earlier days", late)
+    usual = late[bar] or 1.0
+    low, high = measures.paired_interval((losses[chosen] - losses[bar])[early:] / usual, HORIZON // STEP)
+    won = high < 0
+    why = "better on later days, too" if won else "better on earlier days only, or too little to tell"
+    return Verdict(kind_of_series, measure, chosen, chosen if won else bar, (low, high), why, late)
+
+
+def unjudged(values: np.ndarray) -> Verdict:
+    """The verdict on a series that no backtest can judge: the baseline, and why."""
+    why = {
+        "empty": "nothing was ever sold",
+        "short": f"fewer than {_FEWEST_TRAINING + 2 * HORIZON} days",
+        "flat": "the same value on all days",
+        "dormant": "nothing in the last 13 weeks",
+    }
+    found = kind(values)
+    return Verdict(found, "mase", BASELINE, BASELINE, (-np.inf, np.inf), why.get(found, "too few days to judge"))
+
+
+def judged_coverage(tried: Tried, values: np.ndarray, name: str, coverage: float = COVERAGE) -> np.ndarray:
+    """Whether each value of the judging windows lay in its interval, from errors whose windows had ended by then.
+
+    Args:
+        tried: of `compare`.
+        values: the same n values.
+        name: the method.
+        coverage: what intervals shall hold.
+
+    Returns:
+        K × H: 1, 0, or nan where there was no interval.
+    """
+    low, high = judged_intervals(tried.found[name], tried.actual, values, tried.plan, coverage)
+    early = len(tried.plan.choosing)
+    actual = tried.actual[early:]
+    tolerance = 1e-9 * np.maximum(actual, 1.0)
+    inside = (actual >= low - tolerance) & (actual <= high + tolerance)
+    return np.where(np.isfinite(low), inside, np.nan)
+
+
+def judged_intervals(
+    found: np.ndarray, actual: np.ndarray, values: np.ndarray, plan: Plan, coverage: float = COVERAGE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals of the judging windows, each from the errors of windows that had ended at its origin; K × H each."""
+    scales = conformal.scale(found, conformal.levels(values, plan.origins))
+    errors = conformal.scores(actual, found, scales)
+    early, lows, highs = len(plan.choosing), [], []
+    for row in range(early, len(plan.origins)):
+        over = plan.origins + HORIZON <= plan.origins[row]
+        ends = conformal.quantiles(errors[over], coverage)
+        low, high = conformal.interval(found[row : row + 1], scales[row : row + 1], ends)
+        lows.append(low[0])
+        highs.append(high[0])
+    return np.array(lows), np.array(highs)
