@@ -14,16 +14,18 @@ import numpy as np
 
 from ecommerce_platform.ml.forecasting import conformal, measures
 from ecommerce_platform.ml.forecasting.methods import BASELINE, METHODS, Method, Parameters, forecasts, quiet
-from ecommerce_platform.ml.forecasting.series import WEEK, kind
+from ecommerce_platform.ml.forecasting.series import kind
 
 #: Days ahead.
 HORIZON = 28
 #: Days between origins.
 STEP = 7
-#: Origins at most on which is chosen, and on which is judged.
-MOST_ORIGINS = 13
+#: Origins at most that are judged on, and that are chosen on; half a year and three quarters.
+MOST_JUDGING, MOST_CHOOSING = 26, 39
+#: The most of a history that is judged on, and the least that parameters are estimated on.
+_JUDGED_SHARE, _TRAINED_SHARE = 0.3, 0.3
 #: Days at least before the first origin.
-_FEWEST_TRAINING = 56
+FEWEST_TRAINING = 56
 #: Days of a series that are looked at; older ones say little about next month.
 LONGEST = 1096
 #: The share of values that published intervals shall hold.
@@ -53,20 +55,25 @@ class Plan:
         return int(self.choosing[0])
 
 
-def make_plan(days: int, origins: int = MOST_ORIGINS) -> Plan | None:
+def make_plan(days: int, *, judging: int = MOST_JUDGING, choosing: int = MOST_CHOOSING) -> Plan | None:
     """The origins in a history of some days, or None where it is too short for one of each kind (112 days).
+
+    A quarter of the days at most is judged on, and parameters are estimated on two fifths at least, so that errors on
+    which methods are chosen and from which intervals are made cover as many seasons as there are.
 
     Args:
         days: length of the history.
-        origins: of each kind at most.
+        judging: origins at most that are judged on.
+        choosing: origins at most that are chosen on.
     """
-    room = days - _FEWEST_TRAINING - 2 * HORIZON
-    if room < 0:
+    if days < FEWEST_TRAINING + 2 * HORIZON:
         return None
-    count = min(origins, room // (2 * STEP) + 1)
-    back = np.arange(count)[::-1] * STEP
-    judging = days - HORIZON - back
-    return Plan(judging[0] - HORIZON - back, judging)
+    late = min(judging, max(int(days * _JUDGED_SHARE) - HORIZON, 0) // STEP + 1)
+    later = days - HORIZON - np.arange(late)[::-1] * STEP
+    newest = int(later[0]) - HORIZON
+    first = min(max(FEWEST_TRAINING, int(days * _TRAINED_SHARE)), newest)
+    early = min(choosing, (newest - first) // STEP + 1)
+    return Plan(newest - np.arange(early)[::-1] * STEP, later)
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ def compare(
         values: n daily values.
         plan: of these n days.
         names: methods, the baseline among them.
-        refit: parameters are estimated anew at each origin (the full run), else once before the first.
+        refit: parameters are estimated anew every four weeks (the full run), else once before the first origin.
         methods: by name.
     """
     found, parameters, failed = {}, {}, {}
@@ -146,11 +153,12 @@ def compare(
 
 
 def _refitted(method: Method, first: Parameters, values: np.ndarray, origins: np.ndarray) -> np.ndarray:
-    rows = []
+    rows, latest, since = [], first, int(origins[0])
     for origin in origins.tolist():
-        latest = estimate(method, values[:origin])
-        kept = first if isinstance(latest, str) else latest
-        rows.append(forecasts(method, kept, values[:origin], np.array([origin]), HORIZON)[0])
+        if origin - since >= HORIZON:
+            found = estimate(method, values[:origin])
+            latest, since = (latest if isinstance(found, str) else found), origin
+        rows.append(forecasts(method, latest, values[:origin], np.array([origin]), HORIZON)[0])
     return np.array(rows)
 
 
@@ -204,7 +212,7 @@ def unjudged(values: np.ndarray) -> Verdict:
     """The verdict on a series that no backtest can judge: the baseline, and why."""
     why = {
         "empty": "nothing was ever sold",
-        "short": f"fewer than {_FEWEST_TRAINING + 2 * HORIZON} days",
+        "short": f"fewer than {FEWEST_TRAINING + 2 * HORIZON} days",
         "flat": "the same value on all days",
         "dormant": "nothing in the last 13 weeks",
     }

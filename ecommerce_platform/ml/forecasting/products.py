@@ -73,7 +73,8 @@ def _means(units: np.ndarray, span: int) -> np.ndarray:
     """Mean of the known ones of the last `span` weeks before each origin 0 … n; m × (n + 1), nan where none is."""
     known = np.isfinite(units)
     total, count = (
-        np.concatenate([np.zeros((len(units), 1)), np.cumsum(x, axis=1)], axis=1) for x in (np.where(known, units, 0), known)
+        np.concatenate([np.zeros((len(units), 1)), np.cumsum(x, axis=1)], axis=1)
+        for x in (np.where(known, units, 0), known)
     )
     begin = np.maximum(np.arange(units.shape[1] + 1) - span, 0)
     summed, number = total - total[:, begin], count - count[:, begin]
@@ -162,7 +163,10 @@ def _pace(before: np.ndarray, group: np.ndarray) -> list[np.ndarray]:
     last, quarter = by_week[:, -WEEKS:].mean(axis=1), by_week[:, max(n - 13, 0) :].mean(axis=1)
     found = [np.divide(last, quarter, out=np.ones(len(last)), where=quarter > 0)]
     if n >= _YEAR + WEEKS:
-        then, following = by_week[:, -_YEAR - WEEKS : -_YEAR].mean(axis=1), by_week[:, -_YEAR : -_YEAR + WEEKS].mean(axis=1)
+        then, following = (
+            by_week[:, -_YEAR - WEEKS : -_YEAR].mean(axis=1),
+            by_week[:, -_YEAR : -_YEAR + WEEKS].mean(axis=1),
+        )
         found.append(np.divide(following, then, out=np.ones(len(then)), where=then > 0))
     else:
         found.append(np.full(len(last), np.nan))
@@ -257,7 +261,8 @@ def judge(demand: Demand, plan: Plan, seed: int, methods: Sequence[str] = METHOD
     used, chosen, interval, losses = {}, {}, {}, {}
     for name, members in (("seldom", seldom), ("often", ~seldom)):
         by_method = {
-            method: _mean((WEEKS * (rate - actual)[members]) ** 2 / usual[members, None]) for method, rate in found.items()
+            method: _mean((WEEKS * (rate - actual)[members]) ** 2 / usual[members, None])
+            for method, rate in found.items()
         }
         best = min(by_method, key=lambda method: (np.nan_to_num(by_method[method][:early].mean()), method != BASELINE))
         late = {method: float(loss[early:].mean()) for method, loss in by_method.items()}
@@ -319,5 +324,3 @@ def demand_quantiles(expected: np.ndarray, weeks: int, table: np.ndarray) -> np.
     mean = expected * weeks
     ends = table[np.searchsorted(_BINS, mean)]
     return np.ceil(np.maximum(mean[:, None] + ends * np.sqrt(mean + 0.5)[:, None], 0.0) - 1e-9)
-
-
