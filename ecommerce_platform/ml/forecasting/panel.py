@@ -7,8 +7,7 @@ plain numbers that can be kept as JSON and carried forward to any later day.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -99,9 +98,7 @@ class Tested:
         return what[:, len(self.plan.choosing) :]
 
 
-def backtest_panel(
-    panel: Panel, *, full: bool = False, extra: Mapping[str, Method] | None = None
-) -> Tested:
+def backtest_panel(panel: Panel, *, full: bool = False, extra: Mapping[str, Method] | None = None) -> Tested:
     """Backtests every series of a panel and reconciles what would have been published.
 
     Args:
@@ -358,23 +355,13 @@ def shown_backtests(tested: Tested, *, baseline: bool) -> list[dict[str, Any]]:
                     "first": member.series.day(origin).isoformat(),
                     "forecast": path[number, early + place].tolist(),
                     "actual": tested.actual[number, early + place].tolist(),
-                    "low": [_plain(x) for x in low[number, place]],
-                    "high": [_plain(x) for x in high[number, place]],
+                    "low": plain(low[number, place]),
+                    "high": plain(high[number, place]),
                 }
             )
     return rows
 
 
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def truncated(panel: Panel, last: date | None = None, longest: int = backtest.LONGEST) -> Panel:
-    """The panel's last days, a whole number of weeks less than it has where it is longer than what is looked at."""
-    cut = max(len(panel.total) - longest, 0) // WEEK * WEEK
-    end = len(panel.total) if last is None else (last - panel.total.first).days + 1
-
-    def some(series: Series) -> Series:
-        return replace(series, first=series.day(cut), values=series.values[cut:end])
-
-    return Panel(panel.measure, some(panel.total), tuple(some(part) for part in panel.parts))
+def plain(values: np.ndarray) -> list[float | None]:
+    """Values as JSON has them: None for those that are not known."""
+    return [float(value) if np.isfinite(value) else None for value in values]

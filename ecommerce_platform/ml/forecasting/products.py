@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ecommerce_platform.ml.forecasting.backtest import Plan
+from ecommerce_platform.ml.forecasting.boosting import fit_counts, predict_counts
 from ecommerce_platform.ml.forecasting.measures import paired_interval
-from ecommerce_platform.ml.forecasting.methods import BASELINE, quiet, tsb_levels
+from ecommerce_platform.ml.forecasting.methods import BASELINE, tsb_levels
 
 #: Weeks ahead that products are forecast.
 WEEKS = 4
@@ -95,8 +96,7 @@ def rates(name: str, demand: Demand, origins: np.ndarray, parameters: dict[str, 
         found = _naive(units, origins)
     elif name == "gradient_boosting":
         rows = np.concatenate([_features(demand, int(origin)) for origin in origins])
-        with quiet():
-            found = parameters["model"].predict(rows).reshape(len(origins), len(units)).T
+        found = predict_counts(parameters["boosting"], rows).reshape(len(origins), len(units)).T
     else:
         levels = croston(units, _SMOOTHING) if name == "croston_sba" else tsb_levels(units, _SMOOTHING, _SMOOTHING)
         found = levels[:, origins - 1]
@@ -145,11 +145,13 @@ def _features(demand: Demand, origin: int) -> np.ndarray:
     m, n = before.shape
     columns = [_means(before[:, max(n - span, 0) :], span)[:, -1] for span in _SPANS]
     recent = before[:, max(n - 13, 0) :]
-    columns.append(np.nanmean(np.where(np.isfinite(recent), recent > 0, np.nan), axis=1))
+    columns.append(_means(np.where(np.isfinite(recent), recent > 0, np.nan), 13)[:, -1])
     sold = np.where(np.isfinite(before), before, 0) > 0
     columns.append(np.where(sold.any(axis=1), np.argmax(sold[:, ::-1], axis=1), n))
     columns.append(np.isfinite(before).sum(axis=1))
-    columns.append(np.nanmean(before[:, :WEEKS], axis=1) if n >= _YEAR else np.full(m, np.nan))
+    # The same four weeks of a year ago.
+    a_year_ago = before[:, WEEKS : 2 * WEEKS]
+    columns.append(_means(a_year_ago, WEEKS)[:, -1] if n >= _YEAR + WEEKS else np.full(m, np.nan))
     # How the category and the whole shop do: four weeks against thirteen, and against the same weeks a year ago.
     for group in (demand.groups, np.zeros(m, dtype=int)):
         columns.extend(_pace(before, group))
@@ -191,10 +193,8 @@ def estimate(demand: Demand, until: int, seed: int, iterations: int = 60) -> dic
         iterations: trees.
 
     Returns:
-        `model`, or nothing where there is nothing to learn from.
+        `boosting`, plain JSON values, or nothing where there is nothing to learn from.
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
     last = until - WEEKS
     origins = np.arange(max(_FEWEST_TRAINING // 2, last - _LEARNING_ORIGINS + 1), last + 1)
     if len(origins) < 3:
@@ -206,13 +206,7 @@ def estimate(demand: Demand, until: int, seed: int, iterations: int = 60) -> dic
         return {}
     if len(usable) > _LEARNING_ROWS:
         usable = np.sort(np.random.default_rng(seed).choice(usable, _LEARNING_ROWS, replace=False))
-    model = HistGradientBoostingRegressor(
-        loss="poisson", max_iter=iterations, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=100,
-        early_stopping=False, random_state=seed,
-    )  # fmt: skip
-    with quiet():
-        model.fit(rows[usable], target[usable])
-    return {"model": model}
+    return {"boosting": fit_counts(rows[usable], target[usable], iterations, seed)}
 
 
 @dataclass(frozen=True)
