@@ -71,7 +71,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Backtested:
     """A backtest of a panel.
 
     Attributes:
@@ -98,7 +98,7 @@ class Tested:
         return what[:, len(self.plan.choosing) :]
 
 
-def backtest_panel(panel: Panel, *, full: bool = False, extra: Mapping[str, Method] | None = None) -> Tested:
+def backtest_panel(panel: Panel, *, full: bool = False, extra: Mapping[str, Method] | None = None) -> Backtested:
     """Backtests every series of a panel and reconciles what would have been published.
 
     Args:
@@ -110,7 +110,7 @@ def backtest_panel(panel: Panel, *, full: bool = False, extra: Mapping[str, Meth
     if plan is None:
         members = tuple(Member(s, backtest.unjudged(s.values), None, 0) for s in panel.members)
         nothing = np.empty((len(members), 0, HORIZON))
-        return Tested(panel, None, members, "none", nothing, nothing, nothing)
+        return Backtested(panel, None, members, "none", nothing, nothing, nothing)
     methods = {**METHODS, **(extra or {})}
     names = (*FOR_TOTALS, *(extra or {}))
     found = [_member(panel.total, plan, names, methods, full)]
@@ -120,7 +120,7 @@ def backtest_panel(panel: Panel, *, full: bool = False, extra: Mapping[str, Meth
     actual = np.stack([backtest.windows(member.series.values, plan.origins) for member in found])
     how = _choose_reconciliation(own, actual, len(plan.choosing)) if panel.parts else "none"
     used = reconcile(own, how, _mse(own, actual, len(plan.choosing)))
-    return Tested(panel, plan, tuple(found), how, used, naive, actual)
+    return Backtested(panel, plan, tuple(found), how, used, naive, actual)
 
 
 def _member(series: Series, plan: Plan, names: Sequence[str], methods: Mapping[str, Method], full: bool) -> Member:
@@ -179,7 +179,7 @@ def _choose_reconciliation(found: np.ndarray, actual: np.ndarray, early: int) ->
     return min(RECONCILIATIONS, key=loss)
 
 
-def pooled_losses(tested: Tested, found: np.ndarray) -> np.ndarray:
+def pooled_losses(tested: Backtested, found: np.ndarray) -> np.ndarray:
     """Per judged origin, the mean over series of the mean absolute error in shares of the baseline's; K values."""
     base = np.abs(tested.judged(tested.naive) - tested.judged(tested.actual)).mean(axis=(1, 2))
     known = base > 0
@@ -187,7 +187,7 @@ def pooled_losses(tested: Tested, found: np.ndarray) -> np.ndarray:
     return (loss[known] / base[known, None]).mean(axis=0) if known.any() else np.zeros(loss.shape[1])
 
 
-def intervals(tested: Tested, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def intervals(tested: Backtested, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intervals of the judged windows from what was known at their origins; members × K × H each."""
     assert tested.plan is not None
     both = [
@@ -197,7 +197,7 @@ def intervals(tested: Tested, found: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.stack([low for low, _ in both]), np.stack([high for _, high in both])
 
 
-def accuracy(tested: Tested, found: np.ndarray, member: int) -> dict[str, float]:
+def accuracy(tested: Backtested, found: np.ndarray, member: int) -> dict[str, float]:
     """All measures of one series on the judged windows, with coverage and the quantile loss of both ends."""
     actual, path = tested.judged(tested.actual)[member], tested.judged(found)[member]
     assert tested.plan is not None
@@ -234,7 +234,7 @@ def coverage_interval(inside: np.ndarray, seed: int) -> tuple[float, float]:
 # -- what is kept and carried forward ----------------------------------------------------------------------------
 
 
-def fit_panel(tested: Tested, *, baseline: bool, extra: Mapping[str, Method] | None = None) -> dict[str, Any]:
+def fit_panel(tested: Backtested, *, baseline: bool, extra: Mapping[str, Method] | None = None) -> dict[str, Any]:
     """Every series' method fitted on all days, with what its intervals and the reconciliation need, as plain JSON values.
 
     Args:
@@ -280,7 +280,7 @@ def fit_panel(tested: Tested, *, baseline: bool, extra: Mapping[str, Method] | N
     }
 
 
-def _ends(tested: Tested, path: np.ndarray, number: int) -> tuple[list[float] | None, list[float] | None]:
+def _ends(tested: Backtested, path: np.ndarray, number: int) -> tuple[list[float] | None, list[float] | None]:
     """Ends of the intervals from all errors of the backtest; None where there are too few."""
     if tested.plan is None:
         return None, None
@@ -336,7 +336,7 @@ def _path(member: Mapping[str, Any] | None, series: Series, methods: Mapping[str
     return forecasts(methods[member["method"]], member["parameters"], values, np.array([len(values)]), HORIZON)[0]
 
 
-def shown_backtests(tested: Tested, *, baseline: bool) -> list[dict[str, Any]]:
+def shown_backtests(tested: Backtested, *, baseline: bool) -> list[dict[str, Any]]:
     """The newest windows of the backtest that do not overlap, a row per series, origin and day, as plain JSON values."""
     if tested.plan is None:
         return []

@@ -129,7 +129,7 @@ def category_names(state: Mapping[str, Any]) -> list[str]:
     return [m["series"] for m in state["members"] if m["series"] not in (panel.TOTAL, frames.OTHERS)]
 
 
-def evaluation(tested: Sequence[panel.Tested], seed: int) -> Evaluation:
+def evaluation(tested: Sequence[panel.Backtested], seed: int) -> Evaluation:
     """The lifecycle's evaluation of some panels."""
     decided = rows.decided(tested)
     coverages = {t.panel.measure: rows.covered(t, seed) for t in tested}
@@ -143,7 +143,7 @@ def evaluation(tested: Sequence[panel.Tested], seed: int) -> Evaluation:
     )
 
 
-def fit_panels(tested: Sequence[panel.Tested], *, baseline: bool) -> dict[str, Any]:
+def fit_panels(tested: Sequence[panel.Backtested], *, baseline: bool) -> dict[str, Any]:
     """Kept panels, each with the backtests that are shown and the forecasts as of its last day."""
     kept = []
     for one in tested:

@@ -15,7 +15,7 @@ from ecommerce_platform.ml.forecasting.methods import BASELINE
 from ecommerce_platform.ml.forecasting.panel import (
     TOTAL,
     Panel,
-    Tested,
+    Backtested,
     accuracy,
     coverage_interval,
     intervals,
@@ -36,7 +36,7 @@ def level(series: str) -> str:
     return TOTAL if series == TOTAL else "category"
 
 
-def decided(tested: Sequence[Tested]) -> Comparison | None:
+def decided(tested: Sequence[Backtested]) -> Comparison | None:
     """The comparison that decides: the mean absolute error over all series, in shares of the baseline's.
 
     The interval is that of the difference over judged origins, as `measures.paired_interval` makes it; None where no
@@ -56,12 +56,12 @@ def decided(tested: Sequence[Tested]) -> Comparison | None:
     )  # fmt: skip
 
 
-def _fold(tested: Tested) -> str:
+def _fold(tested: Backtested) -> str:
     assert tested.plan is not None
     return tested.panel.total.day(int(tested.plan.judging[0])).isoformat()
 
 
-def comparisons(tested: Tested) -> list[Comparison]:
+def comparisons(tested: Backtested) -> list[Comparison]:
     """Every measure of the total, and the main ones of each category, beside the baseline's."""
     if tested.plan is None:
         return []
@@ -76,7 +76,7 @@ def comparisons(tested: Tested) -> list[Comparison]:
     return found
 
 
-def covered(tested: Tested, seed: int) -> dict[str, Any]:
+def covered(tested: Backtested, seed: int) -> dict[str, Any]:
     """Coverage of the published intervals of the total on the judged windows, bootstrapped over origins.
 
     `below` is true where the whole interval lies below what intervals shall hold: then the page warns.
@@ -96,7 +96,7 @@ def covered(tested: Tested, seed: int) -> dict[str, Any]:
     }
 
 
-def verdicts(tested: Sequence[Tested]) -> list[dict[str, Any]]:
+def verdicts(tested: Sequence[Backtested]) -> list[dict[str, Any]]:
     """Who won each series and by how much, as plain JSON values."""
     return [
         {
@@ -134,7 +134,7 @@ def diagnoses(panels: Sequence[Panel]) -> list[dict[str, Any]]:
     return found
 
 
-def exhibits(tested: Sequence[Tested], coverages: Mapping[str, Mapping[str, Any]]) -> list[Exhibit]:
+def exhibits(tested: Sequence[Backtested], coverages: Mapping[str, Mapping[str, Any]]) -> list[Exhibit]:
     """For the card: the winner of each series, and whether intervals hold what they say."""
     rows = []
     for v in verdicts(tested):
