@@ -197,7 +197,12 @@ def judge(tried: Tried, kind_of_series: str, *, bar: str = BASELINE) -> Verdict:
     measure = "rmsse" if kind_of_series == "intermittent" else "mase"
     early = len(tried.plan.choosing)
     losses = {name: tried.losses(name, measure) for name in tried.found}
-    chosen = min(losses, key=lambda name: (losses[name][:early].mean(), name != bar))
+    chosen = _best(losses, early, bar)
+    plain = _best({name: loss for name, loss in losses.items() if name in METHODS}, early, bar)
+    if chosen != plain:
+        # Regressors have to earn their place against the best method without them, on the days of choosing.
+        gain = (losses[chosen] - losses[plain])[:early] / (losses[plain][:early].mean() or 1.0)
+        chosen = chosen if measures.paired_interval(gain, HORIZON // STEP)[1] < 0 else plain
     late = {name: float(loss[early:].mean()) for name, loss in losses.items()}
     if chosen == bar:
         return Verdict(kind_of_series, measure, bar, bar, (0.0, 0.0), "no method was better on earlier days", late)
@@ -206,6 +211,11 @@ def judge(tried: Tried, kind_of_series: str, *, bar: str = BASELINE) -> Verdict:
     won = high < 0
     why = "better on later days, too" if won else "better on earlier days only, or too little to tell"
     return Verdict(kind_of_series, measure, chosen, chosen if won else bar, (low, high), why, late)
+
+
+def _best(losses: Mapping[str, np.ndarray], early: int, bar: str) -> str:
+    """The method with the smallest mean loss at the first origins; of equals the one that has to be beaten."""
+    return min(losses, key=lambda name: (losses[name][:early].mean(), name != bar))
 
 
 def unjudged(values: np.ndarray) -> Verdict:

@@ -46,9 +46,10 @@ class DemandForecast(Model):
         "sales": select("product_sales"),
         "empty": select("empty_shelves"),
         "leads": select("lead_times"),
+        "indicators": select("published_indicators"),
     }
-    trained_on = ("days", "sales", "empty")
-    scored_on = {FORECAST: ("days", "sales", "empty"), NEEDED: ("days", "sales", "empty", "leads")}
+    trained_on = ("days", "sales", "empty", "indicators")
+    scored_on = {FORECAST: ("days", "sales", "empty", "indicators"), NEEDED: ("days", "sales", "empty", "leads")}
     columns = {"measure": Rule("text", choices=(UNITS,)), "series": Rule("text"), "forecast_date": Rule("day")}
     code = revenue.CODE
     libraries = (*revenue.LIBRARIES, "scikit-learn")
@@ -58,7 +59,8 @@ class DemandForecast(Model):
     def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
         """Backtests categories and products; categories decide for the model, products for themselves by class."""
         by_category = _panel(inputs)
-        tested = [panel.backtest_panel(by_category, full=full)] if by_category else []
+        extra = revenue.extra_methods(inputs, full=full)
+        tested = [panel.backtest_panel(by_category, full=full, extra=extra)] if by_category else []
         found = revenue.evaluation(tested, seed)
         judged = _judge_products(inputs, seed, full)
         extra = _product_comparisons(*judged) if judged else []
@@ -74,7 +76,8 @@ class DemandForecast(Model):
     def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> dict[str, Any]:
         """Categories and products on everything; a product's class keeps what it won, whoever wins the categories."""
         tested, judged = evaluation.carry
-        fitted = revenue.fit_panels(tested, baseline=method == self.baseline)
+        extra = revenue.extra_methods(inputs, full=full)
+        fitted = revenue.fit_panels(tested, extra, baseline=method == self.baseline)
         fitted["products"] = _fit_products(*judged, seed, _TREES_IN_FULL if full else _TREES) if judged else None
         return fitted
 
@@ -93,8 +96,9 @@ class DemandForecast(Model):
             return _needed(fitted["products"], weeks, inputs["leads"])
         found: list[dict[str, Any]] = []
         for state in fitted["panels"]:
-            now = _panel(inputs, state)
-            found += [{**row, "period": "day"} for row in revenue.panel_rows(state, now)]
+            first = date.fromisoformat(state["first"])
+            extra = revenue.extra_methods(inputs, full=revenue.needs_extra(state), first=first)
+            found += [{**row, "period": "day"} for row in revenue.panel_rows(state, _panel(inputs, state), extra)]
         if weeks is not None:
             found += _product_rows(fitted["products"], weeks)
         return _frame(found)

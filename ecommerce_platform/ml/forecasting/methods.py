@@ -12,7 +12,7 @@ Everything that statsmodels estimates is estimated there; carrying its states fo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ BASELINE = "seasonal_naive"
 #: Weeks that the weekday mean averages.
 _MEAN_WEEKS = 8
 _ARIMA = ((5, 1, 2), (0, 0, 0, 0))
-_SARIMA = ((0, 1, 1), (0, 1, 1, WEEK))
+SARIMA = ((0, 1, 1), (0, 1, 1, WEEK))
 
 
 @dataclass(frozen=True)
@@ -173,18 +173,31 @@ def _sarima_method(name: str, form: tuple[tuple[int, int, int], tuple[int, int, 
         return {"coefficients": [float(p) for p in found.params], "scale": scale}
 
     def paths(parameters: Parameters, values: np.ndarray, origins: np.ndarray, horizon: int) -> np.ndarray:
-        from statsmodels.tsa.statespace.sarimax import SARIMAX
-
-        model = SARIMAX(values / parameters["scale"], order=order, seasonal_order=seasonal)
-        states = model.filter(np.array(parameters["coefficients"])).predicted_state[:, origins]
-        transition, design = model.ssm["transition"], model.ssm["design"][0]
-        found = np.empty((len(origins), horizon))
-        for step in range(horizon):
-            found[:, step] = design @ states
-            states = transition @ states
-        return found * parameters["scale"]
+        scale = parameters["scale"]
+        return scale * sarima_paths(values / scale, order, seasonal, parameters["coefficients"], origins, horizon)
 
     return Method(name, fit, paths)
+
+
+def sarima_paths(
+    values: np.ndarray,
+    order: tuple[int, int, int],
+    seasonal: tuple[int, int, int, int],
+    coefficients: Sequence[float],
+    origins: np.ndarray,
+    horizon: int,
+) -> np.ndarray:
+    """Forecasts of a seasonal ARIMA with given coefficients from several origins, by one pass of the Kalman filter; K × H."""
+    from statsmodels.tsa.statespace.sarimax import SARIMAX
+
+    model = SARIMAX(values, order=order, seasonal_order=seasonal)
+    states = model.filter(np.array(coefficients)).predicted_state[:, origins]
+    transition, design = model.ssm["transition"], model.ssm["design"][0]
+    found = np.empty((len(origins), horizon))
+    for step in range(horizon):
+        found[:, step] = design @ states
+        states = transition @ states
+    return found
 
 
 def _fit_theta(values: np.ndarray) -> Parameters:
@@ -272,7 +285,7 @@ METHODS: dict[str, Method] = {
         Method("ets", _fit_ets, _ets),
         Method("theta", _fit_theta, _theta),
         _sarima_method("arima_5_1_2", _ARIMA),
-        _sarima_method("sarima", _SARIMA),
+        _sarima_method("sarima", SARIMA),
         Method("tsb", _fit_tsb, _tsb),
     )
 }

@@ -11,11 +11,14 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml.columns import Rule
-from ecommerce_platform.ml.forecasting import frames, panel, rows
+from ecommerce_platform.ml.forecasting import frames, panel, regressors, rows
 from ecommerce_platform.ml.forecasting.backtest import HORIZON, MOST_CHOOSING, MOST_JUDGING, STEP
-from ecommerce_platform.ml.forecasting.methods import BASELINE
+from ecommerce_platform.ml.forecasting.methods import BASELINE, METHODS, Method
+from ecommerce_platform.ml.forecasting.series import closed_weekdays
 from ecommerce_platform.ml.lifecycle import Evaluation, Inputs, Model, select
 
 if TYPE_CHECKING:
@@ -46,9 +49,13 @@ class RevenueForecast(Model):
         "by what the full tournament found.",
         "What nobody could know (a mention on television) is no part of it; its range is that of ordinary days.",
     )
-    inputs = {"days": select("daily_sales"), "categories": select("category_sales")}
-    trained_on = ("days", "categories")
-    scored_on = {TABLE: ("days", "categories")}
+    inputs = {
+        "days": select("daily_sales"),
+        "categories": select("category_sales"),
+        "indicators": select("published_indicators"),
+    }
+    trained_on = ("days", "categories", "indicators")
+    scored_on = {TABLE: ("days", "categories", "indicators")}
     columns = {
         "measure": Rule("text", choices=MEASURES),
         "series": Rule("text"),
@@ -61,13 +68,12 @@ class RevenueForecast(Model):
 
     def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
         """Backtests every series, and judges what would have been published against the seasonal naive forecast."""
-        panels = _panels(inputs)
-        tested = [panel.backtest_panel(p, full=full) for p in panels]
-        return evaluation(tested, seed)
+        extra = extra_methods(inputs, full=full)
+        return evaluation([panel.backtest_panel(p, full=full, extra=extra) for p in _panels(inputs)], seed)
 
     def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> dict[str, Any]:
         """Every series' method on all days."""
-        return fit_panels(evaluation.carry, baseline=method == self.baseline)
+        return fit_panels(evaluation.carry, extra_methods(inputs, full=full), baseline=method == self.baseline)
 
     def to_state(self, fitted: dict[str, Any]) -> dict[str, Any]:
         """It is plain JSON values."""
@@ -81,8 +87,8 @@ class RevenueForecast(Model):
         """The next 28 days of every series as of the newest whole day, and the newest windows of the backtest."""
         found = []
         for state in fitted["panels"]:
-            now = _panel(state["measure"], inputs, state)
-            found += panel_rows(state, now)
+            extra = extra_methods(inputs, full=needs_extra(state), first=date.fromisoformat(state["first"]))
+            found += panel_rows(state, _panel(state["measure"], inputs, state), extra)
         return rows.frame(found)
 
     def predict(self, fitted: dict[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
@@ -143,12 +149,44 @@ def evaluation(tested: Sequence[panel.Backtested], seed: int) -> Evaluation:
     )
 
 
-def fit_panels(tested: Sequence[panel.Backtested], *, baseline: bool) -> dict[str, Any]:
+def extra_methods(inputs: Inputs, *, full: bool, first: date | None = None) -> dict[str, Method]:
+    """Methods with regressors as of the frames' last day, and Prophet; none unless the tournament is the full one.
+
+    Args:
+        inputs: `days`, with `orders` and `discount_share`, and `indicators`.
+        full: whether it is.
+        first: the first day of the series, where a kept fit says so.
+    """
+    within = frames.window(inputs["days"], first)
+    if not full or within is None:
+        return {}
+    days = [within.first + timedelta(days=place) for place in range(within.days + HORIZON)]
+    orders, discount = (
+        frames.panel(column, inputs["days"], within).total.values for column in ("orders", "discount_share")
+    )
+    closed = (orders == 0) & ~np.resize(closed_weekdays(orders), len(orders))
+    groups = {
+        "holidays": regressors.holidays(days),
+        "closed_days": regressors.a_year_ago(closed.astype(float), HORIZON),
+        "sale_days": regressors.a_year_ago(discount, HORIZON),
+    }
+    if inputs["indicators"].height:
+        published = inputs["indicators"].select("indicator", "published_on", "period_date", "value")
+        groups["indicators"] = regressors.indicators(days, published.rows())
+    return regressors.all_methods(within.first, groups, full=full)
+
+
+def needs_extra(state: Mapping[str, Any]) -> bool:
+    """Whether a kept panel has a series whose method is none of the plain ones."""
+    return any(member["method"] not in METHODS for member in state["members"])
+
+
+def fit_panels(tested: Sequence[panel.Backtested], extra: Mapping[str, Method], *, baseline: bool) -> dict[str, Any]:
     """Kept panels, each with the backtests that are shown and the forecasts as of its last day."""
     kept = []
     for one in tested:
-        state = panel.fit_panel(one, baseline=baseline)
-        found = panel.carry_forward(state, one.panel)
+        state = panel.fit_panel(one, baseline=baseline, extra=extra)
+        found = panel.carry_forward(state, one.panel, extra)
         state["backtests"] = panel.shown_backtests(one, baseline=baseline)
         state["last"] = one.panel.total.day(len(one.panel.total) - 1).isoformat()
         state["forecasts"] = {
@@ -162,12 +200,12 @@ def fit_panels(tested: Sequence[panel.Backtested], *, baseline: bool) -> dict[st
     return {"panels": kept}
 
 
-def panel_rows(state: Mapping[str, Any], now: panel.Panel | None) -> list[dict[str, Any]]:
+def panel_rows(state: Mapping[str, Any], now: panel.Panel | None, extra: Mapping[str, Method]) -> list[dict[str, Any]]:
     """Forecasts of a panel as it is now, by a kept fit, and the kept fit's backtests."""
     found = rows.backtest_rows(state["measure"], state["backtests"])
     if now is not None:
         methods = {member["series"]: member["method"] for member in state["members"]}
-        found += rows.forecast_rows(state["measure"], now, panel.carry_forward(state, now), methods)
+        found += rows.forecast_rows(state["measure"], now, panel.carry_forward(state, now, extra), methods)
     return found
 
 

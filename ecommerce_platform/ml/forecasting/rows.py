@@ -14,8 +14,8 @@ from ecommerce_platform.ml.forecasting.measures import paired_interval
 from ecommerce_platform.ml.forecasting.methods import BASELINE
 from ecommerce_platform.ml.forecasting.panel import (
     TOTAL,
-    Panel,
     Backtested,
+    Panel,
     accuracy,
     coverage_interval,
     intervals,

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 FIRST_DAY = date(2024, 1, 1)
+INDICATORS = {"indicator": pl.String, "published_on": pl.Date, "period_date": pl.Date, "value": pl.Float64}
 WEEKDAYS = np.array([1.3, 1.1, 1.0, 0.9, 0.8, 0.7, 1.2])
 
 
@@ -44,9 +45,10 @@ def frames(days: int = 400, products: int = 30, seed: int = 0, empty: bool = Tru
         "last_date": [FIRST_DAY + timedelta(days=days - 40)] if empty else [],
     }
     return {
-        "days": by_day.with_columns(orders).select("order_date", "orders", "revenue", "units").sort("order_date"),
+        "days": by_day.with_columns(orders, pl.lit(0.0).alias("discount_share")).sort("order_date"),
         "categories": by_category.select("order_date", "category", "revenue").sort("order_date", "category"),
         "sales": sales.sort("order_date", "product_id"),
         "empty": pl.DataFrame(spell, schema={"product_id": pl.String, "first_date": pl.Date, "last_date": pl.Date}),
+        "indicators": pl.DataFrame(schema=INDICATORS),
         "leads": pl.DataFrame({"product_id": ["p000", "p001", "p029"], "lead_time_days": [14, 7, 28]}),
     }

@@ -9,7 +9,7 @@ import pytest
 
 from ecommerce_platform.ml.forecasting import panel as panels
 from ecommerce_platform.ml.forecasting.backtest import HORIZON
-from ecommerce_platform.ml.forecasting.panel import Panel, Backtested
+from ecommerce_platform.ml.forecasting.panel import Backtested, Panel
 from ecommerce_platform.ml.forecasting.series import Series
 from ecommerce_platform_tests.ml.forecasting.shop import FIRST_DAY, busy_days
 

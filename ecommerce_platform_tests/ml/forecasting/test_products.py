@@ -97,10 +97,11 @@ def test_quantiles_of_lead_time_demand_suffice_as_often_as_they_say(demand: Dema
         table = products.quantile_tables(demand, judged.plan.origins, expected, weeks)
         needed = products.demand_quantiles(expected[:, -1], weeks, table)
         sums = later[:, : 40 // weeks * weeks].reshape(200, -1, weeks).sum(axis=2)
-        held = (sums[:, :, None] <= needed[:, None, :]).mean(axis=(0, 1))
-        # Whole units suffice rather more often than asked for.
-        assert (held >= np.array(products.QUANTILES) - 0.05).all()
-        assert held[2] < 0.97
+        held = (sums[:, :, None] <= needed[:, None, :]).mean(axis=1)
+        # Whole units suffice rather more often than asked for, all the more the fewer there are.
+        assert (held.mean(axis=0) >= np.array(products.QUANTILES) - 0.05).all()
+        many = fresh.units.mean(axis=1) * weeks > 4
+        assert held[many].mean(axis=0)[1:] == pytest.approx(products.QUANTILES[1:], abs=0.08)
         assert (np.diff(needed, axis=1) >= 0).all()
 
 
