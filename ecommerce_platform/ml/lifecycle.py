@@ -249,8 +249,8 @@ class Model(ABC):
         """Further plain JSON values about the final fit, for the card and `ml.models.metrics`."""
         return {}
 
-    def exhibits(self, fitted: Any, inputs: Inputs) -> Sequence[Exhibit]:
-        """Tables and pictures of the final fit, for the card."""
+    def exhibits(self, fitted: Any, inputs: Inputs, evaluation: Evaluation, *, seed: int) -> Sequence[Exhibit]:
+        """Tables and pictures of the final fit, for the card, after those of the evaluation."""
         return ()
 
     def attachments(self, fitted: Any) -> Mapping[str, bytes]:
@@ -358,7 +358,7 @@ def train_frames(
         if refused:
             method = model.baseline
             fitted = model.fit(inputs, method, evaluation, seed=seed, full=full)
-        exhibits = (*evaluation.exhibits, *model.exhibits(fitted, inputs))
+        exhibits = (*evaluation.exhibits, *model.exhibits(fitted, inputs, evaluation, seed=seed))
     moment = (trained_at or datetime.now(UTC)).astimezone(UTC)
     first, last = model.window(inputs)
     card = artifacts.Card(
