@@ -268,6 +268,18 @@ def check_artifact(models_dir: Path, model: str, version: str, *, sha256: str | 
     return _read(folder, folder / file, model, version, sha256)[1]
 
 
+def check_format(state: Mapping[str, Any], format_: int) -> None:
+    """Refuses a stored state of another format than the one its module writes.
+
+    Raises:
+        InputError: it is one.
+    """
+    if state.get("format") != format_:
+        raise InputError(
+            f"the artifact has format {state.get('format')}, this version reads {format_}", fix=TRAIN_AGAIN
+        )
+
+
 def _read(folder: Path, path: Path, model: str, version: str, sha256: str | None) -> tuple[bytes, Card]:
     card = _read_card(folder, model, version)
     try:

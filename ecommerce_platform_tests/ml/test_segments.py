@@ -95,12 +95,12 @@ def test_segment_0_has_the_highest_money_and_predict_itself_says_so(planted: Lat
     money = scored.join(planted.after, on="person_id").group_by("segment").agg(pl.col("monetary").mean())
     assert money.sort("monetary", descending=True)["segment"].to_list() == [0, 1, 2]
     values = planted.after.select("recency_days", "frequency", pl.col("monetary").cast(pl.Float64)).to_numpy()
-    predicted = winner.fitted.pipeline.predict(values.astype(float))
+    predicted = winner.fitted.clusters.pipeline.predict(values.astype(float))
     assert predicted.tolist() == scored["segment"].to_list()
 
 
 def test_names_say_what_sets_a_segment_apart_and_differ(winner: Trained) -> None:
-    assert winner.fitted.names == ("High value, occasional", "Lapsed", "Low value, frequent, recent")
+    assert winner.fitted.clusters.names == ("High value, occasional", "Lapsed", "Low value, frequent, recent")
 
 
 @pytest.mark.parametrize("which", ["winner", "loser"])
@@ -161,7 +161,7 @@ def test_scoring_in_batches_gives_the_same_labels_in_the_same_order(
 def test_only_a_seeded_sample_is_fitted_and_everyone_is_scored(
     planted: LaterData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecommerce_platform.ml.segments.FIT_SAMPLE", 90)
+    monkeypatch.setattr("ecommerce_platform.ml.clusters.FIT_SAMPLE", 90)
     one, two = (train(planted.after, planted_orders()[0]) for _ in range(2))
     assert score_segments(one.fitted, planted.after).equals(score_segments(two.fitted, planted.after))
     assert one.card.rows_trained == len(planted.after) == 450
@@ -225,7 +225,7 @@ def test_constant_features_are_left_out_without_a_warning(frequency: str, moneta
         trained = train(frame, NONE)
         model = replace(trained.fitted, promoted=True)
         scored = score_segments(model, frame)
-    assert trained.fitted.features == used
+    assert trained.card.feature_names == used
     assert scored["segment"].n_unique() == 3
     assert np.isfinite(scored["distance"].to_numpy()).all()
     if used == ("recency_days",):  # nothing but recency to order by: 0 are those who came last
@@ -340,10 +340,12 @@ def test_what_happens_after_the_cutoff_does_not_reach_the_evaluated_model() -> N
     )
     one, two = (judge(part, seed=3) for part in (later, later_of(changed)))
     assert [c.fold for c in one.comparisons] == [c.fold for c in two.comparisons] == [later.cutoff.isoformat()] * 3
-    first, second = (judged.carry.to_state() for judged in (one, two))
-    np.testing.assert_array_equal(first["pipeline"][-1].cluster_centers_, second["pipeline"][-1].cluster_centers_)
-    np.testing.assert_array_equal(first["pipeline"][0].lambdas_, second["pipeline"][0].lambdas_)
-    np.testing.assert_array_equal(first["pipeline"][1].mean_, second["pipeline"][1].mean_)
+    first, second = (judged.carry.model.to_state() for judged in (one, two))
+    np.testing.assert_array_equal(
+        first["clusters"]["pipeline"][-1].cluster_centers_, second["clusters"]["pipeline"][-1].cluster_centers_
+    )
+    np.testing.assert_array_equal(first["clusters"]["pipeline"][0].lambdas_, second["clusters"]["pipeline"][0].lambdas_)
+    np.testing.assert_array_equal(first["clusters"]["pipeline"][1].mean_, second["clusters"]["pipeline"][1].mean_)
     for name, table in first["baseline"].items():
         np.testing.assert_array_equal(table, second["baseline"][name])
     # ... while what is measured does change.
@@ -438,9 +440,16 @@ def test_segment_profiles_add_up() -> None:
         rows = result.order("segment").fetchall()
     assert types == {name: column.type for name, column in contract.columns.items()}
     made_by = ("kmeans_rfm", "v")
-    assert rows == [
-        (0, "High", 1, 1 / 3, 10, 10, 3, 3, 75.5, 75.5, Decimal("75.5"), 0.755, *made_by),
-        (2, "Low", 2, 2 / 3, 30, 30, 1.5, 1.5, 12.25, 12.25, Decimal("24.5"), 0.245, *made_by),
+    keep = "Keep: early access and service rather than discounts; they come and pay anyway."
+    rest = "Let rest: only what costs nothing; each letter costs more than they bring."
+    recency, frequency = 70 / 3, 6 / 3
+    assert [row[:12] + row[15:] for row in rows] == [
+        (0, "High", 1, 1 / 3, 10, 10, 3, 3, 75.5, 75.5, Decimal("75.5"), 0.755, keep, *made_by),
+        (2, "Low", 2, 2 / 3, 30, 30, 1.5, 1.5, 12.25, 12.25, Decimal("24.5"), 0.245, rest, *made_by),
+    ]
+    assert [row[12:15] for row in rows] == [
+        pytest.approx((75.5 * 3 / 100, 10 / recency, 3 / frequency)),
+        pytest.approx((12.25 * 3 / 100, 30 / recency, 1.5 / frequency)),
     ]
 
 
