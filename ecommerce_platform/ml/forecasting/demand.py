@@ -6,7 +6,7 @@ The model `demand_forecast` fills `ml.demand_forecast` and `ml.demand_quantiles`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,13 @@ class DemandForecast(Model):
         """What the total looks like."""
         by_category = _panel(inputs)
         return revenue.about(fitted, [by_category] if by_category else [])
+
+    def exhibits(
+        self, fitted: dict[str, Any], inputs: Inputs, evaluation: Evaluation, *, seed: int
+    ) -> Sequence[Exhibit]:
+        """The total, as it was, had been forecast and is forecast."""
+        by_category = _panel(inputs)
+        return [rows.picture(fitted["panels"][0], by_category)] if by_category else []
 
 
 def _panel(inputs: Inputs, state: Mapping[str, Any] | None = None) -> panel.Panel | None:

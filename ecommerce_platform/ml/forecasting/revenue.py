@@ -19,7 +19,7 @@ from ecommerce_platform.ml.forecasting import frames, panel, regressors, rows
 from ecommerce_platform.ml.forecasting.backtest import HORIZON, MOST_CHOOSING, MOST_JUDGING, STEP
 from ecommerce_platform.ml.forecasting.methods import BASELINE, METHODS, Method
 from ecommerce_platform.ml.forecasting.series import closed_weekdays
-from ecommerce_platform.ml.lifecycle import Evaluation, Inputs, Model, select
+from ecommerce_platform.ml.lifecycle import Evaluation, Exhibit, Inputs, Model, select
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,6 +111,12 @@ class RevenueForecast(Model):
     def about(self, fitted: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
         """What the totals look like, and days that were left out."""
         return about(fitted, _panels(inputs))
+
+    def exhibits(
+        self, fitted: dict[str, Any], inputs: Inputs, evaluation: Evaluation, *, seed: int
+    ) -> Sequence[Exhibit]:
+        """The totals, as they were, had been forecast and are forecast."""
+        return [rows.picture(state, p) for state, p in zip(fitted["panels"], _panels(inputs), strict=True)]
 
 
 def _panels(inputs: Inputs) -> list[panel.Panel]:

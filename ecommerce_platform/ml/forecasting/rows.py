@@ -22,6 +22,7 @@ from ecommerce_platform.ml.forecasting.panel import (
     pooled_losses,
 )
 from ecommerce_platform.ml.lifecycle import Comparison, Exhibit
+from ecommerce_platform.ml.plots import Band, Layer, Line, plot
 
 if TYPE_CHECKING:
     import polars as pl
@@ -161,6 +162,32 @@ def exhibits(tested: Sequence[Backtested], coverages: Mapping[str, Mapping[str, 
         text = "Share of days within their 90 % interval, each made from errors before its origin."
         found.append(Exhibit("Do intervals hold", text, ("measure", "coverage", "95 % interval", ""), lines))
     return found
+
+
+def picture(state: Mapping[str, Any], panel: Panel) -> Exhibit:
+    """The total: what came, what earlier forecasts had said with their ranges, and what is forecast.
+
+    Args:
+        state: a kept panel with `backtests` and `forecasts`.
+        panel: the days it was fitted on.
+    """
+    total, shown = panel.total, [b for b in state["backtests"] if b["series"] == TOTAL]
+    days = [total.day(place) for place in range(max(len(total) - 140, 0), len(total))]
+    came = total.values[-len(days) :].tolist() if days else []
+    ahead = state["forecasts"][TOTAL]
+    windows = [(date.fromisoformat(b["first"]), b) for b in sorted(shown, key=lambda b: b["first"])]
+    windows.append((total.day(len(total)), ahead))
+    layers: list[Layer] = []
+    for first, found in windows:
+        x = [first + timedelta(days=step) for step in range(len(found["forecast"]))]
+        layers.append(Band(x, found["low"], found["high"]))
+    layers.append(Line(days, came, "what came"))
+    for number, (first, found) in enumerate(windows):
+        x = [first + timedelta(days=step) for step in range(len(found["forecast"]))]
+        layers.append(Line(x, found["forecast"], "forecast" if number == 0 else "", dashed=True))
+    text = f"{state['measure']} by day: earlier forecasts from the end of what they knew, with their 90 % ranges, and the next."
+    svg = plot(*layers, title=f"{state['measure'].capitalize()} by day", y=state["measure"])
+    return Exhibit(f"Forecast of {state['measure']}", text, svg=svg)
 
 
 def forecast_rows(
