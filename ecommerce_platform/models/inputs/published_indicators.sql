@@ -1,4 +1,4 @@
--- A figure counts as known from the load of its newest revision on: later than when it was first published, never earlier.
+-- Known from the load of the newest revision on: later than when a figure was first published, never earlier.
 select
     indicator,
     _load_date as published_on,

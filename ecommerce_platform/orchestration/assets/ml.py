@@ -32,8 +32,10 @@ def model_assets(project: Project, contract: Contract) -> list[dg.AssetsDefiniti
     model = model_of(contract)
     if model.name not in project.trained:
         return []
-    scores = _scores(project, contract, model)
-    return [_training(project, model), scores] if contract.table == next(iter(model.scored_on)) else [scores]
+    # As with a SELECT: what means nothing without an entity that the source does not fill is not there.
+    lacking = project.empty.intersection(f"silver.{entity}" for entity in contract.requires)
+    scores = [] if lacking else [_scores(project, contract, model)]
+    return [_training(project, model), *scores] if contract.table == next(iter(model.scored_on)) else scores
 
 
 def _training(project: Project, model: Model) -> dg.AssetsDefinition:
