@@ -141,9 +141,10 @@ def compare(
         if isinstance(first, str):
             failed[name] = first
             continue
-        path = forecasts(method, first, values, plan.origins, HORIZON)
         if refit:
             path = _refitted(method, first, values, plan.origins)
+        else:
+            path = forecasts(method, first, values, plan.origins, HORIZON)
         if not np.isfinite(path).all():
             failed[name] = "its forecasts are not finite"
             continue

@@ -25,6 +25,7 @@ Parameters = Mapping[str, Any]
 BASELINE = "seasonal_naive"
 #: Weeks that the weekday mean averages.
 _MEAN_WEEKS = 8
+_NEXT_TO_NOTHING = 1e-6
 _ARIMA = ((5, 1, 2), (0, 0, 0, 0))
 SARIMA = ((0, 1, 1), (0, 1, 1, WEEK))
 
@@ -125,9 +126,12 @@ def _ets_form(kind: str) -> dict[str, Any]:
 def _ets(parameters: Parameters, values: np.ndarray, origins: np.ndarray, horizon: int) -> np.ndarray:
     from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
+    kind = parameters["form"]
+    # A season that multiplies has no day of nothing: one that comes later is taken for next to nothing.
+    positive = np.maximum(values, _NEXT_TO_NOTHING) if kind == "mul" else values
     model = ETSModel(
-        values, initialization_method="known", initial_level=parameters["level"], initial_trend=parameters["trend"],
-        initial_seasonal=parameters["season"], **_ets_form(parameters["form"]),
+        positive, initialization_method="known", initial_level=parameters["level"], initial_trend=parameters["trend"],
+        initial_seasonal=parameters["season"], **_ets_form(kind),
     )  # fmt: skip
     states = np.asarray(model.smooth(np.array(parameters["smoothing"])).states)
     steps = np.arange(horizon)
@@ -135,7 +139,7 @@ def _ets(parameters: Parameters, values: np.ndarray, origins: np.ndarray, horizo
     level, trend = states[origins - 1, 0], states[origins - 1, 1]
     season = states[origins[:, None] - WEEK + steps[None, :] % WEEK, 2]
     smooth = level[:, None] + trend[:, None] * damped[None, :]
-    return smooth * season if parameters["form"] == "mul" else smooth + season
+    return smooth * season if kind == "mul" else smooth + season
 
 
 def fit_sarima(

@@ -333,7 +333,8 @@ def _path(member: Mapping[str, Any] | None, series: Series, methods: Mapping[str
     if member is None or member["method"] == BASELINE or n - member["begin"] < WEEK:
         return _naive(series.values, np.array([n]))[0]
     values = series.values[member["begin"] :]
-    return forecasts(methods[member["method"]], member["parameters"], values, np.array([len(values)]), HORIZON)[0]
+    found = forecasts(methods[member["method"]], member["parameters"], values, np.array([len(values)]), HORIZON)[0]
+    return found if np.isfinite(found).all() else _naive(series.values, np.array([n]))[0]
 
 
 def shown_backtests(tested: Backtested, *, baseline: bool) -> list[dict[str, Any]]:

@@ -115,3 +115,12 @@ def test_tsb_of_a_few_weeks_is_what_one_computes_by_hand() -> None:
         expected.append(rate * size)
     expected.append(expected[-1])
     assert tsb_levels(values, 0.1, 0.2)[0] == pytest.approx(expected)
+
+
+def test_a_day_without_sales_after_the_fit_is_survived_by_every_method() -> None:
+    values = VALUES.copy()
+    values[220] = 0
+    for name in ALL:
+        found = at(name, values, 221, 300)
+        assert np.isfinite(found).all(), name
+        assert found[1].mean() == pytest.approx(VALUES[280:].mean(), rel=0.3), name
