@@ -70,14 +70,8 @@ def forecasts(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings of the optimisers (which fits are good, the backtest says) and on one thread.
-
-    Sums split over threads round differently, and threads that wait for each other on small matrices cost much more
-    than they save.
-    """
-    from threadpoolctl import threadpool_limits
-
-    with warnings.catch_warnings(), threadpool_limits(limits=1), np.errstate(all="ignore"):
+    """Without warnings of the optimisers: which fits are good, the backtest says."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 

@@ -189,12 +189,15 @@ def pooled_losses(tested: Backtested, found: np.ndarray) -> np.ndarray:
 
 def intervals(tested: Backtested, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Intervals of the judged windows from what was known at their origins; members × K × H each."""
-    assert tested.plan is not None
-    both = [
-        backtest.judged_intervals(path, actual, member.series.values, tested.plan, COVERAGE)
-        for path, actual, member in zip(found, tested.actual, tested.members, strict=True)
-    ]
+    both = [interval_of(tested, found, number) for number in range(len(tested.members))]
     return np.stack([low for low, _ in both]), np.stack([high for _, high in both])
+
+
+def interval_of(tested: Backtested, found: np.ndarray, member: int) -> tuple[np.ndarray, np.ndarray]:
+    """Those of one series, by its number; K × H each."""
+    assert tested.plan is not None
+    values = tested.members[member].series.values
+    return backtest.judged_intervals(found[member], tested.actual[member], values, tested.plan, COVERAGE)
 
 
 def accuracy(tested: Backtested, found: np.ndarray, member: int) -> dict[str, float]:
@@ -202,7 +205,7 @@ def accuracy(tested: Backtested, found: np.ndarray, member: int) -> dict[str, fl
     actual, path = tested.judged(tested.actual)[member], tested.judged(found)[member]
     assert tested.plan is not None
     scale = measures.naive_scale(tested.members[member].series.values[: tested.plan.first])
-    low, high = (ends[member] for ends in intervals(tested, found))
+    low, high = interval_of(tested, found, member)
     known = np.isfinite(low)
     loss = [
         measures.quantile_loss(actual[known], end[known], q) for end, q in ((low, 0.05), (high, 0.95)) if known.any()

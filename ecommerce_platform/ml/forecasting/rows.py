@@ -18,7 +18,7 @@ from ecommerce_platform.ml.forecasting.panel import (
     Panel,
     accuracy,
     coverage_interval,
-    intervals,
+    interval_of,
     pooled_losses,
 )
 from ecommerce_platform.ml.lifecycle import Comparison, Exhibit
@@ -84,7 +84,7 @@ def covered(tested: Backtested, seed: int) -> dict[str, Any]:
     """
     if tested.plan is None:
         return {}
-    low, high = (ends[0] for ends in intervals(tested, tested.used))
+    low, high = interval_of(tested, tested.used, 0)
     actual = tested.judged(tested.actual)[0]
     inside = np.where(np.isfinite(low), (actual >= low) & (actual <= high), np.nan)
     if not np.isfinite(inside).any():
