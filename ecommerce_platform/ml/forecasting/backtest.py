@@ -24,6 +24,8 @@ STEP = 7
 MOST_JUDGING, MOST_CHOOSING = 26, 39
 #: The most of a history that is judged on, and the least that parameters are estimated on.
 _JUDGED_SHARE, _TRAINED_SHARE = 0.3, 0.3
+#: Days after which parameters are estimated anew in a full run.
+REFIT = 84
 #: Days at least before the first origin.
 FEWEST_TRAINING = 56
 #: Days of a series that are looked at; older ones say little about next month.
@@ -131,7 +133,7 @@ def compare(
         values: n daily values.
         plan: of these n days.
         names: methods, the baseline among them.
-        refit: parameters are estimated anew every four weeks (the full run), else once before the first origin.
+        refit: parameters are estimated anew every twelve weeks (the full run), else once before the first origin.
         methods: by name.
     """
     found, parameters, failed = {}, {}, {}
@@ -154,13 +156,16 @@ def compare(
 
 
 def _refitted(method: Method, first: Parameters, values: np.ndarray, origins: np.ndarray) -> np.ndarray:
-    rows, latest, since = [], first, int(origins[0])
-    for origin in origins.tolist():
-        if origin - since >= HORIZON:
-            found = estimate(method, values[:origin])
-            latest, since = (latest if isinstance(found, str) else found), origin
-        rows.append(forecasts(method, latest, values[:origin], np.array([origin]), HORIZON)[0])
-    return np.array(rows)
+    """Parameters of the first origin and of every twelfth week after it, each carried forward until the next."""
+    latest, paths = first, []
+    number = (origins - origins[0]) // REFIT
+    for block in np.unique(number).tolist():
+        mine = origins[number == block]
+        if block:
+            found = estimate(method, values[: int(mine[0])])
+            latest = latest if isinstance(found, str) else found
+        paths.append(forecasts(method, latest, values, mine, HORIZON))
+    return np.concatenate(paths)
 
 
 @dataclass(frozen=True)
@@ -201,9 +206,9 @@ def judge(tried: Tried, kind_of_series: str, *, bar: str = BASELINE) -> Verdict:
     chosen = _best(losses, early, bar)
     plain = _best({name: loss for name, loss in losses.items() if name in METHODS}, early, bar)
     if chosen != plain:
-        # Regressors have to earn their place against the best method without them, on the days of choosing.
+        # Regressors have to earn their place against the best method without them, on the days of choosing, too.
         gain = (losses[chosen] - losses[plain])[:early] / (losses[plain][:early].mean() or 1.0)
-        chosen = chosen if measures.paired_interval(gain, HORIZON // STEP)[1] < 0 else plain
+        chosen = chosen if measures.paired_interval(gain, HORIZON // STEP, level=0.8)[1] < 0 else plain
     late = {name: float(loss[early:].mean()) for name, loss in losses.items()}
     if chosen == bar:
         return Verdict(kind_of_series, measure, bar, bar, (0.0, 0.0), "no method was better on earlier days", late)

@@ -103,7 +103,7 @@ def backtest_panel(panel: Panel, *, full: bool = False, extra: Mapping[str, Meth
 
     Args:
         panel: the panel.
-        full: all methods for parts, too, and parameters estimated anew every four weeks.
+        full: all methods for parts, too, and parameters estimated anew every twelve weeks.
         extra: further methods for the total, by name (regressors, Prophet).
     """
     plan = backtest.make_plan(len(panel.total))

@@ -137,7 +137,7 @@ def together(*groups: Regressors) -> Regressors:
 
 
 def with_regressors(name: str, regressors: Regressors) -> Method:
-    """The seasonal ARIMA with regressors, its errors being what the ARIMA is of.
+    """The seasonal ARIMA with regressors, its errors being what the ARIMA is of; without those that have not varied yet.
 
     On logarithms where all values before the first origin are above 0, since a sale multiplies what is sold; else on the
     values themselves.
@@ -153,13 +153,12 @@ def with_regressors(name: str, regressors: Regressors) -> Method:
 
         beside = regressors.values[: len(values)]
         used = np.flatnonzero(_tell_something(beside))
-        if not len(used):
-            raise ValueError("no regressor varies before the origin")
         form = {"scale": float(np.abs(values).mean()) or 1.0, "log": bool(values.min() > 0)}
         spread = np.ptp(beside[:, used], axis=0)
+        exog = beside[:, used] / spread if len(used) else None
         with quiet():
             found = SARIMAX(
-                _transformed(form, values), exog=beside[:, used] / spread, order=order, seasonal_order=seasonal,
+                _transformed(form, values), exog=exog, order=order, seasonal_order=seasonal,
                 simple_differencing=True,
             ).fit(disp=0)  # fmt: skip
         effects = found.params[: len(used)] / spread

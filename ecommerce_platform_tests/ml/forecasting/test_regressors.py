@@ -112,10 +112,16 @@ def test_later_values_and_later_publications_change_nothing() -> None:
         assert both[0].tobytes() == both[1].tobytes()
 
 
-def test_a_regressor_that_never_varied_is_no_method() -> None:
-    method = regressors.with_regressors("none", regressors.Regressors(np.zeros((328, 2)), np.zeros(2, dtype=bool)))
-    with pytest.raises(ValueError, match="no regressor varies"):
-        method.fit(busy_days(300, 50, seed=1))
+def test_a_regressor_that_has_not_varied_yet_has_no_effect() -> None:
+    values = busy_days(300, 50, seed=1)
+    both = []
+    for width in (2, 0):
+        beside = regressors.Regressors(np.zeros((328, width)), np.zeros(width, dtype=bool))
+        method = regressors.with_regressors("none", beside)
+        parameters = method.fit(values)
+        assert parameters["effects"] == []
+        both.append(forecasts(method, parameters, values, np.array([300]), 28))
+    assert both[0].tolist() == both[1].tolist()
 
 
 def test_the_quick_tournament_has_none_of_them() -> None:
