@@ -254,12 +254,8 @@ def fit_panel(tested: Backtested, *, baseline: bool, extra: Mapping[str, Method]
     mse = _mse(own, tested.actual, early).tolist() if tested.plan else [None] * len(tested.members)
     members = []
     for number, member in enumerate(tested.members):
-        name, parameters = BASELINE, {}
-        if not baseline and member.verdict.used != BASELINE:
-            found = backtest.estimate(methods[member.verdict.used], member.series.values[member.begin :])
-            # What could be estimated before the first origin can nearly always be estimated now; else it keeps that.
-            parameters = member.tried.parameters[member.verdict.used] if isinstance(found, str) else found  # type: ignore[union-attr]
-            name = member.verdict.used
+        name = BASELINE if baseline else member.verdict.used
+        parameters = _final_parameters(member, methods[name])
         low, high = _ends(tested, path[number], number)
         members.append(
             {
@@ -268,7 +264,7 @@ def fit_panel(tested: Backtested, *, baseline: bool, extra: Mapping[str, Method]
                 "method": name,
                 "why": member.verdict.why,
                 "begin": member.begin,
-                "parameters": dict(parameters),
+                "parameters": parameters,
                 "low": low,
                 "high": high,
                 "mse": mse[number],
@@ -281,6 +277,14 @@ def fit_panel(tested: Backtested, *, baseline: bool, extra: Mapping[str, Method]
         "reconciliation": "none" if baseline else tested.reconciliation,
         "members": members,
     }
+
+
+def _final_parameters(member: Member, method: Method) -> dict[str, Any]:
+    """Those estimated on all days; what could be estimated before the first origin but cannot be now stays as it was."""
+    found = backtest.estimate(method, member.series.values[member.begin :])
+    if not isinstance(found, str):
+        return dict(found)
+    return dict(member.tried.parameters[method.name]) if member.tried else {}
 
 
 def _ends(tested: Backtested, path: np.ndarray, number: int) -> tuple[list[float] | None, list[float] | None]:
@@ -310,21 +314,21 @@ def carry_forward(
     """
     methods = {**METHODS, **(extra or {})}
     kept = {member["series"]: member for member in state["members"]}
-    found, ends, mse = [], [], []
-    for series in panel.members:
-        member = kept.get(series.name)
-        found.append(_path(member, series, methods))
-        ends.append((member or {}).get("low") and (member["low"], member["high"]))  # type: ignore[index]
-        mse.append((member or {}).get("mse") or 0.0)
-    how = state["reconciliation"] if len(panel.members) > 1 else "none"
-    path = reconcile(np.stack(found), how, np.array(mse))
-    if how == "none" and len(panel.members) > 1:
-        path = reconcile(path, "bottom_up", np.array(mse))
+    found = np.stack([_path(kept.get(series.name), series, methods) for series in panel.members])
+    mse = np.array([(kept.get(series.name) or {}).get("mse") or 0.0 for series in panel.members])
+    how = state["reconciliation"]
+    if not panel.parts:
+        how = "none"
+    elif how == "none":
+        how = "bottom_up"
+    path = reconcile(found, how, mse)
     low, high = np.full(path.shape, np.nan), np.full(path.shape, np.nan)
     for number, series in enumerate(panel.members):
-        if ends[number] and len(series):
+        member = kept.get(series.name)
+        if member and member["low"] and member["high"] and len(series):
             scales = conformal.scale(path[number][None], conformal.levels(series.values, np.array([len(series)])))
-            one = conformal.interval(path[number][None], scales, tuple(np.array(e) for e in ends[number]))  # type: ignore[arg-type]
+            ends = np.array(member["low"]), np.array(member["high"])
+            one = conformal.interval(path[number][None], scales, ends)
             low[number], high[number] = one[0][0], one[1][0]
     return {"forecast": path, "low": low, "high": high}
 
