@@ -580,8 +580,8 @@ def register(
         together = pl.concat([_evaluation_frame([]), *evaluations])
         con.register("_evaluations", together.to_arrow())
         with transaction(con):
-            ensure_table(con, registry)
-            ensure_table(con, results)
+            for kept in (registry, results, place.catalog.contract(PINS)):
+                ensure_table(con, kept)
             if together.height:
                 upsert_rows(con, results, typed(results, "_evaluations"))
             written = upsert_rows(con, registry, typed(registry, "_card"))
