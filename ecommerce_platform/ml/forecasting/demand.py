@@ -63,10 +63,9 @@ class DemandForecast(Model):
         tested = [panel.backtest_panel(by_category, full=full, extra=extra)] if by_category else []
         found = revenue.evaluation(tested, seed)
         judged = _judge_products(inputs, seed, full)
-        extra = _product_comparisons(*judged) if judged else []
         return Evaluation(
             found.method,
-            [*found.comparisons, *extra],
+            [*found.comparisons, *(_product_comparisons(*judged) if judged else [])],
             found.not_evaluated,
             {**found.metrics, "products": _about_products(judged)},
             [*found.exhibits, *([_product_exhibit(judged[1])] if judged else [])],
@@ -78,7 +77,8 @@ class DemandForecast(Model):
         tested, judged = evaluation.carry
         extra = revenue.extra_methods(inputs, full=full)
         fitted = revenue.fit_panels(tested, extra, baseline=method == self.baseline)
-        fitted["products"] = _fit_products(*judged, seed, _TREES_IN_FULL if full else _TREES) if judged else None
+        trees = _TREES_IN_FULL if full else _TREES
+        fitted["products"] = _fit_products(judged[0], judged[1], seed, trees) if judged else None
         return fitted
 
     def to_state(self, fitted: dict[str, Any]) -> dict[str, Any]:
@@ -290,14 +290,20 @@ def _needed(kept: Mapping[str, Any] | None, weeks: frames.Weeks | None, leads: p
 def _product_comparisons(demand: Demand, judged: Judged) -> list[Comparison]:
     """Per class the loss and its interval; over all products coverage of the lead-time quantiles of four weeks."""
     fold = f"{len(judged.plan.judging)} weekly origins"
-    found = [
-        Comparison(
-            f"scaled squared error, products sold {name}", losses[judged.used[name]], losses[BASELINE],
-            *((ends[0], ends[1]) if np.isfinite(ends).all() else (None, None)), fold=fold, lower_is_better=True,
-        )
-        for name, ends in judged.interval.items()
-        if (losses := judged.losses[name])
-    ]  # fmt: skip
+    found = []
+    for name, (low, high) in judged.interval.items():
+        # Relative to the baseline, as the interval is.
+        losses, chosen = judged.losses[name], judged.chosen[name]
+        if not losses[BASELINE]:
+            continue
+        metric = f"relative squared error of {chosen}, products sold {name}"
+        known = np.isfinite(low)
+        found.append(
+            Comparison(
+                metric, losses[chosen] / losses[BASELINE], 1.0, low if known else None, high if known else None,
+                fold=fold, lower_is_better=True,
+            )
+        )  # fmt: skip
     ours, theirs = (
         _held(demand, judged, expected) for expected in (products.used_rates(judged, demand), judged.rates[BASELINE])
     )

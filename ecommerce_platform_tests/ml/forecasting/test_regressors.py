@@ -77,7 +77,7 @@ def test_a_planted_effect_is_estimated_and_used() -> None:
     method = regressors.with_regressors("planted", beside)
     plan = make_plan(500)
     assert plan is not None
-    names = ("seasonal_naive", "weekday_mean", "ets", "sarima", method.name)
+    names = ("seasonal_naive", "ets", "sarima", method.name)
     tried = compare(values, plan, names, refit=True, methods={**METHODS, method.name: method})
     found = judge(tried, "ordinary")
     assert found.used == "sarima+planted"
