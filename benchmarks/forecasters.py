@@ -2,7 +2,7 @@
 
 `python -m benchmarks.forecasters [FOLDER]`, the folder of the exports (`ECOMMERCE_TEST_DATA`). Prophet runs where the extra
 is installed, the LSTM where `jax` is (`pip install jax`: no dependency of the platform). What came of it is in
-docs/decisions/0040-prophet-and-lstm.md.
+docs/decisions/0044-prophet-and-lstm.md.
 """
 
 from __future__ import annotations
