@@ -382,9 +382,7 @@ def _fit(objective: Objective, best: np.ndarray, names: Sequence[str], customers
 def _curvature(objective: Objective, at: np.ndarray) -> np.ndarray:
     """The second derivatives, by differences of the gradient, made positive definite."""
     step = 1e-4
-    rows = [
-        (objective(at + step * unit)[1] - objective(at - step * unit)[1]) / (2 * step) for unit in np.eye(len(at))
-    ]
+    rows = [(objective(at + step * unit)[1] - objective(at - step * unit)[1]) / (2 * step) for unit in np.eye(len(at))]
     symmetric = (np.array(rows) + np.array(rows).T) / 2
     values, vectors = np.linalg.eigh(symmetric)
     return (vectors * np.maximum(values, max(values[-1], 1e-6) * 1e-6)) @ vectors.T
