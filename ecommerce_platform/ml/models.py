@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.errors import DefinitionError, InputError
+from ecommerce_platform.ml.cards import About
 from ecommerce_platform.ml.lifecycle import Model
 
 if TYPE_CHECKING:
@@ -46,6 +47,18 @@ def all_models(catalog: Catalog) -> dict[str, Model]:
     """Every model that a table of the catalog is filled by, by name."""
     contracts = [t.contract for t in catalog.tables.values() if (t.contract.filled_by or "").startswith(PREFIX)]
     return {contract.tags.get("model", ""): model_of(contract) for contract in contracts}
+
+
+def described(catalog: Catalog) -> list[About]:
+    """What every model says of itself, by name, for pages."""
+    return [model.described for _, model in sorted(all_models(catalog).items())]
+
+
+def import_libraries(catalog: Catalog) -> None:
+    """Imports what training any of the models needs, which takes seconds."""
+    for model in all_models(catalog).values():
+        for name in (*model.imports, "skops.io"):
+            import_module(name)
 
 
 def find_model(catalog: Catalog, name: str) -> Model:

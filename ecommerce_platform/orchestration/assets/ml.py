@@ -16,7 +16,6 @@ from ecommerce_platform.orchestration.assets.declare import (
     asset_key,
     check_specs,
     column_schema,
-    markdown_table,
     preview,
     table_asset,
 )
@@ -68,16 +67,11 @@ def _shown(done: lifecycle.Training) -> dict[str, object]:
     """What the UI shows of a training."""
     if done.card is None or done.trained is None:
         return {}
-    compared = [
-        (c.fold, c.metric, f"{c.value:.4f}", f"{c.baseline_value:.4f}", c.interval_low, c.interval_high)
-        for c in done.trained.evaluation.comparisons
-    ]
-    names = ["fold", "metric", "model", "baseline", "difference from", "to"]
     return {
         "version": done.card.version,
         "promoted": done.card.promoted,
         "baseline": done.card.baseline,
-        "evaluation": dg.MetadataValue.md(markdown_table(names, compared)),
+        "card": dg.MetadataValue.md(done.trained.page),
     }
 
 
