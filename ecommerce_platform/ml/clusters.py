@@ -346,7 +346,9 @@ def compare(
         fold=later.fold,
         at_least=MIN_SHARE,
     )
-    return (_silhouette(model, baseline, later, seed), _explained(model, baseline, later, seed), smallest)
+    labels, others = model.nearest(later.before)[0], baseline(later.before)
+    later_revenue = explained(labels, others, later.ids, later.revenue, later.fold, seed)
+    return (_silhouette(model, baseline, later, seed), later_revenue, smallest)
 
 
 def _silhouette(model: Clusters, baseline: Callable[[np.ndarray], np.ndarray], later: Later, seed: int) -> Comparison:
@@ -365,21 +367,24 @@ def _silhouette(model: Clusters, baseline: Callable[[np.ndarray], np.ndarray], l
     )
 
 
-def _explained(model: Clusters, baseline: Callable[[np.ndarray], np.ndarray], later: Later, seed: int) -> Comparison:
-    """How much of the log of later revenue the clusters explain (eta²)."""
+def explained(
+    labels: np.ndarray, others: np.ndarray, ids: pl.DataFrame, revenue: pl.DataFrame, fold: str, seed: int
+) -> Comparison:
+    """How much of the log of later revenue labels explain (eta²), beside other labels of the same persons.
+
+    Labels are those from before the revenue: later ones would hold the very revenue they are to explain.
+    """
     import polars as pl
 
-    bought = later.revenue.select("person_id", pl.col("revenue").cast(pl.Float64))
-    revenue = later.ids.join(bought, on="person_id", how="left", maintain_order="left")["revenue"]
-    outcome = np.log1p(np.maximum(revenue.fill_null(0.0).to_numpy(), 0.0))
-    # Labels as of the cutoff: those as of the end would hold the very revenue they are to explain.
-    labels, others = model.nearest(later.before)[0], baseline(later.before)
+    bought = revenue.select("person_id", pl.col("revenue").cast(pl.Float64))
+    joined = ids.join(bought, on="person_id", how="left", maintain_order="left")["revenue"]
+    outcome = np.log1p(np.maximum(joined.fill_null(0.0).to_numpy(), 0.0))
     return Comparison(
         "later_revenue_eta2",
         evaluation.eta_squared(labels, outcome),
         evaluation.eta_squared(others, outcome),
         *evaluation.eta_squared_difference(labels, others, outcome, seed),
-        fold=later.fold,
+        fold=fold,
         decides=True,
     )
 

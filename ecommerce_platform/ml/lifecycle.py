@@ -55,7 +55,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ecommerce_platform.contracts.select import tables_read
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import artifacts
+from ecommerce_platform.ml import artifacts, monitoring
 from ecommerce_platform.ml.cards import About, Exhibit, card_files, card_page
 from ecommerce_platform.ml.columns import Rule
 from ecommerce_platform.warehouse.changes import (
@@ -257,12 +257,17 @@ class Model(ABC):
         """Further files to be kept beside the artifact, by name."""
         return {}
 
-    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Sequence[Comparison]:
-        """How past scores turned out. `past`: scored_on (DATE), model_version, id and score; `fold` is the day scored on.
+    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Mapping[str, Sequence[Comparison]]:
+        """How past scores turned out, by day and version scored; days whose outcomes are not known yet are left out.
 
-        Only days whose outcomes are known by now are judged; the others are left out.
+        Args:
+            past: table_name, scored_on (DATE), model_version, id, score (DOUBLE): what `watched` had remembered.
+            inputs: those of a training now.
+
+        Returns:
+            Comparisons by the version that scored, each with `fold=f"{monitoring.LIVE}{scored_on}"`.
         """
-        return ()
+        return {}
 
     @property
     def described(self) -> About:
@@ -328,11 +333,11 @@ def evaluation_rows(model: Model, version: str, comparisons: Sequence[Comparison
         "value": pl.Float64,
         "baseline": pl.String,
         **dict.fromkeys(("baseline_value", "interval_low", "interval_high"), pl.Float64),
-        "decides": pl.Boolean,
+        **dict.fromkeys(("decides", "lower_is_better"), pl.Boolean),
     }
     rows = [
         (model.name, version, c.fold, c.metric, c.value, model.baseline, c.baseline_value, c.interval_low, c.interval_high,
-         c.decides)
+         c.decides, c.lower_is_better)
         for c in comparisons
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -488,9 +493,7 @@ class Training:
     card: artifacts.Card | None = None
 
 
-def train(
-    model: Model, place: Place, *, seed: int = SEED, full: bool = False, when_due: bool = False, anew: bool = False
-) -> Training:
+def train(model: Model, place: Place, *, seed: int = SEED, full: bool = False, when_due: bool = False) -> Training:
     """Trains a model on the warehouse as it is and keeps it, unless that would give what there is.
 
     Args:
@@ -498,8 +501,7 @@ def train(
         place: where it lives.
         seed: of everything random.
         full: the whole tournament rather than the quick one; a full version is not replaced by a quick one of the same data.
-        when_due: leaves it alone for `CADENCE` after the last training.
-        anew: trains although nothing has changed.
+        when_due: leaves it alone for `CADENCE` after the last training, unless its scores have drifted.
 
     Raises:
         InputError: the inputs cannot be trained on.
@@ -507,22 +509,34 @@ def train(
     registry, code = place.catalog.contract(REGISTRY), model.code_version
     tables = model.reads(model.trained_on)
     with place.connect() as con:
-        if not anew and not full and left_alone(con, model.key, tables, code, when_due=when_due, kept_in=REGISTRY):
+        wait = when_due and not monitoring.has_drifted(con, model.name)
+        if not full and left_alone(con, model.key, tables, code, when_due=wait, kept_in=REGISTRY):
             return Training(_unchanged(con, registry))
         now, _ = unseen(con, model.key, tables, code)
         inputs = {name: model.inputs[name].fetch(con) for name in model.trained_on}
         newest = newest_version(con, model.name)
-        if newest and not anew and _same(model, inputs, newest, seed=seed, full=full):
+        if newest and _same(model, inputs, newest, seed=seed, full=full):
             with transaction(con):
                 if model.key not in table_versions(con):
                     record_change(con, model.key, code)
                 record_seen(con, model.key, now)
             return Training(_unchanged(con, registry))
+        past = monitoring.past_scores(con, model.name)
     # The warehouse is free while the model is trained.
     trained = train_frames(model, inputs, seed=seed, full=full)
     card = keep(place.models, trained)
-    written = register(place, card, trained.evaluations, lambda con: _note(con, model.key, code, now))
+    results = [trained.evaluations, *outcomes(model, past, inputs)]
+    written = register(place, card, results, lambda con: _note(con, model.key, code, now))
     return Training(written, trained, card)
+
+
+def outcomes(model: Model, past: pl.DataFrame | None, inputs: Inputs) -> list[pl.DataFrame]:
+    """How past scores turned out, as rows of `ml.evaluations` of the versions that had scored."""
+    if past is None or past.is_empty():
+        return []
+    with one_thread(model.imports):
+        found = model.realised(past, inputs)
+    return [evaluation_rows(model, version, compared) for version, compared in sorted(found.items())]
 
 
 def _note(con: DuckDBPyConnection, key: str, code: str, now: Mapping[str, int]) -> None:
@@ -537,9 +551,11 @@ def _same(model: Model, inputs: Inputs, newest: Mapping[str, Any], *, seed: int,
 
 
 def register(
-    place: Place, card: artifacts.Card, evaluations: pl.DataFrame | None = None,
+    place: Place,
+    card: artifacts.Card,
+    evaluations: Sequence[pl.DataFrame] = (),
     also: Callable[[DuckDBPyConnection], None] | None = None,
-) -> Written:  # fmt: skip
+) -> Written:
     """Writes a kept version into the registry, with its evaluations: all or nothing.
 
     A version whose evaluations are missing, or that is trained again, would be a puzzle.
@@ -555,9 +571,9 @@ def register(
         con.register("_card", artifacts.registry_frame(card).to_arrow())
         with transaction(con):
             ensure_table(con, registry)
-            if evaluations is not None:
-                con.register("_evaluations", evaluations.to_arrow())
-                ensure_table(con, results)
+            ensure_table(con, results)
+            for rows in evaluations:
+                con.register("_evaluations", rows.to_arrow())
                 upsert_rows(con, results, typed(results, "_evaluations"))
             written = upsert_rows(con, registry, typed(registry, "_card"))
             if also:
@@ -650,8 +666,20 @@ def score(
         scored = signed(model.score(fitted, inputs, table), card)
     with place.connect() as con:
         con.register("_scored", scored.to_arrow())
-        written = replace_table(con, contract, typed(contract, "_scored"), code_version=code, reads=reads, seen=now)
+        written = replace_table(
+            con, contract, typed(contract, "_scored"), code_version=code, reads=reads, seen=now,
+            also_write=lambda: _remember(con, place, model, table, card.version),
+        )  # fmt: skip
     return written, card.version
+
+
+def _remember(con: DuckDBPyConnection, place: Place, model: Model, table: str, version: str) -> None:
+    """Keeps a sample of the scores just written, if the model watches them."""
+    history = place.catalog.contract(monitoring.HISTORY)
+    ensure_table(con, history)
+    if table in model.watched:
+        column, who = model.watched[table]
+        monitoring.remember(con, history, model.name, table, column, who, version, table)
 
 
 def signed(scored: pl.DataFrame, card: artifacts.Card) -> pl.DataFrame:

@@ -43,7 +43,8 @@ from ecommerce_platform.ml.cards import Exhibit
 from ecommerce_platform.ml.clusters import MIN_SHARE, Clusters, Later
 from ecommerce_platform.ml.columns import COUNT, MONEY, MONEY_LIMIT, TEXT
 from ecommerce_platform.ml.lifecycle import Evaluation, Inputs
-from ecommerce_platform.ml.rfm import LaterData, split_orders
+from ecommerce_platform.ml.monitoring import LIVE
+from ecommerce_platform.ml.rfm import HORIZON_DAYS, LaterData, revenue_by_person, rfm_as_of, split_orders
 
 if TYPE_CHECKING:
     import polars as pl
@@ -324,6 +325,7 @@ class Segments(lifecycle.Model):
     }
     trained_on = ("persons", "orders")
     scored_on = {TABLE: ("persons",)}
+    watched = {TABLE: ("segment", "person_id")}
     columns = {"person_id": TEXT, "recency_days": COUNT, "frequency": COUNT, "monetary": MONEY}
     imports = clusters.IMPORTS
     code = tuple(Path(__file__).with_name(f"{name}.py") for name in ("segments", "clusters", "rfm", "evaluation"))
@@ -363,6 +365,29 @@ class Segments(lifecycle.Model):
     def predict(self, fitted: SegmentsModel, rows: pl.DataFrame) -> pl.DataFrame:
         """The segment of each row."""
         return score_segments(fitted, rows)
+
+    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Mapping[str, Sequence[lifecycle.Comparison]]:
+        """How much of the revenue of the 90 days after a scoring its segments explained, beside thirds by score then."""
+        import polars as pl
+
+        newest: Any = inputs["orders"]["order_date"].max()
+        found: dict[str, list[lifecycle.Comparison]] = {}
+        day: Any
+        for (version, day), rows in past.group_by("model_version", "scored_on", maintain_order=True):
+            end = day + timedelta(days=HORIZON_DAYS)
+            if newest is None or end > newest:
+                continue
+            then = rfm_as_of(inputs["orders"], day + timedelta(days=1))
+            known = then.join(rows.select(pl.col("id").alias("person_id"), "score"), on="person_id").sort("person_id")
+            bought = inputs["orders"].filter(pl.col("order_date").is_between(day, end, closed="right"))
+            if known.is_empty():
+                continue
+            thirds = TercileScore.fit(_values(then)).labels(_values(known))
+            labels = known["score"].cast(pl.Int64).to_numpy()
+            fold = f"{LIVE}{day}"
+            compared = clusters.explained(labels, thirds, known, revenue_by_person(bought), fold, lifecycle.SEED)
+            found.setdefault(str(version), []).append(compared)
+        return found
 
     def parameters(self, *, full: bool) -> dict[str, Any]:
         """What K-means and its evaluation were told."""

@@ -42,7 +42,7 @@ profiles as (
 
 ),
 
--- Against the average person, because a segment of a few large customers is what it is whatever the others' median says.
+-- Against the average person: a median would hide a segment of few large customers.
 compared as (
 
     select

@@ -30,8 +30,7 @@ def model_assets(project: Project, contract: Contract) -> list[dg.AssetsDefiniti
     None where the source lacks what the model is made from.
     """
     model = model_of(contract)
-    known = {*project.models, *(n for n, c in project.contracts.items() if c.entity or c.filled_by)}
-    if not known.issuperset(model.reads(tuple(model.inputs))):
+    if model.name not in project.trained:
         return []
     scores = _scores(project, contract, model)
     return [_training(project, model), scores] if contract.table == next(iter(model.scored_on)) else [scores]
