@@ -177,7 +177,7 @@ def one_hot(baskets: Baskets) -> pd.DataFrame:
 
 
 def _fpgrowth(kept: Baskets, least: int) -> dict[Products, int]:
-    if not len(kept.basket):
+    if len(np.unique(kept.basket)) < least:
         return {}
     from mlxtend.frequent_patterns import fpgrowth
 
@@ -334,16 +334,17 @@ def _longer_candidates(counts: Counts) -> list[_Candidates]:
     frequent = int((counts.single >= counts.min_baskets).sum())
     found = []
     for size in sorted({len(items) for items in counts.longer}):
-        rows, p = [], []
+        rows: list[tuple[int, ...]] = []
+        tests: list[tuple[int, int, int, int]] = []
         for items in (items for items in counts.longer if len(items) == size):
             for consequent in items:
                 antecedent = tuple(i for i in items if i != consequent)
                 if not _is_redundant(antecedent, consequent, known):
                     rows.append((*antecedent, consequent, known[items], known[antecedent], known[(consequent,)]))
-                    p.append(_largest_chance(antecedent, consequent, known))
+                    tests += _beside_simpler(antecedent, consequent, known)
         table = np.array(rows, dtype=np.int64).reshape(len(rows), size + 3)
-        of_rule = table[:, : size - 1], *table[:, size - 1 :].T
-        found.append(_Candidates(*of_rule, np.array(p, dtype=np.float64), size * comb(frequent, size)))
+        p = chance(*np.array(tests, dtype=np.int64).reshape(-1, 4).T).reshape(len(rows), size - 1).max(1, initial=0)
+        found.append(_Candidates(table[:, : size - 1], *table[:, size - 1 :].T, p, size * comb(frequent, size)))
     return found
 
 
@@ -362,13 +363,13 @@ def _is_redundant(antecedent: Products, consequent: int, known: Mapping[Products
     return any(known[_with(part, consequent)] * alone >= together * known[part] for part in simpler)
 
 
-def _largest_chance(antecedent: Products, consequent: int, known: Mapping[Products, int]) -> float:
-    """The p-value beside each rule with one product fewer on the left; the largest."""
-    simpler = list(combinations(antecedent, len(antecedent) - 1))
-    among = np.array([known[part] for part in simpler])
-    hits = np.array([known[_with(part, consequent)] for part in simpler])
-    all_of_it, drawn = known[_with(antecedent, consequent)], known[antecedent]
-    return float(chance(np.full(len(among), all_of_it), np.full(len(among), drawn), hits, among).max())
+def _beside_simpler(
+    antecedent: Products, consequent: int, known: Mapping[Products, int]
+) -> list[tuple[int, int, int, int]]:
+    """What `chance` takes to test a rule beside each with one product fewer on the left."""
+    together, drawn = known[_with(antecedent, consequent)], known[antecedent]
+    simpler = combinations(antecedent, len(antecedent) - 1)
+    return [(together, drawn, known[_with(part, consequent)], known[part]) for part in simpler]
 
 
 def _with(products: Products, another: int) -> Products:

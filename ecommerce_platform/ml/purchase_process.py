@@ -398,6 +398,7 @@ def _profile_end(
     """
     others = np.delete(np.arange(len(best)), i)
     inverse = np.linalg.inv(curvature[np.ix_(others, others)])
+    inverse = (inverse + inverse.T) / 2  # rounding makes it lopsided, which scipy refuses
     follow = -inverse @ curvature[others, i]
     target = math.sqrt(2 * _FALL_90)
     spread = math.sqrt(np.linalg.inv(curvature)[i, i])

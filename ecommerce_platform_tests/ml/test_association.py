@@ -83,7 +83,7 @@ def brute_force_rules(
 
 
 @given(lists=many_baskets, least=st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_sets_are_counted_as_by_brute_force(lists: list[list[int]], least: int) -> None:
     counts = count_sets(Baskets.of(lists, PRODUCTS), least)
     truth = brute_force_counts(lists)
@@ -101,7 +101,7 @@ def test_sets_are_counted_as_by_brute_force(lists: list[list[int]], least: int) 
     confidence=st.sampled_from(["0.2", "0.5", "0.8", "1"]),
     max_q=st.sampled_from([0.05, 0.5, 1.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_rules_are_those_of_brute_force(lists: list[list[int]], least: int, confidence: str, max_q: float) -> None:
     limits = Limits(min_confidence=Fraction(confidence), max_q=max_q)
     found = rules(count_sets(Baskets.of(lists, PRODUCTS), least), limits)

@@ -160,13 +160,13 @@ def test_equal_predictions_stay_in_one_group() -> None:
     assert group_edges(np.arange(100.0), 4).tolist() == [25, 50, 75]
 
 
-def test_intervals_hold_nine_of_ten_of_others_alike() -> None:
+def test_intervals_hold_at_least_nine_of_ten_of_others_alike() -> None:
     rng = np.random.default_rng(2)
     expected = rng.gamma(2, 50, 40_000)
     outcome = rng.gamma(1, expected) * (rng.random(40_000) < 0.6)
     low, high = Spread.of(expected[:20_000], outcome[:20_000]).interval(expected[20_000:])
     held = (low <= outcome[20_000:]) & (outcome[20_000:] <= high)
-    assert held.mean() == pytest.approx(0.925, abs=0.015), "zeros, two of five, lie on the lower end and are all held"
+    assert held.mean() == pytest.approx(0.95, abs=0.01), "nobody lies below zero, so only the upper twentieth is missed"
     assert (np.diff(high[np.argsort(expected[20_000:])]) >= 0).all()
 
 
