@@ -15,6 +15,8 @@ from ecommerce_platform.cli.arguments import settings_with_warehouse
 from ecommerce_platform.cli.console import bar, say, short, table
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ecommerce_platform.ml.lifecycle import Place
     from ecommerce_platform.settings import Settings
 
@@ -133,17 +135,21 @@ def predict(
     input_: Annotated[Path, typer.Option("--input", help="CSV, JSON lines or Parquet with the model's columns.")],
     output: Annotated[Path | None, typer.Option(help="CSV or Parquet to write; default: print.")] = None,
 ) -> None:
-    """Scores new rows with the version of a model that is in force."""
+    """Scores the rows of a file with the version of a model that is in force; of identity: which of them are one person's."""
     from ecommerce_platform.contracts.catalog import read_catalog
     from ecommerce_platform.ml.models import find_model
     from ecommerce_platform.ml.predict import predict_file
     from ecommerce_platform.warehouse.registry import current_version
 
-    found = find_model(read_catalog(), model)
-    place = _place(settings_with_warehouse("no model is trained yet"))
+    found = None if model == IDENTITY else find_model(read_catalog(), model)
+    settings = settings_with_warehouse("no model is trained yet")
+    place = _place(settings)
     with place.connect() as con:
         registered = current_version(con, model)
-    result = predict_file(place.models, found, registered, input_)
+    if found is None:
+        result = _predict_links(settings, place, registered, input_)
+    else:
+        result = predict_file(place.models, found, registered, input_)
     if output is None:
         sys.stdout.write(result.write_csv())
         return
@@ -152,6 +158,16 @@ def predict(
     else:
         result.write_csv(output)
     say(f"scored {result.height:,} rows with {model} {registered['version']}: {short(output)}")
+
+
+def _predict_links(settings: Settings, place: Place, registered: dict[str, Any], file: Path) -> pl.DataFrame:
+    from ecommerce_platform.contracts.source import read_source
+    from ecommerce_platform.ml.predict import read_rows
+    from ecommerce_platform.persons.identity import FILE_COLUMNS
+    from ecommerce_platform.persons.links import links_among
+
+    shop = read_source(settings.source_folder, place.catalog.entities)
+    return links_among(place, registered, read_rows(file, FILE_COLUMNS), shop.file.identity.threshold)
 
 
 def _place(settings: Settings) -> Place:

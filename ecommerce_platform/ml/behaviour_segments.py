@@ -21,7 +21,7 @@ import numpy as np
 from ecommerce_platform.ml import artifacts, clusters, lifecycle
 from ecommerce_platform.ml.cards import Exhibit
 from ecommerce_platform.ml.clusters import MIN_SHARE, Choice, Clusters, Later
-from ecommerce_platform.ml.columns import COUNT, MONEY, TEXT, Rule
+from ecommerce_platform.ml.columns import MONEY, TEXT, Rule
 from ecommerce_platform.ml.lifecycle import Evaluation, Inputs
 from ecommerce_platform.ml.rfm import split_orders
 
@@ -190,7 +190,7 @@ class BehaviourSegments(lifecycle.Model):
         "person_id": TEXT,
         "registration_to_first_order_days": Rule("whole", optional=True),
         "lifespan_days": Rule("whole", at_least=0),
-        "units": COUNT,
+        "units": Rule("whole", at_least=0),
         "revenue": MONEY,
     }
     imports = clusters.IMPORTS

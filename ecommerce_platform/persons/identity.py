@@ -28,6 +28,7 @@ import numpy as np
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.cards import About, Exhibit
+from ecommerce_platform.ml.columns import TEXT, Rule
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
 MODEL = "identity"
 BASELINE = "exact_keys"
 METHOD = "splink"
+#: What `ecommerce predict identity` asks of a file of customer records.
+FILE_COLUMNS = {
+    "customer_id": TEXT,
+    **dict.fromkeys(("full_name", "email", "phone"), Rule("text", optional=True)),
+    "birth_date": Rule("day", optional=True),
+    "postal_code": Rule("text", optional=True),
+}
 ABOUT = About(
     MODEL,
     "Who is who",
@@ -48,6 +56,7 @@ ABOUT = About(
     BASELINE,
     ("silver.customer_links",),
     ("silver.customers",),
+    {name: f"{rule.says}, may be missing" if rule.optional else rule.says for name, rule in FILE_COLUMNS.items()},
 )
 #: The columns of a customer record that are looked at.
 COLUMNS = ("customer_id", "full_name", "email", "phone", "birth_date", "postal_code")

@@ -88,6 +88,36 @@ def current_linking(place: Place, threshold: float) -> Linking:
     return Linking(default.parameters, threshold)
 
 
+def links_among(place: Place, registered: Mapping[str, Any], rows: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """Which records of a file are one person's, by the stored parameters of a version.
+
+    Args:
+        place: where models live.
+        registered: the version's row in `ml.models`.
+        rows: records with `identity.FILE_COLUMNS`, one per customer_id.
+        threshold: probability from which records are linked.
+
+    Returns:
+        The columns of `identity.score`, `model` and `model_version`; a row per pair.
+
+    Raises:
+        InputError: a record occurs twice, or the stored parameters cannot be used.
+    """
+    import duckdb
+    import polars as pl
+
+    twice = rows.filter(rows["customer_id"].is_duplicated())
+    if twice.height:
+        raise InputError(f"the record {twice['customer_id'][0]!r} occurs twice", fix="give one row per customer_id")
+    version = registered["version"]
+    data, card = artifacts.load_json_artifact(place.models, identity.MODEL, version, sha256=registered["sha256"])
+    with duckdb.connect(":memory:") as memory:
+        memory.register("given", rows.to_arrow())
+        records = memory.sql(f"{identity.records_select('given')} order by customer_id").pl()
+        found = identity.score(memory, identity.Parameters.from_json(version, data), records, threshold)
+    return found.with_columns(model=pl.lit(card.published_as), model_version=pl.lit(version))
+
+
 def train_parameters(place: Place, scratch: Mapping[str, Any], *, seed: int) -> artifacts.Card:
     """Learns link parameters from the warehouse's own records, stores and registers them; the next build uses them.
 

@@ -226,11 +226,11 @@ shares as (
 
     select
         *,
-        greatest(rows_now, 0.5) / sum(rows_now) over (
-            partition by table_name, column_name, scored_on, model_version, compared_with
+        greatest(rows_now, 0.5) / nullif(
+            sum(rows_now) over (partition by table_name, column_name, scored_on, model_version, compared_with), 0
         ) as share_now,
-        greatest(rows_then, 0.5) / sum(rows_then) over (
-            partition by table_name, column_name, scored_on, model_version, compared_with
+        greatest(rows_then, 0.5) / nullif(
+            sum(rows_then) over (partition by table_name, column_name, scored_on, model_version, compared_with), 0
         ) as share_then
     from counted
 
@@ -246,7 +246,7 @@ indexes as (
         compared_with,
         reference_day,
         reference_version,
-        sum((share_now - share_then) * ln(share_now / share_then)) as psi
+        sum((share_now - share_then) * (ln(share_now) - ln(share_then))) as psi
     from shares
     group by
         table_name, column_name, scored_on, model_version, compared_with, reference_day, reference_version

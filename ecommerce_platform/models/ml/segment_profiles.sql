@@ -49,8 +49,8 @@ compared as (
         *,
         cast(revenue_amount as double) / nullif(cast(sum(revenue_amount) over () as double), 0) as revenue_share,
         mean_monetary * sum(persons) over () / nullif(cast(sum(revenue_amount) over () as double), 0) as value_index,
-        mean_recency_days / nullif(sum(mean_recency_days * persons) over () / sum(persons) over (), 0) as recency_index,
-        mean_frequency / nullif(sum(mean_frequency * persons) over () / sum(persons) over (), 0) as frequency_index
+        mean_recency_days * sum(persons) over () / nullif(sum(mean_recency_days * persons) over (), 0) as recency_index,
+        mean_frequency * sum(persons) over () / nullif(sum(mean_frequency * persons) over (), 0) as frequency_index
     from profiles
 
 )
