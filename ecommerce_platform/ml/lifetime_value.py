@@ -30,6 +30,7 @@ from ecommerce_platform.ml import evaluation, lifecycle
 from ecommerce_platform.ml.columns import COUNT, TEXT, Rule
 from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Inputs
 from ecommerce_platform.ml.purchase_process import BgNbd, Fit, GammaGamma, fit_bg_nbd, fit_gamma_gamma
+from ecommerce_platform.ml.trees import Trees
 
 if TYPE_CHECKING:
     import polars as pl
@@ -215,9 +216,9 @@ class ProcessModel:
 
 @dataclass(frozen=True)
 class ForestModel:
-    """A random forest on `FEATURES`, learnt from what customers of the fold before brought."""
+    """A random forest (Breiman 2001) on `FEATURES`, learnt from what customers of the fold before brought."""
 
-    forest: Any
+    trees: Trees
 
     @classmethod
     def fit(cls, past: Fold, seed: int, *, full: bool) -> ForestModel | None:
@@ -233,14 +234,11 @@ class ForestModel:
             max_samples=min(_SAMPLE[full], len(past.outcome)),
             random_state=seed,
         )
-        return cls(forest.fit(_features(past.customers), past.outcome))
+        return cls(Trees.of(forest.fit(_features(past.customers), past.outcome).estimators_))
 
     def expected(self, customers: pl.DataFrame) -> np.ndarray:
         """The mean of the trees."""
-        if customers.is_empty():
-            return np.empty(0)
-        found: np.ndarray = self.forest.predict(_features(customers))
-        return found
+        return self.trees.means(_features(customers)) if customers.height else np.empty(0)
 
 
 def _column(customers: pl.DataFrame, name: str) -> np.ndarray:
@@ -631,7 +629,7 @@ class LifetimeValue(lifecycle.Model):
         "revenue_90_days_before": Rule("money"),
     }
     imports = ("scipy.optimize", "scipy.special", "scipy.linalg", "sklearn.ensemble")
-    code = tuple(Path(__file__).with_name(f"{n}.py") for n in ("lifetime_value", "purchase_process", "evaluation"))
+    code = tuple(Path(__file__).with_name(f"{n}.py") for n in ("lifetime_value", "purchase_process", "evaluation", "trees"))
     watched = {SCORES: ("expected_revenue", "person_id")}
 
     def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
@@ -655,12 +653,12 @@ class LifetimeValue(lifecycle.Model):
         return Fitted(method, predictor, known.horizon, known.spreads.get(method), known.calibration, about)
 
     def to_state(self, fitted: Fitted) -> dict[str, Any]:
-        """Numbers, and the forest where it is one."""
+        """Numbers and arrays."""
         from dataclasses import asdict
 
         spread, predictor = fitted.spread, fitted.predictor
         if isinstance(predictor, ForestModel):
-            numbers: Any = predictor.forest
+            numbers: Any = predictor.trees.to_state()
         elif isinstance(predictor, ProcessModel):
             numbers = {"buying": asdict(predictor.buying), "value": asdict(predictor.value)}
         else:
@@ -679,7 +677,7 @@ class LifetimeValue(lifecycle.Model):
         """What `to_state` stored."""
         horizon, numbers = int(state["horizon"]), state["predictor"]
         if state["method"] == FOREST:
-            predictor: Predictor = ForestModel(numbers)
+            predictor: Predictor = ForestModel(Trees.from_state(numbers, len(FEATURES)))
         elif state["method"] == BG_NBD:
             predictor = ProcessModel(horizon, BgNbd(**numbers["buying"]), GammaGamma(**numbers["value"]))
         else:
