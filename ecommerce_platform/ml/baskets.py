@@ -212,10 +212,10 @@ def later_from(shop: Shop) -> int | None:
 
 
 def judge(shop: Shop, seed: int, memory_bytes: int = MEMORY_BYTES) -> Evaluation:
-    """Tries rules of the earlier orders on the later ones; `carry` is the earlier rules."""
+    """Tries rules of the earlier orders on the later ones; `carry` is the shop and the earlier rules."""
     cut = later_from(shop)
     if cut is None:
-        return Evaluation(METHOD, not_evaluated="no later orders to judge on")
+        return Evaluation(METHOD, not_evaluated="no later orders to judge on", carry=(shop, []))
     earlier, later = shop.between(0, cut), shop.between(cut, date.max.toordinal())
     fold = date.fromordinal(cut).isoformat()
     found = rules(count_sets(earlier.baskets, shop.min_baskets, memory_bytes=memory_bytes), LIMITS)
@@ -227,7 +227,7 @@ def judge(shop: Shop, seed: int, memory_bytes: int = MEMORY_BYTES) -> Evaluation
     elif not found:
         said = "no rule stands out from chance in the earlier orders"
     if said:
-        return Evaluation(METHOD, not_evaluated=said, metrics={"evaluated_from": fold}, carry=found)
+        return Evaluation(METHOD, not_evaluated=said, metrics={"evaluated_from": fold}, carry=(shop, found))
     sums = evaluation.block_sums(np.column_stack([of_rules - of_baseline, asked]), seed)
     low, high = np.quantile(sums[:, 0] / sums[:, 1], (0.025, 0.975))
     name, total = f"hit_rate_at_{SHOWN}", asked.sum()
@@ -246,7 +246,7 @@ def judge(shop: Shop, seed: int, memory_bytes: int = MEMORY_BYTES) -> Evaluation
         "median_lift_earlier": float(np.median([rule.lift for rule in found])),
         "median_lift_later": float(np.median(known)) if len(known) else None,
     }
-    return Evaluation(METHOD, [rate, *above], metrics=metrics, exhibits=[_lift_exhibit(found, lifts)], carry=found)
+    return Evaluation(METHOD, [rate, *above], metrics=metrics, exhibits=[_lift_exhibit(found, lifts)], carry=(shop, found))
 
 
 def later_lifts(found: Sequence[Rule], later: Shop) -> np.ndarray:
@@ -369,7 +369,7 @@ class BasketModel(lifecycle.Model):
 
     def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> Fitted:
         """Rules of all orders; `method` says whether they recommend."""
-        shop = _shop(inputs)
+        shop, before = evaluation.carry
         counts = count_sets(shop.baskets, shop.min_baskets)
         found = rules(counts, LIMITS)
         categories = tuple(inputs["products"]["category"].drop_nulls().unique().sort())
@@ -385,7 +385,7 @@ class BasketModel(lifecycle.Model):
             "rules": len(found),
             "rules_with_more_than_two_products": sum(len(rule.antecedent) > 1 for rule in found),
         }
-        rows = rule_rows(found, shop, evaluation.carry or [])
+        rows = rule_rows(found, shop, before)
         return Fitted(
             tuple(rows), recommender(shop, found if method == METHOD else []), shop.product_ids, categories, about
         )

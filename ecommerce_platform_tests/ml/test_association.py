@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
 from ecommerce_platform.ml.association import (
     MAX_PRODUCTS,
@@ -194,6 +195,15 @@ def test_over_the_memory_budget_the_minimum_of_longer_sets_is_raised_and_said() 
 def test_chance_is_fishers_test() -> None:
     p = chance(np.array([3]), np.array([4]), np.array([4]), np.array([8]))
     assert p[0] == pytest.approx(17 / 70), "the lady who tasted tea: three or four cups of four"
+    rng = np.random.default_rng(0)
+    of = rng.integers(2, 5000, 3000)
+    one, other = (np.maximum(1, (of * rng.random(3000) ** 3).astype(int)) for _ in range(2))
+    least = np.maximum(0, one + other - of)
+    mean = one * other / of
+    together = np.clip(rng.poisson(mean * rng.choice([0.7, 1, 1.5, 5], 3000)), least, np.minimum(one, other))
+    assert chance(together, one, other, of) == pytest.approx(hypergeom.sf(together - 1, of, other, one), rel=1e-8, abs=1e-12)
+    tiny = chance(np.array([400]), np.array([500]), np.array([500]), np.array([100_000]))[0]
+    assert tiny == pytest.approx(hypergeom.sf(399, 100_000, 500, 500), rel=1e-6) or tiny == 0
 
 
 def test_false_discovery_rates_are_those_of_benjamini_and_hochberg() -> None:
