@@ -364,7 +364,8 @@ def _longer_candidates(counts: Counts) -> list[_Candidates]:
                     tests += _beside_simpler(antecedent, consequent, known)
         table = np.array(rows, dtype=np.int64).reshape(len(rows), size + 3)
         p = chance(*np.array(tests, dtype=np.int64).reshape(-1, 4).T).reshape(len(rows), size - 1).max(1, initial=0)
-        found.append(_Candidates(table[:, : size - 1], *table[:, size - 1 :].T, p, size * comb(frequent, size)))
+        left, right, together, with_left, with_right = table[:, : size - 1], *table[:, size - 1 :].T
+        found.append(_Candidates(left, right, together, with_left, with_right, p, size * comb(frequent, size)))
     return found
 
 

@@ -29,6 +29,7 @@ from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import evaluation, lifecycle
 from ecommerce_platform.ml.columns import COUNT, TEXT, Rule
 from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Inputs
+from ecommerce_platform.ml.monitoring import LIVE
 from ecommerce_platform.ml.purchase_process import BgNbd, Fit, GammaGamma, fit_bg_nbd, fit_gamma_gamma
 from ecommerce_platform.ml.trees import Trees
 
@@ -482,7 +483,7 @@ def _covered(
     for name in (chosen, BASELINE):
         low, high = Spread.of(predicted[name], choice.outcome).interval(last[name])
         shares.append(float(((low <= newest.outcome) & (newest.outcome <= high)).mean()))
-    return Comparison("interval_coverage_90", *shares, fold=newest.name)
+    return Comparison("interval_coverage_90", shares[0], shares[1], fold=newest.name)
 
 
 def _calibration_exhibit(rows: Sequence[Mapping[str, Any]], chosen: str, horizon: int) -> lifecycle.Exhibit:
@@ -629,7 +630,9 @@ class LifetimeValue(lifecycle.Model):
         "revenue_90_days_before": Rule("money"),
     }
     imports = ("scipy.optimize", "scipy.special", "scipy.linalg", "sklearn.ensemble")
-    code = tuple(Path(__file__).with_name(f"{n}.py") for n in ("lifetime_value", "purchase_process", "evaluation", "trees"))
+    code = tuple(
+        Path(__file__).with_name(f"{n}.py") for n in ("lifetime_value", "purchase_process", "evaluation", "trees")
+    )
     watched = {SCORES: ("expected_revenue", "person_id")}
 
     def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
@@ -735,25 +738,26 @@ class LifetimeValue(lifecycle.Model):
         related = float(np.corrcoef(purchases, mean)[0, 1]) if varies else None
         return {**fitted.about, "frequency_value_correlation": related}
 
-    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Sequence[Comparison]:
-        """RMSE and total of past scores whose horizon is over, beside everyone's mean of what came."""
+    def realised(self, past: pl.DataFrame, inputs: Inputs) -> dict[str, list[Comparison]]:
+        """Past scores whose horizon is over, beside what the past average would have said on the day they were made."""
         import polars as pl
 
-        days, found = inputs["days"], []
-        for (scored_on,), rows in past.group_by("scored_on", maintain_order=True):
-            known = days.filter(pl.col("order_date") <= scored_on)
-            horizon = horizon_of(known)
-            if known.is_empty() or scored_on + timedelta(days=horizon) > _span(days)[1]:
+        days = inputs["days"]
+        found: dict[str, list[Comparison]] = {}
+        for (day, version), rows in past.group_by("scored_on", "model_version", maintain_order=True):
+            horizon = horizon_of(days.filter(pl.col("order_date") <= day))
+            if days.is_empty() or day + timedelta(days=horizon) > _span(days)[1]:
                 continue
-            outcome = revenue_after(days, rows.select(pl.col("id").alias("person_id")), scored_on, horizon)
-            expected = rows["score"].cast(pl.Float64).to_numpy()
-            of_scores = _measures(expected, outcome)
-            of_mean = _measures(np.full(len(outcome), outcome.mean()), outcome)
-            fold = scored_on.isoformat()
-            found += [
-                Comparison(f"realised_{m}", of_scores[m], of_mean[m], fold=fold)
-                for m in ("rmse", "mae", "gini", "total_ratio")
-            ]
+            fold, before = fold_at(days, day, horizon), fold_at(days, day - timedelta(days=horizon), horizon)
+            baseline = pl.DataFrame({"id": fold.customers["person_id"], "outcome": fold.outcome}).with_columns(
+                baseline=PastAverage.fit(before, horizon).expected(fold.customers)
+            )
+            # Who is another person by now, since records were linked anew, is left out.
+            known = rows.join(baseline, on="id", maintain_order="left")
+            if known.height:
+                of = {name: known[name].cast(pl.Float64).to_numpy() for name in ("score", "baseline", "outcome")}
+                compared = compare(of["score"], of["baseline"], of["outcome"], f"{LIVE}{day}", lifecycle.SEED)
+                found.setdefault(version, []).extend(_undecided(compared))
         return found
 
 

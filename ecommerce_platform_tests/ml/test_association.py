@@ -201,7 +201,9 @@ def test_chance_is_fishers_test() -> None:
     least = np.maximum(0, one + other - of)
     mean = one * other / of
     together = np.clip(rng.poisson(mean * rng.choice([0.7, 1, 1.5, 5], 3000)), least, np.minimum(one, other))
-    assert chance(together, one, other, of) == pytest.approx(hypergeom.sf(together - 1, of, other, one), rel=1e-8, abs=1e-12)
+    assert chance(together, one, other, of) == pytest.approx(
+        hypergeom.sf(together - 1, of, other, one), rel=1e-8, abs=1e-12
+    )
     tiny = chance(np.array([400]), np.array([500]), np.array([500]), np.array([100_000]))[0]
     assert tiny == pytest.approx(hypergeom.sf(399, 100_000, 500, 500), rel=1e-6) or tiny == 0
 

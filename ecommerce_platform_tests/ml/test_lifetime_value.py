@@ -275,17 +275,19 @@ def test_past_scores_are_judged_once_their_horizon_is_over(days: pl.DataFrame) -
     over, open_ = last - timedelta(days=180), last - timedelta(days=90)
     past = pl.DataFrame(
         [
-            {"scored_on": day, "model_version": "v", "id": person, "score": 10.0}
+            {"table_name": SCORES, "scored_on": day, "model_version": "v", "id": person, "score": 10.0}
             for day in (over, open_)
             for person in customers_as_of(days, day)["person_id"]
         ]
     )
-    found = MODEL.realised(past, {"days": days})
-    assert {c.fold for c in found} == {over.isoformat()}
-    rmse = next(c for c in found if c.metric == "realised_rmse")
+    found = MODEL.realised(past, {"days": days})["v"]
+    assert {c.fold for c in found} == {f"live {over}"}
+    rmse = next(c for c in found if c.metric == "rmse")
     horizon = horizon_of(days.filter(pl.col("order_date") <= over))
     outcome = revenue_after(days, customers_as_of(days, over), over, horizon)
     assert rmse.value == pytest.approx(np.sqrt(((outcome - 10) ** 2).mean()))
+    assert rmse.baseline_value < rmse.value
+    assert not rmse.decides
 
 
 def test_too_few_who_came_back_leave_bg_nbd_out() -> None:
