@@ -48,6 +48,8 @@ LIMITS = Limits()
 SHOWN = 5
 #: Share of the days whose orders check what the earlier ones say.
 LATER_SHARE = 0.2
+#: Rules that a card shows.
+_SURE = 20
 #: Fewer later orders with two products decide nothing.
 MIN_LATER = 30
 
@@ -452,6 +454,21 @@ class BasketModel(lifecycle.Model):
     def features(self, fitted: Fitted) -> tuple[str, ...]:
         """Products of an order, and their categories."""
         return ("product_id", "category")
+
+    def exhibits(
+        self, fitted: Fitted, inputs: Inputs, evaluation: Evaluation, *, seed: int
+    ) -> Sequence[lifecycle.Exhibit]:
+        """The surest rules of all orders."""
+        shown = ("orders_together", "confidence", "lift", "lift_later", "q_value")
+        rows = [
+            (" + ".join(rule["antecedent"]), rule["consequent"], *(rule[name] for name in shown))
+            for rule in fitted.rules[:_SURE]
+        ]
+        said = (
+            f"{len(fitted.rules):,} rules of {fitted.about['orders']:,} orders; a pair is in at least "
+            f"{fitted.about['min_orders_of_a_pair']} of them, a longer set in {fitted.about['min_orders_of_a_longer_set']}."
+        )
+        return [lifecycle.Exhibit("The surest rules", said, ("who buys", "also buys", *shown), rows)]
 
     def about(self, fitted: Fitted, inputs: Inputs) -> dict[str, Any]:
         """What was counted, and with which minimum."""

@@ -738,6 +738,23 @@ class LifetimeValue(lifecycle.Model):
         related = float(np.corrcoef(purchases, mean)[0, 1]) if varies else None
         return {**fitted.about, "frequency_value_correlation": related}
 
+    def exhibits(
+        self, fitted: Fitted, inputs: Inputs, evaluation: Evaluation, *, seed: int
+    ) -> Sequence[lifecycle.Exhibit]:
+        """Parameters with their intervals, where the method has any."""
+        rows = [
+            (model, name, value, *of["intervals_90"][name])
+            for model, of in fitted.about.items()
+            if isinstance(of, Mapping)
+            for name, value in of["values"].items()
+        ]
+        said = (
+            "At the maximum of the likelihood, with 90 % profile-likelihood intervals; an empty end is one that the data do not "
+            "set. α is in days, v in the shop's currency. Of a and b each alone is weakly identified where few come back."
+        )
+        header = ("model", "parameter", "estimate", "from", "to")
+        return [lifecycle.Exhibit("Parameters of the final fit", said, header, rows)] if rows else []
+
     def realised(self, past: pl.DataFrame, inputs: Inputs) -> dict[str, list[Comparison]]:
         """Past scores whose horizon is over, beside what the past average would have said on the day they were made."""
         import polars as pl

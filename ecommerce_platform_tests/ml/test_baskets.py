@@ -213,3 +213,6 @@ def test_what_was_counted_and_with_which_minimum_is_said(trained: lifecycle.Trai
     assert metrics["memory_budget_raised_it"] is False
     assert metrics["min_support"] == 5 / 2500
     assert METHOD in trained.published_as
+    shown = next(exhibit for exhibit in trained.exhibits if exhibit.title == "The surest rules")
+    assert shown.rows[0][3] == max(rule["confidence"] for rule in trained.fitted.rules)
+    assert "of 2,500 orders" in shown.text

@@ -219,7 +219,10 @@ def test_every_method_is_stored_and_scores_the_same_again(days: pl.DataFrame, me
 def test_the_card_has_parameters_with_their_intervals(days: pl.DataFrame) -> None:
     evaluation = judge(days, seed=1, full=False)
     inputs = {"days": days}
-    about = MODEL.about(MODEL.fit(inputs, BG_NBD, evaluation, seed=1, full=False), inputs)
+    fitted = MODEL.fit(inputs, BG_NBD, evaluation, seed=1, full=False)
+    about = MODEL.about(fitted, inputs)
+    (shown,) = MODEL.exhibits(fitted, inputs, evaluation, seed=1)
+    assert [row[1] for row in shown.rows] == ["r", "alpha", "a", "b", "p", "q", "v"]
     assert set(about["bg_nbd"]["values"]) == {"r", "alpha", "a", "b"}
     for name, (low, high) in about["bg_nbd"]["intervals_90"].items():
         assert low <= about["bg_nbd"]["values"][name]
