@@ -94,7 +94,7 @@ def count_sets(baskets: Baskets, min_baskets: int, *, memory_bytes: int = MEMORY
         memory_bytes: what counting longer sets may take, by estimate.
     """
     pairs, together = count_pairs(baskets, min_baskets)
-    longer, min_longer = _longer_sets(baskets, pairs, min_baskets, memory_bytes)
+    longer, min_longer = _longer_sets(baskets, pairs, together, min_baskets, memory_bytes)
     single = np.bincount(baskets.product, minlength=baskets.products)
     return Counts(baskets.baskets, single, pairs, together, longer, min_baskets, min_longer)
 
@@ -135,13 +135,13 @@ def _queried(sql: str, tables: Mapping[str, Mapping[str, np.ndarray]], **said: i
 
 
 def _longer_sets(
-    baskets: Baskets, pairs: np.ndarray, min_baskets: int, memory_bytes: int
+    baskets: Baskets, pairs: np.ndarray, together: np.ndarray, min_baskets: int, memory_bytes: int
 ) -> tuple[dict[Products, int], int]:
     """Sets of three and more with their counts, and the minimum that the memory budget let them be counted with."""
-    least = min_baskets
+    least, kept = min_baskets, baskets
     while True:
-        chosen = pairs if least == min_baskets else count_pairs(baskets, least)[0]
-        kept = _that_can_hold_three(baskets, chosen)
+        # What a higher minimum leaves is part of what a lower one left.
+        kept = _that_can_hold_three(kept, pairs[together >= least])
         if not len(kept.basket) or _estimated_bytes(kept, least) <= memory_bytes:
             return _fpgrowth(kept, least), least
         least = max(least + 1, int(least * _RAISE))
