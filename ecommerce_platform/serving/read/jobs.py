@@ -32,6 +32,9 @@ class _Job:
     stop: Event = field(default_factory=Event)
     waiting: int = 0
 
+    def __post_init__(self) -> None:
+        self.future.set_running_or_notify_cancel()  # others wait for it too: who goes leaves, and cancels nothing
+
 
 class Ticket:
     """One asker's claim on an answer; leave it, or take the answer."""
