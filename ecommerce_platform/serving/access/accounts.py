@@ -271,7 +271,7 @@ class Accounts:
                 con.execute("update keys set used_at = ? where id = ?", (now, id_))
         return Who(f"key:{id_}", _role(row["role"]), row["name"])
 
-    def keys(self) -> list[KeyInfo]:
+    def all_keys(self) -> list[KeyInfo]:
         """All keys, also revoked ones, oldest first."""
         rows = self.store.read(
             "select id, name, role, created_at, expires_at, used_at, revoked_at from keys order by created_at"

@@ -185,7 +185,12 @@ class View:
 
     def __init__(self, reader: Reader, opened: Opened, user: str) -> None:
         self.reader, self.user, self._opened = reader, user, opened
-        self.id, self.published_at, self.manifest = opened.id, opened.published_at, opened.manifest
+        self.id, self.published_at, self.manifest, self.folder = (
+            opened.id,
+            opened.published_at,
+            opened.manifest,
+            opened.folder,
+        )
         #: Table → its entry in the manifest: rows, columns (name → type), key, hashed, description.
         self.tables = opened.tables
 
@@ -334,6 +339,10 @@ class View:
     @staticmethod
     def _tables_of(text: str) -> set[str]:
         return set(re.findall(_TABLE, text))
+
+    def rows_of_about(self, name: str) -> list[dict[str, Any]]:
+        """What the snapshot tells of its tables: the rows of `about.<name>` (see `open_snapshot`)."""
+        return self.select(f"select * from about.{name} order by all").records()
 
     def freshness(self) -> dict[str, Any]:
         """When the snapshot was published, its newest day of load, the tables that lagged, and its age in hours."""
