@@ -78,7 +78,7 @@ class Asking:
     def etag(self) -> str:
         """Stands for the answer: the same for the same question of the same role on the same snapshot."""
         url = self.request.url
-        text = f"{self.view.id}\n{self.who.role}\n{url.path}\n{url.query}"
+        text = f"{self.view.version}\n{self.who.role}\n{url.path}\n{url.query}"
         return f'"{sha256(text.encode()).hexdigest()[:32]}"'
 
     async def rows(self, start: Callable[[View], Ticket]) -> Answer:
