@@ -641,7 +641,7 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
             con, seen.alerts, seen.contracts,
             newest_load=date.fromisoformat(newest) if newest else None, currency=seen.currency,
         )  # fmt: skip
-        broken += _passed_thresholds(settings, con, date.fromisoformat(newest) if newest else None)
+        broken += passed_thresholds(settings, con, date.fromisoformat(newest) if newest else None)
         unusual = anomalies(con)
     finally:
         con.close()
@@ -655,7 +655,7 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
     state.snapshot = folder.name
 
 
-def _passed_thresholds(settings: Settings, con: DuckDBPyConnection, newest_load: date | None) -> list[Breach]:
+def passed_thresholds(settings: Settings, con: DuckDBPyConnection, newest_load: date | None) -> list[Breach]:
     """What people asked to be told of in the dashboard."""
     from ecommerce_platform.contracts.metrics import read_metrics
     from ecommerce_platform.serving.access.accounts import Accounts

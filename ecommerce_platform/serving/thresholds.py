@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.metric_sql import Query, compile_query, literal
 from ecommerce_platform.contracts.metrics import Metrics
+from ecommerce_platform.errors import MetricError
 from ecommerce_platform.serving.access.saved import Threshold
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def passed(
     for one in thresholds:
         try:
             says = _says(con, metrics, one, newest_load)
-        except (duckdb.Error, ValueError) as error:
+        except (duckdb.Error, MetricError) as error:
             says = f"This threshold cannot be asked: {str(error).splitlines()[0]}"
         if says:
             found.append(Passed(one, says))
@@ -52,8 +53,6 @@ def passed(
 
 
 def _says(con: DuckDBPyConnection, metrics: Metrics, one: Threshold, newest_load: date | None) -> str | None:
-    if one.metric not in metrics.metrics:
-        raise ValueError(f"there is no metric {one.metric!r}")
     sql = compile_query(metrics, Query((one.metric,), (), one.period, one.filters))
     whole = "is_complete" if one.period != "day" else f"period < {literal(newest_load)}" if newest_load else "true"
     row = con.execute(
