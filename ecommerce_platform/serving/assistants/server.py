@@ -23,7 +23,7 @@ from ecommerce_platform.contracts.metric_sql import Filter, Query
 from ecommerce_platform.errors import PlatformError
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.roles import Who
-from ecommerce_platform.serving.api.answers import encoded
+from ecommerce_platform.serving.encoding import encoded
 from ecommerce_platform.serving.read import about
 from ecommerce_platform.serving.read.answer import Answer
 from ecommerce_platform.serving.read.reader import Reader, View
@@ -138,8 +138,8 @@ def _figures(tools: _Tools) -> list[Callable[..., Any]]:
             dict[str, list[str]],
             Field(max_length=10, description="Dimension → values, of which one; `-dimension`: none."),
         ] = {},  # noqa: B006
-        since: Annotated[date | None, Field(description="First day.")] = None,
-        until: Annotated[date | None, Field(description="Last day.")] = None,
+        since: Annotated[date | None, Field(ge=about.FIRST, le=about.LAST, description="First day.")] = None,
+        until: Annotated[date | None, Field(ge=about.FIRST, le=about.LAST, description="Last day.")] = None,
         limit: Limit = 100,
     ) -> str:
         """Metrics by dimensions, filters and periods, with definitions, grain and open findings. Never needs SQL."""
