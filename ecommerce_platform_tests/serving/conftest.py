@@ -13,3 +13,4 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[shop.Served]:
     found = shop.build(tmp_path_factory.mktemp("served-"))
     yield found
     found.reader.close()
+    found.accounts.audit.flush()

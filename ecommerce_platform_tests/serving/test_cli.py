@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ok(*arguments: str, given: str = "") -> str:
-    done = CliRunner().invoke(app, list(arguments), input=io.BytesIO(given.encode()), catch_exceptions=False)
+    done = CliRunner().invoke(app, list(arguments), input=given, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 

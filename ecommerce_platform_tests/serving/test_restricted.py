@@ -36,7 +36,7 @@ def test_an_unchanged_one_is_linked(served: Served) -> None:
 
 
 def test_each_person_is_found_and_nobody_else(served: Served) -> None:
-    with served.driver.connect() as con:
+    with served.connect() as con:
         stored = con.execute(f"select person_id, full_name, email, phone from {TABLE} order by 1").fetchall()
     with served.reader.view() as view:
         for person, name, email, phone in (stored[0], stored[-1]):

@@ -8,6 +8,7 @@ from ecommerce_platform.orchestration.findings import passed_thresholds
 from ecommerce_platform.serving.access import saved
 from ecommerce_platform.serving.access.roles import Who
 from ecommerce_platform.serving.thresholds import passed
+from ecommerce_platform.settings import read_settings
 from ecommerce_platform_tests.serving.shop import Served
 
 METRICS, ADA = read_metrics(), Who("user:ada", "viewer")
@@ -30,7 +31,7 @@ def test_only_what_is_beyond_a_bound_in_the_newest_complete_month_is_told(served
     assert str(newest["month"]) in found[0].says
     assert f"{orders:,.4g}" in found[0].says
     with served.plain() as con:
-        told = passed_thresholds(served.driver.settings, con, None)
+        told = passed_thresholds(read_settings(data_dir=served.folder), con, None)
     assert [b.title for b in told] == ["high (ada)", "low (ada)"]
     for one in kept:
         saved.remove_threshold(accounts, ADA, one.id)

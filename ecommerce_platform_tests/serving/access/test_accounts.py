@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def accounts(tmp_path: Path, clock: Clock) -> Accounts:
-    return Accounts(Store(tmp_path / "serving.db"), clock)
+def accounts(tmp_path: Path, clock: Clock) -> Iterator[Accounts]:
+    accounts = Accounts(Store(tmp_path / "serving.db"), clock)
+    yield accounts
+    accounts.audit.flush()
 
 
 def test_nothing_secret_stands_in_the_files_and_only_the_owner_reads_them(accounts: Accounts) -> None:

@@ -24,10 +24,11 @@ PASSWORD, BASE = "correct horse battery", "http://127.0.0.1:8501"
 
 
 @pytest.fixture
-def accounts(tmp_path: Path) -> Accounts:
+def accounts(tmp_path: Path) -> Iterator[Accounts]:
     accounts = Accounts(Store(tmp_path / "serving.db"))
     accounts.add_user("ada", "analyst", PASSWORD)
-    return accounts
+    yield accounts
+    accounts.audit.flush()
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_without_a_session_a_browser_gets_the_form_and_a_program_nothing(browser
     form = browser.get("/-/sign-in", params={"next": '/sales?"><script>'})
     assert "<script>" not in form.text
     assert "frame-ancestors 'none'" in form.headers["content-security-policy"]
-    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("/live", headers={"origin": BASE}):
+    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("ws://127.0.0.1:8501/live", headers={"origin": BASE}):
         pass
 
 
@@ -79,7 +80,7 @@ def test_signing_in_leads_to_where_one_was_going_with_a_cookie_no_script_reads(b
     assert cookie.startswith(f"{COOKIE}=")
     assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert browser.get("/sales").text == "figures"
-    with browser.websocket_connect("/live", headers={"origin": BASE}) as live:
+    with browser.websocket_connect("ws://127.0.0.1:8501/live", headers={"origin": BASE}) as live:
         live.send_text("hello")
         assert live.receive_text() == "hello"
 
@@ -105,7 +106,7 @@ def test_other_sites_can_neither_sign_in_nor_out_nor_listen(browser: TestClient)
     sign_in(browser)
     assert browser.post("/-/sign-out", headers=evil).status_code == 403
     assert browser.get("/sales", headers={"host": "evil.example"}).status_code == 421
-    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("/live", headers=evil):
+    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("ws://127.0.0.1:8501/live", headers=evil):
         pass
     assert browser.get("/sales").status_code == 200
 
@@ -116,7 +117,7 @@ def test_signing_out_ends_the_session_and_what_is_open(
     monkeypatch.setattr(web, "_LOOK", 0.05)
     sign_in(browser)
     token = browser.cookies[COOKIE]
-    with browser.websocket_connect("/live", headers={"origin": BASE}) as live:
+    with browser.websocket_connect("ws://127.0.0.1:8501/live", headers={"origin": BASE}) as live:
         live.send_text("hello")
         live.receive_text()
         assert "Sign out everywhere" in browser.get("/-/sign-out").text

@@ -114,7 +114,7 @@ def test_pages_put_together_are_the_whole(get: Any, served: Served) -> None:
 
 def test_personal_columns_are_masked_but_for_admins_who_ask(get: Any, served: Served) -> None:
     sql = "select person_id, full_name, email from gold.dim_customer where email is not null order by 1 limit 1"
-    with served.driver.connect() as con:
+    with served.connect() as con:
         person, name, email = con.execute(sql).fetchall()[0]
     profile = get(f"/v1/customers/{person}")
     assert set(profile["masked"]) == {"full_name", "email", "phone", "birth_date"}

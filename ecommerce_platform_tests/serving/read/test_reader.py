@@ -173,7 +173,7 @@ def test_nothing_hostile_reads_writes_or_leaves_the_snapshot(
     names = {
         "secret": secret,
         "folder": tmp_path,
-        "database": served.driver.settings.warehouse,
+        "database": served.warehouse.path,
         "out": tmp_path / "out",
     }
     before = everything(tmp_path)
