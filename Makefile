@@ -20,7 +20,7 @@ export ECOMMERCE_SOURCE := $(SOURCE)
 # `SOURCE` may be a folder outside the package: relative paths are meant from here.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite run test test-long test-properties test-servers lint ui api bench docs clean
+.PHONY: help setup azurite run test test-long test-properties test-servers lint ui dashboard api bench docs clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,6 +89,9 @@ lint: $(STAMP)
 
 ui: $(CORE)  ## Dagster UI on http://127.0.0.1:3000; beside it the Data Docs that its checks link to
 	@$(BIN)/ecommerce data-docs & exec $(BIN)/ecommerce ui
+
+dashboard: $(SERVE)  ## the dashboard on http://127.0.0.1:8501; prints a link that signs this browser in
+	@exec $(BIN)/ecommerce dashboard
 
 api: $(SERVE)  ## the API on http://127.0.0.1:8000: the published figures for programs
 	@exec $(BIN)/ecommerce api

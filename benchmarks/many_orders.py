@@ -52,9 +52,12 @@ def multiply(published: Path, target: Path, copies: int) -> Path:
             row[0] for row in con.execute(f"describe select * from read_parquet('{source / entry['file']}')").fetchall()
         ]
         ids = ", ".join(f"{c} || '~' || n as {c}" for c in columns if c in IDS)
+        # As published: sorted where single rows are looked up (`publishing/publish.py`).
+        key = entry["key"][0] if len(entry["key"]) == 1 and not table.startswith("silver.") else None
+        order, groups = (f" order by t.{key}", ", row_group_size 16384") if key == "person_id" else ("", "")
         con.execute(
-            f"copy (select t.* replace ({ids}) from range({copies}) as copy (n), read_parquet('{source / entry['file']}') as t) "
-            f"to '{file}' (format parquet, compression zstd)"
+            f"copy (select t.* replace ({ids}) from range({copies}) as times (n), read_parquet('{source / entry['file']}') as t{order}) "
+            f"to '{file}' (format parquet, compression zstd{groups})"
         )
         entry |= {"rows": entry.get("rows", 0) * copies, "bytes": file.stat().st_size}
     (folder / "manifest.json").write_text(json.dumps({**manifest, "snapshot": name}))
