@@ -6,6 +6,7 @@ import shutil
 import stat
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from ecommerce_platform.errors import InputError
@@ -55,3 +56,13 @@ def test_a_damaged_one_is_named(served: Served, tmp_path: Path) -> None:
     assert set(verify(folder).damaged) == {TABLE}
     with Reader(tmp_path / "published").view() as view, pytest.raises(InputError, match="cannot be read"):
         in_clear(view, TABLE, "x")
+
+
+def test_tables_that_are_looked_up_by_key_lie_sorted(served: Served) -> None:
+    folder = current_snapshot(served.published)
+    with duckdb.connect() as con:
+        for table, key in ((TABLE, "person_id"), ("gold.dim_product", "product_id")):
+            file = folder / read_manifest(folder)["tables"][table]["file"]
+            found = [k for (k,) in con.execute(f"select {key} from read_parquet('{file}')").fetchall()]
+            assert found == sorted(found)
+            assert len(found) > 10

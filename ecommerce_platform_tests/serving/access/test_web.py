@@ -69,7 +69,10 @@ def test_without_a_session_a_browser_gets_the_form_and_a_program_nothing(browser
     form = browser.get("/-/sign-in", params={"next": '/sales?"><script>'})
     assert "<script>" not in form.text
     assert "frame-ancestors 'none'" in form.headers["content-security-policy"]
-    with pytest.raises(WebSocketDisconnect), browser.websocket_connect("ws://127.0.0.1:8501/live", headers={"origin": BASE}):
+    with (
+        pytest.raises(WebSocketDisconnect),
+        browser.websocket_connect("ws://127.0.0.1:8501/live", headers={"origin": BASE}),
+    ):
         pass
 
 
