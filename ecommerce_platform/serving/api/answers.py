@@ -49,6 +49,7 @@ class Figures(Table):
 class Things(BaseModel):
     """A list of things with their properties."""
 
+    model_config = {"extra": "allow"}
     snapshot: str
     items: list[dict[str, Any]]
 
