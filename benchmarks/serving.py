@@ -59,16 +59,24 @@ class Asker:
     """A few kept connections, each for one request at a time; plain HTTP, because a client library would cost more than the server."""
 
     def __init__(self, key: str) -> None:
-        self.key, self.idle = key, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]()
+        self.key = key
+        #: Connections and since when nobody uses them: the server closes one after a minute.
+        self.idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter, float]] = []
 
     async def get(self, path: str) -> tuple[int, dict[str, str], bytes]:
-        reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", PORT)
+        while self.idle:
+            reader, writer, since = self.idle.pop()
+            if time.monotonic() - since < 30:
+                break
+            writer.close()
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", PORT)
         head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {self.key}\r\n\r\n"
         writer.write(head.encode())
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        self.idle.append((reader, writer))
+        self.idle.append((reader, writer, time.monotonic()))
         return int(lines[0].split()[1]), headers, body
 
 
@@ -98,6 +106,7 @@ async def at_rate(asker: Asker, paths: list[str], rate: float, server: psutil.Pr
     ended = resource.getrusage(resource.RUSAGE_SELF)
     load.processor = ended.ru_utime + ended.ru_stime - began_cpu.ru_utime - began_cpu.ru_stime
     load.server = sum(server.cpu_times()[:2]) - began_server
+    print(f"  {len(paths):,} requests, p95 {load.percentile(0.95):.1f} ms, {dict(load.statuses)}", flush=True)
     return load
 
 

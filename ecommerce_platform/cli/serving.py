@@ -113,8 +113,9 @@ def listen(app: Any, host: str, port: int) -> None:
             ) from None
     # No proxy headers: who asks is whoever connects. No access log: addresses hold ids.
     uvicorn.run(
-        app, host=host, port=port, log_level="warning", access_log=False, proxy_headers=False, server_header=False
-    )
+        app, host=host, port=port, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
+        timeout_keep_alive=60,
+    )  # fmt: skip
 
 
 def scorer(settings: Settings) -> Scorer:

@@ -85,6 +85,8 @@ class Jobs:
         self.workers, self.waiting, self.per_user, self.cache_bytes = workers, waiting, per_user, cache_bytes
         self._pools = {
             "own": ThreadPoolExecutor(workers, thread_name_prefix="read"),
+            # Looks at single rows take milliseconds and do not wait behind figures.
+            "points": ThreadPoolExecutor(2, thread_name_prefix="point"),
             # Queries that anybody wrote leave room for the others.
             "strangers": ThreadPoolExecutor(max(workers // 2, 1), thread_name_prefix="sql"),
         }
@@ -105,7 +107,7 @@ class Jobs:
             work: called in a thread of the pool.
             seconds: how long waiting and working may take together.
             user: who asks; counted where it is not empty.
-            pool: `own` or `strangers`.
+            pool: `own`, `points` (single rows) or `strangers`.
 
         Raises:
             BusyError: the queue is full, or this user has enough under way.

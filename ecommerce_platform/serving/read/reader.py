@@ -49,8 +49,8 @@ class Limits:
     seconds: float = 60.0
     #: Queries that run at once, may wait besides, and may be under way of one user.
     workers: int = 4
-    waiting: int = 64
-    per_user: int = 16
+    waiting: int = 128
+    per_user: int = 64
     #: Rows and bytes of one answer; what is beyond is cut off.
     rows: int = 100_000
     answer_bytes: int = 64 * 1024**2
@@ -262,7 +262,8 @@ class View:
             InputError: there is no such table or column.
             LimitError, BusyError: see the package.
         """
-        return self.select(self.rows_sql(table, columns, where, order, offset), limit=limit)
+        pool = "points" if where and limit == 1 else "own"
+        return self.start(self.rows_sql(table, columns, where, order, offset), limit=limit, pool=pool).result()
 
     def rows_sql(
         self,
