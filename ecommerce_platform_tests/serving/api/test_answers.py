@@ -165,7 +165,7 @@ def test_sql_answers_within_limits(api: TestClient, served: Served) -> None:
 
 
 def test_a_publish_while_programs_ask_gives_no_error_and_no_mixture(served: Served) -> None:
-    ids, stop = set[str](), time.monotonic() + 3
+    ids, stop = set[str](), time.monotonic() + 1.5
     with client(app_of(served)) as api:
         headers = bearer(served.keys["analyst"])
 
@@ -184,7 +184,7 @@ def test_a_publish_while_programs_ask_gives_no_error_and_no_mixture(served: Serv
         with ThreadPoolExecutor(3) as pool:
             asking = pool.map(ask, range(3))
             for _ in range(2):
-                time.sleep(0.5)
+                time.sleep(0.4)
                 served.publish(even_unchanged=True)
             list(asking)
     assert len(ids) >= 2

@@ -50,7 +50,7 @@ def try_all(schema: Any, served: Served, cases: int) -> int:
 
 
 def test_a_few_odd_requests_of_each_kind_are_answered_as_told(schema: Any, served: Served) -> None:
-    assert try_all(schema, served, 3) > 40
+    assert try_all(schema, served, 2) > 30
 
 
 @pytest.mark.long

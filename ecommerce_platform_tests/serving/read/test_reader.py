@@ -82,7 +82,7 @@ def test_nobody_sees_two_states_while_snapshots_come(shop: PublishingShop, reade
     threads = [Thread(target=read) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for customers in range(4, 9):
+    for customers in range(4, 7):
         shop.write(customers)
         shop.publish()
         wait_for(lambda customers=customers: customers in seen or errors)
@@ -90,7 +90,7 @@ def test_nobody_sees_two_states_while_snapshots_come(shop: PublishingShop, reade
     for thread in threads:
         thread.join()
     assert not errors
-    assert seen >= {4, 5, 6, 7, 8}
+    assert seen >= {4, 5, 6}
 
 
 def test_what_many_ask_is_computed_once(reader: Reader) -> None:
