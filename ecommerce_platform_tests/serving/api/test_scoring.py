@@ -26,6 +26,7 @@ def test_new_customers_are_scored_as_by_the_command_line(shop: Shop, served: Ser
 
     shop.ok("generate", "--orders", "600", "--days", "60")
     shop.ok("build")
+    shop.ok("publish")
     file = shop.folder / "new.csv"
     file.write_text("person_id,recency_days,frequency,monetary\nnew,12,3,250.5\nold,400,1,19.90\n")
     told = list(csv.DictReader(io.StringIO(shop.ok("predict", "segments", "--input", str(file)))))
