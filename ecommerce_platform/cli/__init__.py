@@ -15,7 +15,18 @@ import sys
 
 import typer
 
-from ecommerce_platform.cli import alerts, building, documents, drops, instance, models, persons, publishing, sources
+from ecommerce_platform.cli import (
+    alerts,
+    building,
+    documents,
+    drops,
+    instance,
+    models,
+    persons,
+    publishing,
+    serving,
+    sources,
+)
 from ecommerce_platform.cli.console import FAILED, USAGE, say_line, show_log
 from ecommerce_platform.disk import keep_private
 from ecommerce_platform.errors import CheckError, understood
@@ -33,6 +44,7 @@ for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
+    serving.api, serving.mcp,
     documents.docs, documents.questions, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
@@ -43,6 +55,8 @@ for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(models.app, name="models")
+app.add_typer(serving.users, name="users")
+app.add_typer(serving.keys, name="keys")
 
 
 def main() -> None:
