@@ -41,14 +41,17 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="CSV or Parquet to write; default: print.")] = None,
 ) -> None:
     """Scores new rows with the current model."""
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.ml.models import find_model
     from ecommerce_platform.ml.predict import predict_file
     from ecommerce_platform.orchestration.resources import open_warehouse
     from ecommerce_platform.warehouse.registry import current_version
 
+    found = find_model(read_catalog(), model)
     settings = settings_with_warehouse("no model is trained yet")
     with open_warehouse(settings).connect() as con:
         version = current_version(con, model)
-    result = predict_file(settings.models, model, version, input_)
+    result = predict_file(settings.models, found, version, input_)
     if output is None:
         sys.stdout.write(result.write_csv())
         return
@@ -56,4 +59,4 @@ def predict(
         result.write_parquet(output)
     else:
         result.write_csv(output)
-    say(f"scored {result.height:,} rows with {model} {version}: {short(output)}")
+    say(f"scored {result.height:,} rows with {model} {version['version']}: {short(output)}")

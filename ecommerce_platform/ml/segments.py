@@ -1,7 +1,7 @@
 """Which kinds of customers are there? Three segments of persons by recency, frequency and monetary value.
 
-Training, scoring and the comparison with the baseline live here, as functions of data frames. `orchestration/assets/ml.py`
-fetches the frames and says when a model is trained again, `artifacts.py` keeps what was trained.
+Fitting, scoring and the comparison with the baseline live here, as functions of data frames; when and how a model is
+trained, gated and kept is in `lifecycle.py`.
 
 The model: Box-Cox, standardising, K-means with three centres. The baseline `rfm_score_terciles`: persons
 ranked by the mean of their percentile ranks in R, F and M, cut in three. Both are stored in every artifact as
@@ -28,36 +28,31 @@ fewer than three different persons) nothing is promoted either; the card's metri
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import artifacts, evaluation
-from ecommerce_platform.ml.rfm import LaterData
+from ecommerce_platform.ml import artifacts, evaluation, lifecycle
+from ecommerce_platform.ml.columns import COUNT, MONEY, MONEY_LIMIT, TEXT
+from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Inputs
+from ecommerce_platform.ml.rfm import LaterData, split_orders
 
 if TYPE_CHECKING:
     import polars as pl
 
-MODEL = "segments"
-BASELINE = "rfm_score_terciles"
-#: What `ml.segments.model` says, by who won.
-PUBLISHED_AS_MODEL = "kmeans_rfm"
-PUBLISHED_AS_BASELINE = f"baseline:{BASELINE}"
+METHOD, BASELINE = "kmeans_rfm", "rfm_score_terciles"
+TABLE = "ml.segments"
 
 FEATURES = ("recency_days", "frequency", "monetary")
 SEGMENTS = 3
 #: Box-Cox needs positive values. Persons whose revenue is zero or negative count as the smallest customers.
 MONETARY_FLOOR = 0.01
-#: What DECIMAL(18,4) holds.
-MONETARY_LIMIT = 1e14
 #: Box and Cox searched this range; beyond it a skewed count such as frequency turns into "one or not" in ever
 #: larger units, and its optimum can lie at minus infinity.
 LAMBDA_RANGE = (-2.0, 2.0)
@@ -138,11 +133,6 @@ class SegmentsModel:
     baseline: TercileScore
     promoted: bool
 
-    @property
-    def published_as(self) -> str:
-        """What `ml.segments.model` says."""
-        return PUBLISHED_AS_MODEL if self.promoted else PUBLISHED_AS_BASELINE
-
     def standardised(self, values: np.ndarray) -> np.ndarray:
         """The used features after Box-Cox and standardising: n × used features, in standard deviations."""
         columns = [FEATURES.index(name) for name in self.features]
@@ -194,157 +184,15 @@ class SegmentsModel:
         )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One metric of model and baseline on the later data; the interval is of value - baseline_value."""
-
-    metric: str
-    value: float
-    baseline_value: float
-    interval_low: float | None = None
-    interval_high: float | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model fitted as of `cutoff` did on the days from then to `end`.
-
-    `model` is that earlier fit (kept for looking at; it is not what gets published).
-    """
-
-    cutoff: date
-    end: date
-    model: SegmentsModel
-    comparisons: tuple[Comparison, ...]
-
-    def metric(self, name: str) -> Comparison:
-        """The comparison of one metric."""
-        return next(c for c in self.comparisons if c.metric == name)
-
-    @property
-    def wins(self) -> bool:
-        """The promotion rule of the module docstring, as far as the later data decides it."""
-        return (
-            all((self.metric(m).interval_low or 0.0) > 0 for m in ("silhouette", "later_revenue_eta2"))
-            and self.metric("smallest_share").value >= MIN_SHARE
-        )
-
-
-@dataclass(frozen=True)
-class TrainedSegments:
-    """What one training gives.
-
-    Attributes:
-        model: the final model, fitted on all persons given.
-        card: for `save_artifact`, which fills in path and hash.
-        evaluation: the comparison with the baseline; None when there was not enough data for one.
-    """
-
-    model: SegmentsModel
-    card: artifacts.Card
-    evaluation: Evaluation | None
-
-    @property
-    def evaluations(self) -> pl.DataFrame:
-        """Rows of `ml.evaluations`, in its contract's columns and types; none without an evaluation."""
-        import polars as pl
-
-        schema = {
-            **dict.fromkeys(("model", "version", "fold", "metric"), pl.String),
-            "value": pl.Float64,
-            "baseline": pl.String,
-            **dict.fromkeys(("baseline_value", "interval_low", "interval_high"), pl.Float64),
-        }
-        if self.evaluation is None:
-            return pl.DataFrame(schema=schema)
-        where = (MODEL, self.card.version, self.evaluation.cutoff.isoformat())
-        rows = [
-            (*where, c.metric, c.value, BASELINE, c.baseline_value, c.interval_low, c.interval_high)
-            for c in self.evaluation.comparisons
-        ]
-        return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def train_segments(
-    persons: pl.DataFrame,
-    *,
-    later: LaterData | None,
-    seed: int,
-    code_version: str,
-    data_from: date | None = None,
-    data_to: date | None = None,
-    trained_at: datetime | None = None,
-) -> TrainedSegments:
-    """Fits the segments on all persons, judges the method on later data and decides what is published.
-
-    Method: Box-Cox (Box and Cox 1964) per feature, standardising, K-means (Lloyd, k-means++ starts) with k = 3, fitted on
-    at most 200,000 persons drawn with the seed. Row order and number of threads change nothing.
-
-    Labels: 0 has the highest monetary centre, 2 the lowest (where money does not vary: by frequency, then recency). Names
-    say in what a centre is at least half a standard deviation from the average: "High value, frequent", "Lapsed".
-
-    Args:
-        persons: person_id (text, unique), recency_days (≥ 1), frequency (≥ 1), monetary (money; zero and
-            negative count as 0.01): the columns of `gold.rfm`. An empty frame is allowed.
-        later: the history that is evaluated on, from `rfm.split_orders`; None when there are no later days.
-        seed: of sampling, K-means and bootstrap.
-        code_version: names the code; `source_version()` unless the caller has a better one.
-        data_from: first day with data; default: that of `later`.
-        data_to: last day with data; default: that of `later`.
-        trained_at: moment of training, with zone; now when not given.
-
-    Raises:
-        InputError: a column is missing or holds an impossible value, or a person occurs twice.
-    """
-    persons, values = _prepared(persons)
-    model, not_fitted = _fit(values, seed)
-    judged, not_evaluated = (None, not_fitted) if not_fitted else _evaluate(later, seed)
-    shares = np.zeros(0)
-    if model.pipeline is not None:
-        shares = np.bincount(model.nearest(values)[0], minlength=SEGMENTS) / len(values)
-    promoted = judged is not None and judged.wins and bool(shares.min() >= MIN_SHARE)
-    model = SegmentsModel(model.pipeline, model.features, model.names, model.baseline, promoted)
-
-    trained_at = (trained_at or datetime.now(UTC)).astimezone(UTC)
-    card = artifacts.Card(
-        model=MODEL,
-        version=artifacts.make_version(trained_at, _digest(persons, values, later, seed, code_version)),
-        trained_at=trained_at,
-        data_from=data_from or (later.data_from if later else None),
-        data_to=data_to or (date.fromordinal(later.end.toordinal() - 1) if later else None),
-        rows_trained=len(values),
-        seed=seed,
-        code_version=code_version,
-        feature_names=model.features,
-        parameters=_parameters(seed, later),
-        metrics=_metrics(model, shares, judged, not_evaluated),
-        baseline=BASELINE,
-        promoted=promoted,
-        libraries=artifacts.libraries(),
-    )
-    return TrainedSegments(model, card, judged)
-
-
-def _digest(persons: pl.DataFrame, values: np.ndarray, later: LaterData | None, seed: int, code_version: str) -> str:
-    """Hash of all that a training depends on."""
-    said = [MODEL, _parameters(seed, later), code_version, artifacts.libraries()]
-    return artifacts.content_hash(
-        [
-            json.dumps(said, sort_keys=True).encode(),
-            *_frame_bytes(persons, values),
-            *(_later_bytes(later) if later is not None else ()),
-        ]
-    )
-
-
 def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
     """The segment of each person by what is published: the model or, if that did not win, its baseline.
 
     A person's label depends on the stored numbers and the person's own row only.
 
     Args:
-        model: as trained, or as `load_segments` gives it.
-        persons: as for `train_segments`; scored in batches of 250,000.
+        model: as fitted or loaded.
+        persons: person_id (text), recency_days (≥ 1), frequency (≥ 1), monetary (money; zero and negative count as
+            0.01): the columns of `gold.rfm`; scored in batches of 250,000.
 
     Returns:
         A row per row given, in the same order: person_id VARCHAR, segment INTEGER (0–2), segment_name
@@ -376,25 +224,6 @@ def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def segment_rows(model: SegmentsModel, version: str, persons: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `ml.segments`: `score_segments` with `model` (who made the label) and `model_version`."""
-    import polars as pl
-
-    return score_segments(model, persons).with_columns(model=pl.lit(model.published_as), model_version=pl.lit(version))
-
-
-def load_segments(models_dir: Path, version: str, *, sha256: str | None = None) -> SegmentsModel:
-    """The stored model of a version; `sha256` as in `artifacts.load_artifact`, whose errors it raises."""
-    state, _ = artifacts.load_artifact(models_dir, MODEL, version, sha256=sha256)
-    return SegmentsModel.from_state(state)
-
-
-def source_version() -> str:
-    """A `code_version` that changes with the code that training runs."""
-    here = Path(__file__)
-    return artifacts.source_hash(here, here.with_name("rfm.py"), here.with_name("evaluation.py"))
-
-
 def _refuse_impossible(persons: pl.DataFrame) -> None:
     import polars as pl
 
@@ -412,7 +241,7 @@ def _refuse_impossible(persons: pl.DataFrame) -> None:
         "person_id": (pl.col("person_id").is_not_null(), "a person's id"),
         "recency_days": (pl.col("recency_days") >= 1, "days since the last order, at least 1"),
         "frequency": (pl.col("frequency") >= 1, "a number of purchase days, at least 1"),
-        "monetary": (amount.is_finite() & (amount.abs() < MONETARY_LIMIT), "an amount of money"),
+        "monetary": (amount.is_finite() & (amount.abs() < MONEY_LIMIT), "an amount of money"),
     }
     wrong = persons.select(
         (~rule).fill_null(True).arg_true().first().alias(name) for name, (rule, _) in rules.items()
@@ -470,8 +299,7 @@ def _fit(values: np.ndarray, seed: int) -> tuple[SegmentsModel, str | None]:
     if not used:
         return without, "all persons are (nearly) the same"
 
-    with _one_thread():
-        pipeline, distinct = _fit_pipeline(sample[:, used], -1 if features[-1] == "recency_days" else 1, seed)
+    pipeline, distinct = _fit_pipeline(sample[:, used], -1 if features[-1] == "recency_days" else 1, seed)
     if distinct < SEGMENTS:
         return without, f"fewer than {SEGMENTS} different persons"
     return SegmentsModel(pipeline, features, _names(pipeline, features), baseline, promoted=False), None
@@ -528,37 +356,42 @@ def _names(pipeline: Any, features: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _evaluate(later: LaterData | None, seed: int) -> tuple[Evaluation | None, str | None]:
-    """The comparison on later data, and why there is none, if there is none."""
+def judge(later: LaterData | None, seed: int) -> Evaluation:
+    """The comparison with the baseline on later data; `carry` is the earlier fit, for looking at."""
     if later is None:
-        return None, "no later days to judge on"
+        return Evaluation(METHOD, not_evaluated="no later days to judge on")
     known, before = _prepared(later.before)
     model, not_fitted = _fit(before, seed)
     if not_fitted:
-        return None, f"as of {later.cutoff}: {not_fitted}"
+        return Evaluation(METHOD, not_evaluated=f"as of {later.cutoff}: {not_fitted}")
     _, after = _prepared(later.after)
 
+    fold = later.cutoff.isoformat()
     share = Comparison(
         "smallest_share",
         _smallest_share(model.nearest(after)[0]),
         _smallest_share(model.baseline.labels(after)),
+        fold=fold,
+        at_least=MIN_SHARE,
     )
-    compared = (_silhouette(model, after, seed), _explained(model, known, before, later, seed), share)
-    return Evaluation(later.cutoff, later.end, model, compared), None
+    compared = (_silhouette(model, after, fold, seed), _explained(model, known, before, later, seed), share)
+    days = {"evaluated_from": fold, "evaluated_to": (later.end - timedelta(days=1)).isoformat()}
+    return Evaluation(METHOD, compared, metrics=days, carry=model)
 
 
-def _silhouette(model: SegmentsModel, after: np.ndarray, seed: int) -> Comparison:
+def _silhouette(model: SegmentsModel, after: np.ndarray, fold: str, seed: int) -> Comparison:
     """How well the segments stand apart (Rousseeuw 1987), on persons as they are at the end."""
     sample = _sample(after, SILHOUETTE_SAMPLE, seed)
-    with _one_thread():
-        points = model.standardised(sample)
-        of_model = evaluation.silhouette(points, model.nearest(sample)[0])
-        of_baseline = evaluation.silhouette(points, model.baseline.labels(sample))
+    points = model.standardised(sample)
+    of_model = evaluation.silhouette(points, model.nearest(sample)[0])
+    of_baseline = evaluation.silhouette(points, model.baseline.labels(sample))
     return Comparison(
         "silhouette",
         float(of_model.mean()),
         float(of_baseline.mean()),
         *evaluation.mean_interval(of_model - of_baseline, seed),
+        fold=fold,
+        decides=True,
     )
 
 
@@ -582,58 +415,9 @@ def _explained(
         evaluation.eta_squared(labels, outcome),
         evaluation.eta_squared(baseline, outcome),
         *evaluation.eta_squared_difference(labels, baseline, outcome, seed),
+        fold=later.cutoff.isoformat(),
+        decides=True,
     )
-
-
-def _metrics(
-    model: SegmentsModel, shares: np.ndarray, judged: Evaluation | None, not_evaluated: str | None
-) -> dict[str, Any]:
-    metrics: dict[str, Any] = {"not_evaluated": not_evaluated}
-    if judged is not None:
-        metrics["evaluated_from"] = judged.cutoff.isoformat()
-        metrics["evaluated_to"] = date.fromordinal(judged.end.toordinal() - 1).isoformat()
-        for c in judged.comparisons:
-            metrics[c.metric] = {"value": c.value, "baseline": c.baseline_value}
-            if c.interval_low is not None:
-                metrics[c.metric]["difference_interval"] = [c.interval_low, c.interval_high]
-    if model.pipeline is not None:
-        metrics["box_cox_exponents"] = dict(zip(model.features, model.pipeline[0].lambdas_.tolist(), strict=True))
-        metrics["segments"] = [
-            {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(model.names)
-        ]
-    return metrics
-
-
-def _parameters(seed: int, later: LaterData | None) -> dict[str, Any]:
-    return {
-        "segments": SEGMENTS,
-        "seed": seed,
-        "n_init": N_INIT,
-        "fit_sample": FIT_SAMPLE,
-        "silhouette_sample": SILHOUETTE_SAMPLE,
-        "monetary_floor": MONETARY_FLOOR,
-        "lambda_range": list(LAMBDA_RANGE),
-        "near_constant_share": NEAR_CONSTANT_SHARE,
-        "min_share": MIN_SHARE,
-        "min_persons": MIN_PERSONS,
-        "horizon_days": (later.end - later.cutoff).days if later else None,
-    }
-
-
-def _frame_bytes(persons: pl.DataFrame, values: np.ndarray) -> Iterator[bytes]:
-    for batch in persons["person_id"].to_frame().iter_slices(_BATCH):
-        yield "\0".join(batch["person_id"].to_list()).encode()
-    yield np.ascontiguousarray(values).tobytes()
-
-
-def _later_bytes(later: LaterData) -> Iterator[bytes]:
-    import polars as pl
-
-    yield f"{later.cutoff} {later.end}".encode()
-    for frame in (later.before, later.after):
-        yield from _frame_bytes(*_prepared(frame))
-    revenue = later.revenue.sort("person_id")
-    yield from _frame_bytes(revenue, revenue["revenue"].cast(pl.Float64).to_numpy())
 
 
 def _sample(values: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -671,24 +455,97 @@ def _rank(table: np.ndarray, values: np.ndarray) -> np.ndarray:
     return (below + np.searchsorted(table, values, "right")) / (2 * len(table))
 
 
-def load() -> None:
-    """Imports what training needs, which takes seconds."""
-    from importlib import import_module
+class Segments(lifecycle.Model):
+    """The segments as the lifecycle knows them."""
 
-    for name in (
-        "scipy.stats",
-        "sklearn.cluster",
-        "sklearn.metrics",
-        "sklearn.pipeline",
-        "sklearn.preprocessing",
-        "skops.io",
-    ):
-        import_module(name)
+    name, baseline = "segments", BASELINE
+    title = "Customer segments"
+    purpose = "Which kinds of customers there are, by how recently, how often and for how much they bought."
+    limits = (
+        "Segments describe what was bought; they predict nothing about a single person.",
+        "Numbers and names are comparable within a version only.",
+    )
+    inputs = {
+        "persons": lifecycle.select("select person_id, recency_days, frequency, monetary from gold.rfm"),
+        "orders": lifecycle.select(
+            "select person_id, order_date, revenue_amount as revenue from gold.fct_orders "
+            "where is_counted and person_id is not null"
+        ),
+    }
+    trained_on = ("persons", "orders")
+    scored_on = {TABLE: ("persons",)}
+    columns = {"person_id": TEXT, "recency_days": COUNT, "frequency": COUNT, "monetary": MONEY}
+    imports = ("scipy.stats", "sklearn.cluster", "sklearn.metrics", "sklearn.pipeline", "sklearn.preprocessing")
+    code = (Path(__file__), Path(__file__).with_name("rfm.py"), Path(__file__).with_name("evaluation.py"))
+
+    def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
+        """Judges K-means on the days after a cut-off, unless the persons of today do not make three segments."""
+        _, not_fitted = _fit(_prepared(inputs["persons"])[1], seed)
+        if not_fitted:
+            return Evaluation(METHOD, not_evaluated=not_fitted)
+        return judge(split_orders(inputs["orders"]), seed)
+
+    def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> SegmentsModel:
+        """Both on all persons; `method` says which one scores."""
+        model, _ = _fit(_prepared(inputs["persons"])[1], seed)
+        return replace(model, promoted=method == METHOD)
+
+    def refuse(self, fitted: SegmentsModel, inputs: Inputs) -> str | None:
+        """A segment of a handful, in the final fit."""
+        smallest = _smallest_share(fitted.nearest(_prepared(inputs["persons"])[1])[0])
+        return None if smallest >= MIN_SHARE else f"the smallest segment holds {smallest:.2%} of persons"
+
+    def to_state(self, fitted: SegmentsModel) -> dict[str, Any]:
+        """As scikit-learn objects, arrays and containers."""
+        return fitted.to_state()
+
+    def from_state(self, state: Mapping[str, Any]) -> SegmentsModel:
+        """The fitted model again."""
+        return SegmentsModel.from_state(state)
+
+    def score(self, fitted: SegmentsModel, inputs: Inputs, table: str) -> pl.DataFrame:
+        """The segment of every person."""
+        return score_segments(fitted, inputs["persons"])
+
+    def predict(self, fitted: SegmentsModel, rows: pl.DataFrame) -> pl.DataFrame:
+        """The segment of each row."""
+        return score_segments(fitted, rows)
+
+    def parameters(self, *, full: bool) -> dict[str, Any]:
+        """What K-means and its evaluation were told."""
+        return {
+            "segments": SEGMENTS,
+            "n_init": N_INIT,
+            "fit_sample": FIT_SAMPLE,
+            "silhouette_sample": SILHOUETTE_SAMPLE,
+            "monetary_floor": MONETARY_FLOOR,
+            "lambda_range": list(LAMBDA_RANGE),
+            "near_constant_share": NEAR_CONSTANT_SHARE,
+            "min_share": MIN_SHARE,
+            "min_persons": MIN_PERSONS,
+        }
+
+    def window(self, inputs: Inputs) -> tuple[date | None, date | None]:
+        """The days of the first and the last order."""
+        days = inputs["orders"]["order_date"]
+        return days.min(), days.max()  # type: ignore[return-value]
+
+    def features(self, fitted: SegmentsModel) -> tuple[str, ...]:
+        """Those that vary."""
+        return fitted.features
+
+    def about(self, fitted: SegmentsModel, inputs: Inputs) -> dict[str, Any]:
+        """Exponents, and the share of persons in each segment."""
+        if fitted.pipeline is None:
+            return {}
+        labels = fitted.nearest(_prepared(inputs["persons"])[1])[0]
+        shares = np.bincount(labels, minlength=SEGMENTS) / len(labels)
+        return {
+            "box_cox_exponents": dict(zip(fitted.features, fitted.pipeline[0].lambdas_.tolist(), strict=True)),
+            "segments": [
+                {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(fitted.names)
+            ],
+        }
 
 
-def _one_thread() -> AbstractContextManager[Any]:
-    """Sums split over threads round differently: with one, the fit is the same on every number of cores."""
-    import sklearn.cluster  # noqa: F401  (limits reach only libraries that are loaded when they are set)
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=1)
+MODEL = Segments()

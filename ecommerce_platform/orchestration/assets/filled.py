@@ -51,13 +51,15 @@ def filled_assets(project: Project, contract: Contract) -> list[dg.AssetsDefinit
         DefinitionError: no function is registered under the contract's name.
     """
     name = contract.filled_by or ""
-    if name not in _REGISTERED:
+    # `ml.<module>` is filled by whatever fills the tables of models.
+    declare = _REGISTERED.get(name) or _REGISTERED.get("".join(name.partition(".")[:2]))
+    if declare is None:
         raise DefinitionError(
             f"no function is registered as {name!r}, which fills {contract.table}",
             where=f"{contract.path}:1",
             fix=f"say one of {', '.join(sorted(_REGISTERED))}, or register it with @fills({name!r})",
         )
-    return _REGISTERED[name](project, contract)
+    return declare(project, contract)
 
 
 @fills("shop")

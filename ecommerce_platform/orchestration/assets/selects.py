@@ -3,6 +3,7 @@
 import dagster as dg
 
 from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.ml.models import EVERY_TRAINING, all_models
 from ecommerce_platform.orchestration.assets.declare import (
     Outcome,
     Step,
@@ -46,10 +47,17 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
     )
 
 
+def _after(table: str, catalog: Catalog) -> list[str]:
+    """What has to be made before a table can be read: itself, or, of a ledger, what it is written beside."""
+    beside = catalog.tables[table].contract.written_beside if table in catalog.tables else None
+    if beside == EVERY_TRAINING:
+        return sorted({model.key for model in all_models(catalog).values()})
+    return [beside or table]
+
+
 def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
     """What a SELECT reads, as assets; whoever reads a ledger waits for the last of the tables it is written beside."""
-    ledgers = {n: after for n, table in catalog.tables.items() if (after := table.contract.written_beside)}
-    keys = {asset_key(ledgers.get(name, name)): None for name in model.reads}
+    keys = {asset_key(key): None for name in model.reads for key in _after(name, catalog)}
     if model.contract.layer != "silver":
         # The foreign-key check reads the parents while the table is written, so they come first.
         parents = (c.references.rpartition(".")[0] for c in model.contract.columns.values() if c.references)
