@@ -33,7 +33,7 @@ for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
-    documents.docs, documents.questions, instance.ui, documents.data_docs,
+    documents.docs, documents.questions, documents.targets, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
     sources.new_source, sources.check_source,
