@@ -168,18 +168,19 @@ def labelled_rows(con: DuckDBPyConnection) -> pl.DataFrame:
     found = shop_horizon(con)
     if found is None or not found.cut_offs:
         return _no_rows(con)
-    rows = _described(con, found, found.cut_offs)
+    rows = described(con, found, found.cut_offs)
     return rows.select("as_of_date", "person_id", *FEATURES, *OUTCOMES)
 
 
 def rows_to_score(con: DuckDBPyConnection) -> pl.DataFrame:
     """Customers of the last 2N days as of the last full day: `as_of_date`, `person_id`, `FEATURES`; by person."""
     found = shop_horizon(con)
-    rows = _no_rows(con) if found is None else _described(con, found, (found.last,))
+    rows = _no_rows(con) if found is None else described(con, found, (found.last,))
     return rows.select("as_of_date", "person_id", *FEATURES)
 
 
-def _described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> pl.DataFrame:
+def described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> pl.DataFrame:
+    """Customers of the last 2N days as of some days, with what became of them (as far as it is known); by day and person."""
     import polars as pl
 
     sql = _OUTCOMES.format(gap=found.gap, window=found.window)

@@ -49,8 +49,9 @@ def test_outcomes_of_a_cut_off_are_known_at_the_next() -> None:
 
 def test_a_cut_off_has_a_window_of_history_before_it() -> None:
     assert horizon(date(2024, 1, 1), date(2024, 12, 31), 90, 1).cut_offs == (
-        date(2024, 7, 2), date(2024, 10, 1),
+        date(2024, 4, 2), date(2024, 7, 2), date(2024, 10, 1),
     )  # fmt: skip
+    assert horizon(date(2024, 1, 5), date(2024, 12, 31), 90, 1).cut_offs[0] == date(2024, 7, 2)
     assert horizon(date(2024, 12, 1), date(2024, 12, 31), 90, 1).cut_offs == ()
 
 
