@@ -42,6 +42,7 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

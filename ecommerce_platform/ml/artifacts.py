@@ -74,6 +74,21 @@ class Card(BaseModel):
     artifact_path: str = ""
     sha256: str = ""
 
+    @property
+    def published_as(self) -> str:
+        """What scores say in `model`: the method, or the baseline by name where that did not win."""
+        return (self.method or self.model) if self.promoted else f"baseline:{self.baseline}"
+
+    @property
+    def verdict(self) -> str:
+        """What is published, and why, in a sentence."""
+        method = self.method or self.model
+        if self.promoted:
+            why = self.metrics.get("not_evaluated")
+            return f"{method} is published: " + (f"{why}" if why else f"it beat the baseline {self.baseline}") + "."
+        said = self.metrics.get("not_evaluated") or self.metrics.get("refused")
+        return f"the baseline {self.baseline} is published, not {method}: {said or 'it did not win on later data'}."
+
 
 def libraries(*names: str) -> dict[str, str]:
     """Versions of the installed libraries that decide what a fit gives, by name; scikit-learn and below by default."""
@@ -242,6 +257,29 @@ def load_json_artifact(models_dir: Path, model: str, version: str, *, sha256: st
     return _read(folder, folder / JSON_FILE, model, version, sha256)
 
 
+def check_artifact(models_dir: Path, model: str, version: str, *, sha256: str | None = None) -> Card:
+    """The card of a version whose file is there and is what was saved, whatever it holds.
+
+    Raises:
+        InputError: as `load_json_artifact`.
+    """
+    folder = _folder(models_dir, model, version)
+    file = MODEL_FILE if (folder / MODEL_FILE).exists() else JSON_FILE
+    return _read(folder, folder / file, model, version, sha256)[1]
+
+
+def check_format(state: Mapping[str, Any], format_: int) -> None:
+    """Refuses a stored state of another format than the one its module writes.
+
+    Raises:
+        InputError: it is one.
+    """
+    if state.get("format") != format_:
+        raise InputError(
+            f"the artifact has format {state.get('format')}, this version reads {format_}", fix=TRAIN_AGAIN
+        )
+
+
 def _read(folder: Path, path: Path, model: str, version: str, sha256: str | None) -> tuple[bytes, Card]:
     card = _read_card(folder, model, version)
     try:
@@ -286,6 +324,8 @@ def registry_frame(card: Card) -> pl.DataFrame:
         "metrics": json.dumps(card.metrics, sort_keys=True, allow_nan=False),
         "baseline": card.baseline,
         "promoted": card.promoted,
+        "published_as": card.published_as,
+        "verdict": card.verdict,
         "artifact_path": card.artifact_path,
         "sha256": card.sha256,
     }

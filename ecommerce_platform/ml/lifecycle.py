@@ -55,7 +55,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ecommerce_platform.contracts.select import tables_read
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import artifacts
+from ecommerce_platform.ml import artifacts, monitoring
+from ecommerce_platform.ml.cards import About, Exhibit, card_files, card_page
 from ecommerce_platform.ml.columns import Rule
 from ecommerce_platform.warehouse.changes import (
     made_within,
@@ -66,9 +67,9 @@ from ecommerce_platform.warehouse.changes import (
     unseen,
 )
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.registry import current_version, newest_version
+from ecommerce_platform.warehouse.registry import all_versions, current_version, newest_version, version_row
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import Written, count_rows, replace_table, upsert_rows
+from ecommerce_platform.warehouse.write import Written, count_rows, ensure_table, replace_table, upsert_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,7 +83,7 @@ Inputs = Mapping[str, "pl.DataFrame"]
 SEED = 1
 #: How long a model and its scores are left alone by builds that do not ask for them.
 CADENCE = timedelta(days=7)
-REGISTRY, EVALUATIONS = "ml.models", "ml.evaluations"
+REGISTRY, EVALUATIONS, PINS = "ml.models", "ml.evaluations", "ml.model_pins"
 _FORMAT = 1
 
 
@@ -149,20 +150,6 @@ class Comparison:
             return True
         low, high = self.interval_low, self.interval_high
         return high is not None and high < 0 if self.lower_is_better else low is not None and low > 0
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """Something a card shows: a table, a picture or a paragraph under a heading.
-
-    `rows` (with `header`) become a Markdown table; `svg` a file beside the card; `text` stands above both.
-    """
-
-    title: str
-    text: str = ""
-    header: tuple[str, ...] = ()
-    rows: Sequence[Sequence[Any]] = ()
-    svg: str = ""
 
 
 @dataclass(frozen=True)
@@ -262,20 +249,36 @@ class Model(ABC):
         """Further plain JSON values about the final fit, for the card and `ml.models.metrics`."""
         return {}
 
-    def exhibits(self, fitted: Any, inputs: Inputs) -> Sequence[Exhibit]:
-        """Tables and pictures of the final fit, for the card."""
+    def exhibits(self, fitted: Any, inputs: Inputs, evaluation: Evaluation, *, seed: int) -> Sequence[Exhibit]:
+        """Tables and pictures of the final fit, for the card, after those of the evaluation."""
         return ()
 
     def attachments(self, fitted: Any) -> Mapping[str, bytes]:
         """Further files to be kept beside the artifact, by name."""
         return {}
 
-    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Sequence[Comparison]:
-        """How past scores turned out. `past`: scored_on (DATE), model_version, id and score; `fold` is the day scored on.
+    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Mapping[str, Sequence[Comparison]]:
+        """How past scores turned out, by day and version scored; days whose outcomes are not known yet are left out.
 
-        Only days whose outcomes are known by now are judged; the others are left out.
+        Args:
+            past: table_name, scored_on (DATE), model_version, id, score (DOUBLE): what `watched` had remembered.
+            inputs: those of a training now.
+
+        Returns:
+            Comparisons by the version that scored, each with `fold=f"{monitoring.LIVE}{scored_on}"`.
         """
-        return ()
+        return {}
+
+    @property
+    def described(self) -> About:
+        """What cards and pages say of it, whatever the data."""
+        columns = {
+            name: f"{rule.says}, may be missing" if rule.optional else rule.says for name, rule in self.columns.items()
+        }
+        reads = self.reads(tuple(self.inputs))
+        return About(
+            self.name, self.title, self.purpose, self.limits, self.baseline, tuple(self.scored_on), reads, columns
+        )
 
     @property
     def key(self) -> str:
@@ -308,12 +311,17 @@ class Trained:
     @property
     def published_as(self) -> str:
         """What scores say in `model`."""
-        return _published_as(self.card)
+        return self.card.published_as
 
     @property
     def evaluations(self) -> pl.DataFrame:
         """Rows of `ml.evaluations`, in its contract's columns and types."""
         return evaluation_rows(self.model, self.card.version, self.evaluation.comparisons)
+
+    @property
+    def page(self) -> str:
+        """The card as Markdown with its pictures in it."""
+        return card_page(self.model.described, self.card, self.evaluation.comparisons, self.exhibits, embedded=True)
 
 
 def evaluation_rows(model: Model, version: str, comparisons: Sequence[Comparison]) -> pl.DataFrame:
@@ -325,9 +333,11 @@ def evaluation_rows(model: Model, version: str, comparisons: Sequence[Comparison
         "value": pl.Float64,
         "baseline": pl.String,
         **dict.fromkeys(("baseline_value", "interval_low", "interval_high"), pl.Float64),
+        **dict.fromkeys(("decides", "lower_is_better"), pl.Boolean),
     }
     rows = [
-        (model.name, version, c.fold, c.metric, c.value, model.baseline, c.baseline_value, c.interval_low, c.interval_high)
+        (model.name, version, c.fold, c.metric, c.value, model.baseline, c.baseline_value, c.interval_low, c.interval_high,
+         c.decides, c.lower_is_better)
         for c in comparisons
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -353,7 +363,7 @@ def train_frames(
         if refused:
             method = model.baseline
             fitted = model.fit(inputs, method, evaluation, seed=seed, full=full)
-        exhibits = (*evaluation.exhibits, *model.exhibits(fitted, inputs))
+        exhibits = (*evaluation.exhibits, *model.exhibits(fitted, inputs, evaluation, seed=seed))
     moment = (trained_at or datetime.now(UTC)).astimezone(UTC)
     first, last = model.window(inputs)
     card = artifacts.Card(
@@ -421,18 +431,15 @@ def one_thread(imports: Sequence[str] = ()) -> Iterator[None]:
         yield
 
 
-def _published_as(card: artifacts.Card) -> str:
-    return card.method if card.promoted else f"baseline:{card.baseline}"
-
-
 # -- on disk -----------------------------------------------------------------------------------------------------
 
 
 def keep(models_dir: Path, trained: Trained) -> artifacts.Card:
-    """Stores a training's artifact; returns its card with path and hash filled in."""
+    """Stores a training's artifact and its card as a page; returns the card with path and hash filled in."""
     model = trained.model
     state = {"format": _FORMAT, "model": model.name, "state": model.to_state(trained.fitted)}
-    extra = dict(model.attachments(trained.fitted))
+    pages = card_files(model.described, trained.card, trained.evaluation.comparisons, trained.exhibits)
+    extra = {**pages, **model.attachments(trained.fitted)}
     if model.stored_as == "json":
         text = json.dumps(state, indent=1, sort_keys=True, allow_nan=False) + "\n"
         return artifacts.save_json_artifact(models_dir, text.encode(), trained.card, extra)
@@ -486,9 +493,7 @@ class Training:
     card: artifacts.Card | None = None
 
 
-def train(
-    model: Model, place: Place, *, seed: int = SEED, full: bool = False, when_due: bool = False, anew: bool = False
-) -> Training:
+def train(model: Model, place: Place, *, seed: int = SEED, full: bool = False, when_due: bool = False) -> Training:
     """Trains a model on the warehouse as it is and keeps it, unless that would give what there is.
 
     Args:
@@ -496,8 +501,7 @@ def train(
         place: where it lives.
         seed: of everything random.
         full: the whole tournament rather than the quick one; a full version is not replaced by a quick one of the same data.
-        when_due: leaves it alone for `CADENCE` after the last training.
-        anew: trains although nothing has changed.
+        when_due: leaves it alone for `CADENCE` after the last training, unless its scores have drifted.
 
     Raises:
         InputError: the inputs cannot be trained on.
@@ -505,20 +509,39 @@ def train(
     registry, code = place.catalog.contract(REGISTRY), model.code_version
     tables = model.reads(model.trained_on)
     with place.connect() as con:
-        if not anew and not full and left_alone(con, model.key, tables, code, when_due=when_due, kept_in=REGISTRY):
+        wait = when_due and not monitoring.has_drifted(con, model.name)
+        if not full and left_alone(con, model.key, tables, code, when_due=wait, kept_in=REGISTRY):
             return Training(_unchanged(con, registry))
         now, _ = unseen(con, model.key, tables, code)
         inputs = {name: model.inputs[name].fetch(con) for name in model.trained_on}
         newest = newest_version(con, model.name)
-        if newest and not anew and _same(model, inputs, newest, seed=seed, full=full):
+        if newest and _same(model, inputs, newest, seed=seed, full=full):
             with transaction(con):
-                record_change(con, model.key, code)
+                if model.key not in table_versions(con):
+                    record_change(con, model.key, code)
                 record_seen(con, model.key, now)
             return Training(_unchanged(con, registry))
+        past = monitoring.past_scores(con, model.name)
     # The warehouse is free while the model is trained.
     trained = train_frames(model, inputs, seed=seed, full=full)
     card = keep(place.models, trained)
-    return Training(register(place, card, trained.evaluations, model.key, code, now), trained, card)
+    results = [trained.evaluations, *outcomes(model, past, inputs)]
+    written = register(place, card, results, lambda con: _note(con, model.key, code, now))
+    return Training(written, trained, card)
+
+
+def outcomes(model: Model, past: pl.DataFrame | None, inputs: Inputs) -> list[pl.DataFrame]:
+    """How past scores turned out, as rows of `ml.evaluations` of the versions that had scored."""
+    if past is None or past.is_empty():
+        return []
+    with one_thread(model.imports):
+        found = model.realised(past, inputs)
+    return [evaluation_rows(model, version, compared) for version, compared in sorted(found.items())]
+
+
+def _note(con: DuckDBPyConnection, key: str, code: str, now: Mapping[str, int]) -> None:
+    record_change(con, key, code)
+    record_seen(con, key, now)
 
 
 def _same(model: Model, inputs: Inputs, newest: Mapping[str, Any], *, seed: int, full: bool) -> bool:
@@ -528,22 +551,86 @@ def _same(model: Model, inputs: Inputs, newest: Mapping[str, Any], *, seed: int,
 
 
 def register(
-    place: Place, card: artifacts.Card, evaluations: pl.DataFrame, key: str, code: str, now: Mapping[str, int]
+    place: Place,
+    card: artifacts.Card,
+    evaluations: Sequence[pl.DataFrame] = (),
+    also: Callable[[DuckDBPyConnection], None] | None = None,
 ) -> Written:
     """Writes a kept version into the registry, with its evaluations: all or nothing.
 
     A version whose evaluations are missing, or that is trained again, would be a puzzle.
+
+    Args:
+        place: where it lives.
+        card: of the version, with path and hash.
+        evaluations: rows of `ml.evaluations`, if there are any.
+        also: writes more in the same transaction.
     """
     registry, results = place.catalog.contract(REGISTRY), place.catalog.contract(EVALUATIONS)
     with place.connect() as con:
-        con.register("_evaluations", evaluations.to_arrow())
         con.register("_card", artifacts.registry_frame(card).to_arrow())
         with transaction(con):
-            upsert_rows(con, results, typed(results, "_evaluations"))
+            ensure_table(con, registry)
+            ensure_table(con, results)
+            for rows in evaluations:
+                con.register("_evaluations", rows.to_arrow())
+                upsert_rows(con, results, typed(results, "_evaluations"))
             written = upsert_rows(con, registry, typed(registry, "_card"))
-            record_change(con, key, code)
-            record_seen(con, key, now)
+            if also:
+                also(con)
     return written
+
+
+def promote(place: Place, model: str, version: str | None, *, key: str | None = None) -> str:
+    """Pins a version: it is in force whatever is trained later, until another is pinned or none.
+
+    Args:
+        place: where the model lives.
+        model: its name.
+        version: which one; None to let the newest be in force again.
+        key: its training in the ledger of versions, whose followers have to score again.
+
+    Returns:
+        The version that is in force now.
+
+    Raises:
+        InputError: there is no such version, or its artifact cannot be used.
+    """
+    pins = place.catalog.contract(PINS)
+    with place.connect() as con:
+        row = version_row(con, model, version) if version else newest_version(con, model)
+        if row is None:
+            known = [r["version"] for r in all_versions(con, model)]
+            raise InputError(
+                f"there is no version {version} of {model}" if known else f"the model {model!r} has not been trained",
+                fix=f"use one of {', '.join(known[:5])}" if known else "run `ecommerce build` first",
+            )
+        artifacts.check_artifact(place.models, model, row["version"], sha256=row["sha256"])
+        with transaction(con):
+            ensure_table(con, pins)
+            change = record_change(con, PINS)
+            con.execute(
+                f"insert into {PINS} (model, change, changed_at, version) "
+                "values (?, ?, cast(timezone('UTC', now()) as timestamp), ?)",
+                [model, change, version],
+            )
+            if key and key in (versions := table_versions(con)):
+                record_change(con, key, versions[key].code_version)
+    return str(row["version"])
+
+
+def roll_back(place: Place, model: str, *, key: str | None = None) -> str:
+    """Pins the version before the one in force; returns it.
+
+    Raises:
+        InputError: the model was not trained, or there is no version before.
+    """
+    with place.connect() as con:
+        now = current_version(con, model)["version"]
+        earlier = [r["version"] for r in all_versions(con, model) if r["version"] < now]
+    if not earlier:
+        raise InputError(f"there is no version of {model} before {now}", fix="see `ecommerce models`")
+    return promote(place, model, earlier[0], key=key)
 
 
 def score(
@@ -579,15 +666,27 @@ def score(
         scored = signed(model.score(fitted, inputs, table), card)
     with place.connect() as con:
         con.register("_scored", scored.to_arrow())
-        written = replace_table(con, contract, typed(contract, "_scored"), code_version=code, reads=reads, seen=now)
+        written = replace_table(
+            con, contract, typed(contract, "_scored"), code_version=code, reads=reads, seen=now,
+            also_write=lambda: _remember(con, place, model, table, card.version),
+        )  # fmt: skip
     return written, card.version
+
+
+def _remember(con: DuckDBPyConnection, place: Place, model: Model, table: str, version: str) -> None:
+    """Keeps a sample of the scores just written, if the model watches them."""
+    history = place.catalog.contract(monitoring.HISTORY)
+    ensure_table(con, history)
+    if table in model.watched:
+        column, who = model.watched[table]
+        monitoring.remember(con, history, model.name, table, column, who, version, table)
 
 
 def signed(scored: pl.DataFrame, card: artifacts.Card) -> pl.DataFrame:
     """Scores with who made them: `model` (unless they say so themselves) and `model_version`."""
     import polars as pl
 
-    made_by = {} if "model" in scored.columns else {"model": pl.lit(_published_as(card))}
+    made_by = {} if "model" in scored.columns else {"model": pl.lit(card.published_as)}
     return scored.with_columns(**made_by, model_version=pl.lit(card.version))
 
 

@@ -1,11 +1,11 @@
-"""Which kinds of customers are there? Three segments of persons by recency, frequency and monetary value.
+"""Which kinds of customers are there? Segments of persons by recency, frequency and monetary value.
 
-Fitting, scoring and the comparison with the baseline live here, as functions of data frames; when and how a model is
-trained, gated and kept is in `lifecycle.py`.
+Fitting, scoring and the comparison with the baseline are functions of data frames here and in `clusters.py`; when and how
+a model is trained, gated and kept is in `lifecycle.py`.
 
-The model: Box-Cox, standardising, K-means with three centres. The baseline `rfm_score_terciles`: persons
-ranked by the mean of their percentile ranks in R, F and M, cut in three. Both are stored in every artifact as
-plain numbers (centres; quantile tables), so scoring never depends on who else is scored.
+The model: Box-Cox, standardising, K-means with three centres (unless three are unstable, see `clusters.py`). The baseline
+`rfm_score_terciles`: persons ranked by the mean of their percentile ranks in R, F and M, cut in three. Both are stored in
+every artifact as plain numbers (centres; quantile tables), so scoring never depends on who else is scored.
 
 **Who wins.** Both are fitted on what was known at an earlier day and judged on the days after it
 (`rfm.LaterData`):
@@ -29,7 +29,7 @@ fewer than three different persons) nothing is promoted either; the card's metri
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -38,10 +38,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import artifacts, evaluation, lifecycle
+from ecommerce_platform.ml import artifacts, clusters, lifecycle
+from ecommerce_platform.ml.cards import Exhibit
+from ecommerce_platform.ml.clusters import MIN_SHARE, Clusters, Later
 from ecommerce_platform.ml.columns import COUNT, MONEY, MONEY_LIMIT, TEXT
-from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Inputs
-from ecommerce_platform.ml.rfm import LaterData, split_orders
+from ecommerce_platform.ml.lifecycle import Evaluation, Inputs
+from ecommerce_platform.ml.monitoring import LIVE
+from ecommerce_platform.ml.rfm import HORIZON_DAYS, LaterData, revenue_by_person, rfm_as_of, split_orders
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,24 +53,11 @@ METHOD, BASELINE = "kmeans_rfm", "rfm_score_terciles"
 TABLE = "ml.segments"
 
 FEATURES = ("recency_days", "frequency", "monetary")
-SEGMENTS = 3
 #: Box-Cox needs positive values. Persons whose revenue is zero or negative count as the smallest customers.
 MONETARY_FLOOR = 0.01
-#: Box and Cox searched this range; beyond it a skewed count such as frequency turns into "one or not" in ever
-#: larger units, and its optimum can lie at minus infinity.
-LAMBDA_RANGE = (-2.0, 2.0)
-#: A feature in which this share of persons has one and the same value is left out: a segment that only it
-#: makes would be smaller than MIN_SHARE.
-NEAR_CONSTANT_SHARE = 0.99
-MIN_SHARE = 0.01
-MIN_PERSONS = 30
-
-FIT_SAMPLE = 200_000
-N_INIT = 10
-SILHOUETTE_SAMPLE = 5_000
 _TABLE_SIZE = 1_000
 _BATCH = 250_000
-_STATE_FORMAT = 1
+_STATE_FORMAT = 2
 
 #: Words for a centre below and above the average person, in the order in which a name says them.
 _TRAITS = {
@@ -75,9 +65,6 @@ _TRAITS = {
     "frequency": ("occasional", "frequent"),
     "recency_days": ("recent", "lapsed"),
 }
-#: Standard deviations from the average at which a segment is called by a trait; nearer, the word would
-#: mislead.
-TRAIT_FROM = 0.5
 _BASELINE_NAMES = ("Top third", "Middle third", "Bottom third")
 
 
@@ -119,46 +106,20 @@ class SegmentsModel:
     """A fitted model with its baseline and the verdict which of them is published.
 
     Attributes:
-        pipeline: scikit-learn Pipeline (Box-Cox, standardising, K-means with centres in label order), which
-            takes the columns `features` of the values; None where nothing could be fitted.
-        features: the features the pipeline uses: `FEATURES` without those that are constant or nearly so.
-        names: the segments' names by label; empty without a pipeline.
+        clusters: the clusters of `FEATURES`; None where nothing could be fitted.
         baseline: the baseline.
-        promoted: whether the pipeline is published rather than the baseline.
+        promoted: whether the clusters are published rather than the baseline.
     """
 
-    pipeline: Any
-    features: tuple[str, ...]
-    names: tuple[str, ...]
+    clusters: Clusters | None
     baseline: TercileScore
     promoted: bool
-
-    def standardised(self, values: np.ndarray) -> np.ndarray:
-        """The used features after Box-Cox and standardising: n × used features, in standard deviations."""
-        columns = [FEATURES.index(name) for name in self.features]
-        return self.pipeline[:-1].transform(values[:, columns])
-
-    def nearest(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Label and distance of the nearest centre for each row of values.
-
-        The same as the pipeline's `predict`, but worked out element by element: matrix products round
-        differently with a row's place in its batch, and a label must depend on nothing but the person.
-        """
-        points = self.standardised(values)
-        centres = self.pipeline[-1].cluster_centers_
-        squared = np.zeros((len(points), len(centres)))
-        for j in range(points.shape[1]):
-            squared += (points[:, j, None] - centres[None, :, j]) ** 2
-        labels = squared.argmin(1)
-        return labels, np.sqrt(squared[np.arange(len(points)), labels])
 
     def to_state(self) -> dict[str, Any]:
         """Everything scoring needs, as scikit-learn objects, arrays and containers (for `save_artifact`)."""
         return {
             "format": _STATE_FORMAT,
-            "pipeline": self.pipeline,
-            "features": list(self.features),
-            "names": list(self.names),
+            "clusters": self.clusters.to_state() if self.clusters else None,
             "baseline": dict(self.baseline.tables),
             "promoted": self.promoted,
         }
@@ -170,18 +131,9 @@ class SegmentsModel:
         Raises:
             InputError: the state is of another format of this module.
         """
-        if state.get("format") != _STATE_FORMAT:
-            raise InputError(
-                f"the artifact has format {state.get('format')}, this version reads {_STATE_FORMAT}",
-                fix=artifacts.TRAIN_AGAIN,
-            )
-        return cls(
-            pipeline=state["pipeline"],
-            features=tuple(state["features"]),
-            names=tuple(state["names"]),
-            baseline=TercileScore(state["baseline"]),
-            promoted=bool(state["promoted"]),
-        )
+        artifacts.check_format(state, _STATE_FORMAT)
+        found = Clusters.from_state(state["clusters"]) if state["clusters"] else None
+        return cls(found, TercileScore(state["baseline"]), bool(state["promoted"]))
 
 
 def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
@@ -195,30 +147,36 @@ def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
             0.01): the columns of `gold.rfm`; scored in batches of 250,000.
 
     Returns:
-        A row per row given, in the same order: person_id VARCHAR, segment INTEGER (0–2), segment_name
-        VARCHAR, distance DOUBLE (to the segment's centre in standard deviations; null for the baseline, which
-        has none).
+        A row per row given, in the same order: person_id VARCHAR, segment INTEGER (from 0), segment_name VARCHAR,
+        distance DOUBLE (to the segment's centre in standard deviations; null for the baseline, which has none),
+        map_x and map_y DOUBLE (the place on the map; null where there are no clusters).
 
     Raises:
         InputError: a column is missing or holds an impossible value.
     """
     import polars as pl
 
-    schema = {"person_id": pl.String, "segment": pl.Int32, "segment_name": pl.String, "distance": pl.Float64}
-    names = pl.Series(model.names if model.promoted else _BASELINE_NAMES, dtype=pl.String)
+    numbers = dict.fromkeys(("distance", "map_x", "map_y"), pl.Float64)
+    schema = {"person_id": pl.String, "segment": pl.Int32, "segment_name": pl.String, **numbers}
     parts = [pl.DataFrame(schema=schema)]
     _refuse_impossible(persons)
     for batch in persons.iter_slices(_BATCH):
         values = _values(batch)
-        if model.promoted:
-            labels, distance = model.nearest(values)
+        nothing: Any = [None] * batch.height
+        if model.promoted and model.clusters:
+            labels, distance = model.clusters.nearest(values)
+            names = pl.Series(model.clusters.names, dtype=pl.String)
         else:
-            labels, distance = model.baseline.labels(values), None
+            labels, distance = model.baseline.labels(values), nothing
+            names = pl.Series(_BASELINE_NAMES, dtype=pl.String)
+        places = model.clusters.on_map(values) if model.clusters else None
         scored = {
             "person_id": batch["person_id"].cast(pl.String),
             "segment": labels.astype(np.int32),
             "segment_name": names.gather(labels),
-            "distance": [None] * len(labels) if distance is None else distance,
+            "distance": distance,
+            "map_x": nothing if places is None else places[:, 0],
+            "map_y": nothing if places is None else places[:, 1],
         }
         parts.append(pl.DataFrame(scored, schema_overrides=schema))
     return pl.concat(parts)
@@ -287,155 +245,47 @@ def _prepared(persons: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray]:
     return ids, values
 
 
-def _fit(values: np.ndarray, seed: int) -> tuple[SegmentsModel, str | None]:
-    """The model of the persons, unpromoted, and why there is no pipeline in it, if there is none."""
-    baseline = TercileScore.fit(values)
-    sample = _sample(values, FIT_SAMPLE, seed)
-    used = [i for i in range(len(FEATURES)) if not _near_constant(sample[:, i])]
-    features = tuple(FEATURES[i] for i in used)
-    without = SegmentsModel(None, features, (), baseline, promoted=False)
-    if len(values) < MIN_PERSONS:
-        return without, f"fewer than {MIN_PERSONS} persons"
-    if not used:
-        return without, "all persons are (nearly) the same"
+def fit_segments(values: np.ndarray, seed: int, *, k: int = clusters.DEFAULT_K) -> tuple[SegmentsModel, str | None]:
+    """The model of the persons, unpromoted, and why there are no clusters in it, if there are none.
 
-    pipeline, distinct = _fit_pipeline(sample[:, used], -1 if features[-1] == "recency_days" else 1, seed)
-    if distinct < SEGMENTS:
-        return without, f"fewer than {SEGMENTS} different persons"
-    return SegmentsModel(pipeline, features, _names(pipeline, features), baseline, promoted=False), None
-
-
-def _fit_pipeline(values: np.ndarray, goodness: int, seed: int) -> tuple[Any, int]:
-    """Box-Cox, standardising and K-means; and how many different points there were.
-
-    The centres are ordered by the last feature in use, money wherever it varies; `goodness` is -1 where less
-    of it is better (recency).
+    Args:
+        values: n × 3 in the order of `FEATURES`, as `_values` gives them.
+        seed: of sample and starts.
+        k: how many segments.
     """
-    from sklearn.cluster import KMeans
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import PowerTransformer, StandardScaler
-
-    # The exponents are set rather than fitted: scikit-learn searches without bounds, which on a count that is
-    # nearly always 1 runs off to minus infinity, with warnings.
-    box_cox = PowerTransformer(method="box-cox", standardize=False)
-    box_cox.n_features_in_ = values.shape[1]
-    box_cox.lambdas_ = np.array([_exponent(values[:, j]) for j in range(values.shape[1])])
-    scale = StandardScaler()
-    points = scale.fit_transform(box_cox.transform(values))
-    distinct = len(np.unique(points, axis=0))
-    if distinct < SEGMENTS:
-        return None, distinct
-    clusters = KMeans(n_clusters=SEGMENTS, n_init=N_INIT, random_state=seed).fit(points)
-    # Ordering the centres orders what predict says.
-    order = np.argsort(-goodness * clusters.cluster_centers_[:, -1], kind="stable")
-    clusters.cluster_centers_ = np.ascontiguousarray(clusters.cluster_centers_[order])
-    # Scoring never looks at the sample's own labels, and they would be most of the file.
-    clusters.labels_ = np.empty(0, dtype=np.int32)
-    return Pipeline([("box_cox", box_cox), ("scale", scale), ("clusters", clusters)]), distinct
+    found, why = clusters.fit_clusters(values, FEATURES, _TRAITS, seed, k=k)
+    return SegmentsModel(found, TercileScore.fit(values), promoted=False), None if found else why
 
 
-def _exponent(values: np.ndarray) -> float:
-    """The Box-Cox exponent of highest likelihood within `LAMBDA_RANGE`, to four decimals."""
-    from scipy.optimize import minimize_scalar
-    from scipy.stats import boxcox_llf
+def judge(later: LaterData | None, seed: int, *, full: bool = False) -> Evaluation:
+    """The comparison with the baseline on later data; `carry` is the earlier fit and what was seen of other numbers.
 
-    found = minimize_scalar(lambda power: -boxcox_llf(power, values), bounds=LAMBDA_RANGE, method="bounded")
-    return round(float(found.x), 4)
-
-
-def _names(pipeline: Any, features: tuple[str, ...]) -> tuple[str, ...]:
-    names: list[str] = []
-    for centre in pipeline[-1].cluster_centers_:
-        traits = [
-            words[int(centre[features.index(feature)] > 0)]
-            for feature, words in _TRAITS.items()
-            if feature in features and abs(centre[features.index(feature)]) >= TRAIT_FROM
-        ]
-        name = (", ".join(traits) or "average").capitalize()
-        names.append(name if name not in names else f"{name} ({len(names)})")
-    return tuple(names)
-
-
-def judge(later: LaterData | None, seed: int) -> Evaluation:
-    """The comparison with the baseline on later data; `carry` is the earlier fit, for looking at."""
+    How many segments there are is chosen on the earlier persons; the later days, which neither choice nor fit has seen,
+    judge that choice alone.
+    """
     if later is None:
         return Evaluation(METHOD, not_evaluated="no later days to judge on")
     known, before = _prepared(later.before)
-    model, not_fitted = _fit(before, seed)
-    if not_fitted:
+    k, seen = clusters.choose_k(before, FEATURES, seed, full=full)
+    model, not_fitted = fit_segments(before, seed, k=k)
+    if model.clusters is None:
         return Evaluation(METHOD, not_evaluated=f"as of {later.cutoff}: {not_fitted}")
     _, after = _prepared(later.after)
-
     fold = later.cutoff.isoformat()
-    share = Comparison(
-        "smallest_share",
-        _smallest_share(model.nearest(after)[0]),
-        _smallest_share(model.baseline.labels(after)),
-        fold=fold,
-        at_least=MIN_SHARE,
+    compared = clusters.compare(
+        model.clusters, model.baseline.labels, Later(fold, known, before, after, later.revenue), seed
     )
-    compared = (_silhouette(model, after, fold, seed), _explained(model, known, before, later, seed), share)
     days = {"evaluated_from": fold, "evaluated_to": (later.end - timedelta(days=1)).isoformat()}
-    return Evaluation(METHOD, compared, metrics=days, carry=model)
+    return Evaluation(METHOD, compared, metrics=days, carry=Judged(model, k, tuple(seen)))
 
 
-def _silhouette(model: SegmentsModel, after: np.ndarray, fold: str, seed: int) -> Comparison:
-    """How well the segments stand apart (Rousseeuw 1987), on persons as they are at the end."""
-    sample = _sample(after, SILHOUETTE_SAMPLE, seed)
-    points = model.standardised(sample)
-    of_model = evaluation.silhouette(points, model.nearest(sample)[0])
-    of_baseline = evaluation.silhouette(points, model.baseline.labels(sample))
-    return Comparison(
-        "silhouette",
-        float(of_model.mean()),
-        float(of_baseline.mean()),
-        *evaluation.mean_interval(of_model - of_baseline, seed),
-        fold=fold,
-        decides=True,
-    )
+@dataclass(frozen=True)
+class Judged:
+    """What the evaluation hands on: the earlier fit (kept for looking at), and how many segments it chose from what."""
 
-
-def _explained(
-    model: SegmentsModel, known: pl.DataFrame, before: np.ndarray, later: LaterData, seed: int
-) -> Comparison:
-    """How much of the log of later revenue the segments explain (eta²)."""
-    import polars as pl
-
-    revenue = known.join(
-        later.revenue.select("person_id", pl.col("revenue").cast(pl.Float64)),
-        on="person_id",
-        how="left",
-        maintain_order="left",
-    )["revenue"]
-    outcome = np.log1p(np.maximum(revenue.fill_null(0.0).to_numpy(), 0.0))
-    # Segments as of the cutoff: those as of the end would hold the very revenue they are to explain.
-    labels, baseline = model.nearest(before)[0], model.baseline.labels(before)
-    return Comparison(
-        "later_revenue_eta2",
-        evaluation.eta_squared(labels, outcome),
-        evaluation.eta_squared(baseline, outcome),
-        *evaluation.eta_squared_difference(labels, baseline, outcome, seed),
-        fold=later.cutoff.isoformat(),
-        decides=True,
-    )
-
-
-def _sample(values: np.ndarray, size: int, seed: int) -> np.ndarray:
-    if len(values) <= size:
-        return values
-    chosen = np.random.default_rng(seed).choice(len(values), size, replace=False)
-    return values[np.sort(chosen)]
-
-
-def _near_constant(column: np.ndarray) -> bool:
-    if not len(column):
-        return True
-    most = np.unique(column, return_counts=True)[1].max()
-    return bool(most >= NEAR_CONSTANT_SHARE * len(column))
-
-
-def _smallest_share(labels: np.ndarray) -> float:
-    return float(np.bincount(labels, minlength=SEGMENTS).min() / len(labels))
+    model: SegmentsModel
+    k: int
+    seen: tuple[clusters.Choice, ...]
 
 
 def _quantile_table(column: np.ndarray) -> np.ndarray:
@@ -464,6 +314,7 @@ class Segments(lifecycle.Model):
     limits = (
         "Segments describe what was bought; they predict nothing about a single person.",
         "Numbers and names are comparable within a version only.",
+        "Where most persons bought once, frequency says little, and segments are mostly of recency and value.",
     )
     inputs = {
         "persons": lifecycle.select("select person_id, recency_days, frequency, monetary from gold.rfm"),
@@ -474,25 +325,29 @@ class Segments(lifecycle.Model):
     }
     trained_on = ("persons", "orders")
     scored_on = {TABLE: ("persons",)}
+    watched = {TABLE: ("segment", "person_id")}
     columns = {"person_id": TEXT, "recency_days": COUNT, "frequency": COUNT, "monetary": MONEY}
-    imports = ("scipy.stats", "sklearn.cluster", "sklearn.metrics", "sklearn.pipeline", "sklearn.preprocessing")
-    code = (Path(__file__), Path(__file__).with_name("rfm.py"), Path(__file__).with_name("evaluation.py"))
+    imports = clusters.IMPORTS
+    code = tuple(Path(__file__).with_name(f"{name}.py") for name in ("segments", "clusters", "rfm", "evaluation"))
 
     def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
         """Judges K-means on the days after a cut-off, unless the persons of today do not make three segments."""
-        _, not_fitted = _fit(_prepared(inputs["persons"])[1], seed)
+        _, not_fitted = fit_segments(_prepared(inputs["persons"])[1], seed)
         if not_fitted:
             return Evaluation(METHOD, not_evaluated=not_fitted)
-        return judge(split_orders(inputs["orders"]), seed)
+        return judge(split_orders(inputs["orders"]), seed, full=full)
 
     def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> SegmentsModel:
         """Both on all persons; `method` says which one scores."""
-        model, _ = _fit(_prepared(inputs["persons"])[1], seed)
+        k = evaluation.carry.k if evaluation.carry else clusters.DEFAULT_K
+        model, _ = fit_segments(_prepared(inputs["persons"])[1], seed, k=k)
         return replace(model, promoted=method == METHOD)
 
     def refuse(self, fitted: SegmentsModel, inputs: Inputs) -> str | None:
         """A segment of a handful, in the final fit."""
-        smallest = _smallest_share(fitted.nearest(_prepared(inputs["persons"])[1])[0])
+        if fitted.clusters is None:
+            return "today's persons make no segments"
+        smallest = fitted.clusters.shares(_prepared(inputs["persons"])[1]).min()
         return None if smallest >= MIN_SHARE else f"the smallest segment holds {smallest:.2%} of persons"
 
     def to_state(self, fitted: SegmentsModel) -> dict[str, Any]:
@@ -511,19 +366,32 @@ class Segments(lifecycle.Model):
         """The segment of each row."""
         return score_segments(fitted, rows)
 
+    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Mapping[str, Sequence[lifecycle.Comparison]]:
+        """How much of the revenue of the 90 days after a scoring its segments explained, beside thirds by score then."""
+        import polars as pl
+
+        newest: Any = inputs["orders"]["order_date"].max()
+        found: dict[str, list[lifecycle.Comparison]] = {}
+        day: Any
+        for (version, day), rows in past.group_by("model_version", "scored_on", maintain_order=True):
+            end = day + timedelta(days=HORIZON_DAYS)
+            if newest is None or end > newest:
+                continue
+            then = rfm_as_of(inputs["orders"], day + timedelta(days=1))
+            known = then.join(rows.select(pl.col("id").alias("person_id"), "score"), on="person_id").sort("person_id")
+            bought = inputs["orders"].filter(pl.col("order_date").is_between(day, end, closed="right"))
+            if known.is_empty():
+                continue
+            thirds = TercileScore.fit(_values(then)).labels(_values(known))
+            labels = known["score"].cast(pl.Int64).to_numpy()
+            fold = f"{LIVE}{day}"
+            compared = clusters.explained(labels, thirds, known, revenue_by_person(bought), fold, lifecycle.SEED)
+            found.setdefault(str(version), []).append(compared)
+        return found
+
     def parameters(self, *, full: bool) -> dict[str, Any]:
         """What K-means and its evaluation were told."""
-        return {
-            "segments": SEGMENTS,
-            "n_init": N_INIT,
-            "fit_sample": FIT_SAMPLE,
-            "silhouette_sample": SILHOUETTE_SAMPLE,
-            "monetary_floor": MONETARY_FLOOR,
-            "lambda_range": list(LAMBDA_RANGE),
-            "near_constant_share": NEAR_CONSTANT_SHARE,
-            "min_share": MIN_SHARE,
-            "min_persons": MIN_PERSONS,
-        }
+        return {**clusters.parameters(), "monetary_floor": MONETARY_FLOOR}
 
     def window(self, inputs: Inputs) -> tuple[date | None, date | None]:
         """The days of the first and the last order."""
@@ -532,20 +400,32 @@ class Segments(lifecycle.Model):
 
     def features(self, fitted: SegmentsModel) -> tuple[str, ...]:
         """Those that vary."""
-        return fitted.features
+        return fitted.clusters.features if fitted.clusters else ()
 
     def about(self, fitted: SegmentsModel, inputs: Inputs) -> dict[str, Any]:
         """Exponents, and the share of persons in each segment."""
-        if fitted.pipeline is None:
+        if fitted.clusters is None:
             return {}
-        labels = fitted.nearest(_prepared(inputs["persons"])[1])[0]
-        shares = np.bincount(labels, minlength=SEGMENTS) / len(labels)
+        shares = fitted.clusters.shares(_prepared(inputs["persons"])[1])
         return {
-            "box_cox_exponents": dict(zip(fitted.features, fitted.pipeline[0].lambdas_.tolist(), strict=True)),
+            "box_cox_exponents": fitted.clusters.lambdas,
             "segments": [
-                {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(fitted.names)
+                {"segment": i, "name": name, "share": float(shares[i])} for i, name in enumerate(fitted.clusters.names)
             ],
         }
+
+    def exhibits(
+        self, fitted: SegmentsModel, inputs: Inputs, evaluation: Evaluation, *, seed: int
+    ) -> Sequence[Exhibit]:
+        """Profiles, the choice of their number, and the map."""
+        if fitted.clusters is None:
+            return ()
+        seen = evaluation.carry.seen if evaluation.carry else ()
+        return clusters.exhibits(fitted.clusters, _prepared(inputs["persons"])[1], seen, seed)
+
+    def attachments(self, fitted: SegmentsModel) -> Mapping[str, bytes]:
+        """All numbers a label depends on, as JSON."""
+        return {"clusters.json": fitted.clusters.as_json()} if fitted.clusters else {}
 
 
 MODEL = Segments()

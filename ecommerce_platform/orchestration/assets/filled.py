@@ -10,6 +10,7 @@ import dagster as dg
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.ml.lifecycle import Place
 from ecommerce_platform.orchestration.assets.declare import (
     Outcome,
     Step,
@@ -91,13 +92,13 @@ def _row_accounting(project: Project, contract: Contract) -> list[dg.AssetsDefin
 
 @fills("customer_links")
 def _links(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
-    registry, rules = project.catalog.contract("ml.models"), project.source.file.identity
+    rules = project.source.file.identity
 
     def work(step: Step) -> Outcome:
         linking: Linking | None = None
         if rules.link:
-            with step.connect() as con:
-                linking = current_linking(con, registry, project.settings.models, rules.threshold)
+            place = Place(step.connect, project.settings.models, project.catalog)
+            linking = current_linking(place, rules.threshold)
         written = refresh_links(
             step.connect, contract, linking, step.warehouse.connection_config,
             log=project.logs.get(contract.table), full_checks=step.full_checks,

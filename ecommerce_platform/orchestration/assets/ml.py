@@ -16,7 +16,6 @@ from ecommerce_platform.orchestration.assets.declare import (
     asset_key,
     check_specs,
     column_schema,
-    markdown_table,
     preview,
     table_asset,
 )
@@ -31,8 +30,7 @@ def model_assets(project: Project, contract: Contract) -> list[dg.AssetsDefiniti
     None where the source lacks what the model is made from.
     """
     model = model_of(contract)
-    known = {*project.models, *(n for n, c in project.contracts.items() if c.entity or c.filled_by)}
-    if not known.issuperset(model.reads(tuple(model.inputs))):
+    if model.name not in project.trained:
         return []
     scores = _scores(project, contract, model)
     return [_training(project, model), scores] if contract.table == next(iter(model.scored_on)) else [scores]
@@ -68,16 +66,11 @@ def _shown(done: lifecycle.Training) -> dict[str, object]:
     """What the UI shows of a training."""
     if done.card is None or done.trained is None:
         return {}
-    compared = [
-        (c.fold, c.metric, f"{c.value:.4f}", f"{c.baseline_value:.4f}", c.interval_low, c.interval_high)
-        for c in done.trained.evaluation.comparisons
-    ]
-    names = ["fold", "metric", "model", "baseline", "difference from", "to"]
     return {
         "version": done.card.version,
         "promoted": done.card.promoted,
         "baseline": done.card.baseline,
-        "evaluation": dg.MetadataValue.md(markdown_table(names, compared)),
+        "card": dg.MetadataValue.md(done.trained.page),
     }
 
 
