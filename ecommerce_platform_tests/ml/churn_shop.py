@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -41,3 +43,8 @@ def _as_of(rng: np.random.Generator, day: date, n: int, stars: float) -> pl.Data
         "buying_days": bought,
     }
     return pl.DataFrame({"as_of_date": [day] * n, "person_id": [f"p{i:05d}" for i in range(n)], **columns})
+
+
+def exactly(state: Any) -> str:
+    """A state to the last digit, as text."""
+    return json.dumps(state, default=lambda array: [str(array.dtype), array.tolist()])
