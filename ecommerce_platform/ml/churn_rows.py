@@ -15,7 +15,7 @@ import numpy as np
 
 from ecommerce_platform.contracts.select import tables_read
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml.features import features_as_of, features_sql
+from ecommerce_platform.ml.features import features_sql
 from ecommerce_platform.ml.lifecycle import Input
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ NUMBERS = (
 OF_THE_RECORD = ("age_group", "customer_segment", "region")
 TEXTS = (*OF_THE_RECORD, "favourite_channel", "favourite_category")
 FEATURES = (*NUMBERS, *TEXTS)
+#: A day as of which nobody has bought anything.
+_NEVER = date(1900, 1, 1)
 #: At most so many days are looked back from, one window apart.
 MOST_CUT_OFFS = 6
 #: Of the orders of a usual week a week must have so many to count as delivered in full.
@@ -183,34 +185,29 @@ def described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> 
     """Customers of the last 2N days as of some days, with what became of them (as far as it is known); by day and person."""
     import polars as pl
 
-    sql = _OUTCOMES.format(gap=found.gap, window=found.window)
-    outcomes = con.sql(sql, params={"days": list(days)}).pl()
-    rows = features_as_of(con, days).join(outcomes, on=["as_of_date", "person_id"], how="inner")
+    columns = [
+        *(f"cast(features.{name} as double) as {name}" for name in NUMBERS),
+        *(f"case when not features.is_described_later then features.{name} end as {name}" for name in OF_THE_RECORD),
+        *(f"features.{name}" for name in TEXTS if name not in OF_THE_RECORD),
+        *(f"outcomes.{name}" for name in ("newest_order_date", "buying_days", LABEL)),
+    ]
+    sql = f"""
+        select features.as_of_date, features.person_id, {", ".join(columns)}
+        from ({features_sql(days)}) as features
+        inner join ({_OUTCOMES.format(gap=found.gap, window=found.window)}) as outcomes
+            on features.as_of_date = outcomes.as_of_date and features.person_id = outcomes.person_id
+        order by features.as_of_date, features.person_id
+    """
     gap, window = timedelta(days=found.gap), timedelta(days=found.window)
-    return _typed(rows).with_columns(
+    return con.sql(sql, params={"days": list(days)}).pl().with_columns(
         (pl.col("as_of_date") + gap + timedelta(days=1)).alias("outcome_from"),
         (pl.col("as_of_date") + gap + window).alias("outcome_to"),
-        pl.col(LABEL).cast(pl.Int64),
-    ).sort("as_of_date", "person_id")  # fmt: skip
-
-
-def _typed(rows: pl.DataFrame) -> pl.DataFrame:
-    import polars as pl
-
-    known = ~pl.col("is_described_later")
-    return rows.with_columns(
-        *(pl.col(name).cast(pl.Float64) for name in NUMBERS),
-        *(pl.when(known).then(pl.col(name)).alias(name) for name in OF_THE_RECORD),
-    )
+        pl.col(LABEL, "buying_days").cast(pl.Int64),
+    )  # fmt: skip
 
 
 def _no_rows(con: DuckDBPyConnection) -> pl.DataFrame:
-    import polars as pl
-
-    rows = _typed(features_as_of(con, (date(1900, 1, 1),)).clear())
-    days = {name: pl.lit(None, dtype=pl.Date) for name in ("outcome_from", "outcome_to", "newest_order_date")}
-    counts = {name: pl.lit(None, dtype=pl.Int64) for name in (LABEL, "buying_days")}
-    return rows.with_columns(**days, **counts)
+    return described(con, Horizon(_NEVER, 1, 1, ()), (_NEVER,))
 
 
 def _inputs() -> tuple[Input, Input]:
