@@ -84,8 +84,9 @@ class Card(BaseModel):
         """What is published, and why, in a sentence."""
         method = self.method or self.model
         if self.promoted:
-            why = self.metrics.get("not_evaluated")
-            return f"{method} is published: " + (f"{why}" if why else f"it beat the baseline {self.baseline}") + "."
+            if why := self.metrics.get("not_evaluated"):
+                return f"{method} is published and was compared with nothing: {why}."
+            return f"{method} is published: it beat the baseline {self.baseline}."
         said = self.metrics.get("not_evaluated") or self.metrics.get("refused")
         return f"the baseline {self.baseline} is published, not {method}: {said or 'it did not win on later data'}."
 

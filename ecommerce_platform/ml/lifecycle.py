@@ -191,6 +191,7 @@ class Model(ABC):
     #: Name of what it is compared with, and what is published where it does not win.
     baseline: str
     inputs: Mapping[str, Input]
+    #: Names of the inputs of a training; the rows of the first are those that it counts.
     trained_on: tuple[str, ...]
     scored_on: Mapping[str, tuple[str, ...]]
     #: What `ecommerce predict` asks of a file: column → rule. Empty: there is nothing to score in a file.
@@ -326,6 +327,16 @@ class Trained:
 
 def evaluation_rows(model: Model, version: str, comparisons: Sequence[Comparison]) -> pl.DataFrame:
     """Rows of `ml.evaluations`, in its contract's columns and types."""
+    return _evaluation_frame(
+        [
+            (model.name, version, c.fold, c.metric, c.value, model.baseline, c.baseline_value, c.interval_low,
+             c.interval_high, c.decides, c.lower_is_better)
+            for c in comparisons
+        ]
+    )  # fmt: skip
+
+
+def _evaluation_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     import polars as pl
 
     schema = {
@@ -335,11 +346,6 @@ def evaluation_rows(model: Model, version: str, comparisons: Sequence[Comparison
         **dict.fromkeys(("baseline_value", "interval_low", "interval_high"), pl.Float64),
         **dict.fromkeys(("decides", "lower_is_better"), pl.Boolean),
     }
-    rows = [
-        (model.name, version, c.fold, c.metric, c.value, model.baseline, c.baseline_value, c.interval_low, c.interval_high,
-         c.decides, c.lower_is_better)
-        for c in comparisons
-    ]  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -372,7 +378,7 @@ def train_frames(
         trained_at=moment,
         data_from=first,
         data_to=last,
-        rows_trained=max((frame.height for frame in inputs.values()), default=0),
+        rows_trained=inputs[model.trained_on[0]].height,
         seed=seed,
         code_version=model.code_version,
         feature_names=model.features(fitted),
@@ -566,14 +572,17 @@ def register(
         evaluations: rows of `ml.evaluations`, if there are any.
         also: writes more in the same transaction.
     """
+    import polars as pl
+
     registry, results = place.catalog.contract(REGISTRY), place.catalog.contract(EVALUATIONS)
     with place.connect() as con:
         con.register("_card", artifacts.registry_frame(card).to_arrow())
+        together = pl.concat([_evaluation_frame([]), *evaluations])
+        con.register("_evaluations", together.to_arrow())
         with transaction(con):
             ensure_table(con, registry)
             ensure_table(con, results)
-            for rows in evaluations:
-                con.register("_evaluations", rows.to_arrow())
+            if together.height:
                 upsert_rows(con, results, typed(results, "_evaluations"))
             written = upsert_rows(con, registry, typed(registry, "_card"))
             if also:

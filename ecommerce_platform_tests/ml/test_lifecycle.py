@@ -204,7 +204,8 @@ def test_a_new_process_scores_as_this_one_does(there: Place, tmp_path: Path) -> 
 from pathlib import Path
 from ecommerce_platform.ml.predict import predict_file
 from ecommerce_platform.ml.segments import MODEL
-print(predict_file(Path({str(there.models)!r}), MODEL, {in_force(there)!r}, Path({str(tmp_path / "persons.csv")!r})).write_csv())
+file = Path({str(tmp_path / "persons.csv")!r})
+print(predict_file(Path({str(there.models)!r}), MODEL, {in_force(there)!r}, file).write_csv(), end="")
 """
     printed = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT, env=os.environ

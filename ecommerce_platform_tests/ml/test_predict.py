@@ -152,7 +152,7 @@ def test_columns_have_rules_of_their_own(tmp_path: Path) -> None:
     for line, said in (
         ("1.5,north,", "'1.5' is not a number from 0 to 1"),
         ("1,east,", "'east' is not one of north, south"),
-        ("1,north,31.1.2026", "'31.1.2026' is not a day .* 2026-01-31"),
+        ("1,north,31.1.2026", "'31.1.2026' is not a day"),
     ):
         file.write_text(f"share,region,since\n{line}\n")
         with pytest.raises(InputError, match=said):
