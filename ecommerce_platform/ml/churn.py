@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecommerce_platform.ml import lifecycle
+from ecommerce_platform.ml.churn_card import exhibits
 from ecommerce_platform.ml.churn_model import (
     IMPORTS,
     METHODS,
@@ -39,7 +40,8 @@ from ecommerce_platform.ml.churn_reasons import Effects, effects_of, in_words, r
 from ecommerce_platform.ml.churn_rows import FEATURES, LABEL, LABELLED, NUMBERS, TO_SCORE, refuse_leaks
 from ecommerce_platform.ml.classification import Judged, best_threshold, compare, deciles, measures
 from ecommerce_platform.ml.columns import TEXT, Rule
-from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Exhibit
+from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, select
+from ecommerce_platform.ml.monitoring import LIVE
 
 if TYPE_CHECKING:
     import polars as pl
@@ -171,7 +173,7 @@ def judge(rows: pl.DataFrame, *, seed: int, full: bool, features: Sequence[str] 
         comparisons,
         metrics=_about(folds, tried),
         carry=judgement,
-        exhibits=_exhibits(judgement, calibrated, newest),
+        exhibits=exhibits(judgement.deciles, judgement.importance, newest, calibrated),
     )
 
 
@@ -419,29 +421,6 @@ def _about(folds: Sequence[pl.DataFrame], tried: Tried) -> dict[str, Any]:
     }
 
 
-def _exhibits(judgement: Judgement, calibrated: np.ndarray, newest: pl.DataFrame) -> list[Exhibit]:
-    """Lift, calibration and importance as the card shows them."""
-    lift = [
-        (r["decile"], r["customers"], f"{r['mean_probability']:.3f}", f"{r['churn_rate']:.3f}", f"{r['lift']:.2f}",
-         f"{r['baseline_lift']:.2f}")
-        for r in judgement.deciles
-    ]  # fmt: skip
-    important = [(r["feature"], f"{r['auc_loss']:.4f}") for r in judgement.importance[:15]]
-    day = newest["as_of_date"][0]
-    share = float(newest[LABEL].mean())  # type: ignore[arg-type]
-    return [
-        Exhibit(
-            "Lift and calibration by decile",
-            f"Customers as of {day}, none of them seen by the fit; {share:.1%} were lost, predicted {calibrated.mean():.1%}.",
-            ("decile", "customers", "predicted", "lost", "lift", "lift of recency alone"),
-            lift,
-        ),
-        Exhibit(
-            "What it looks at", "Loss of AUC when a feature's values are shuffled.", ("feature", "loss"), important
-        ),
-    ]
-
-
 _DECILES = {
     "method": str, "as_of_date": date, "decile": int, "customers": int, "mean_probability": float, "churned": int,
     "churn_rate": float, "lift": float, "baseline_churn_rate": float, "baseline_lift": float,
@@ -502,10 +481,58 @@ def from_state(state: Mapping[str, Any]) -> Fitted:
 
 
 def _rules() -> dict[str, Rule]:
-    known = Rule("number", optional=True)
-    counts = {"recency_days": Rule("whole", at_least=0), "orders": Rule("whole", at_least=1, optional=True)}
-    numbers = {name: counts.get(name, known) for name in NUMBERS}
-    return {"person_id": TEXT, **numbers, **{n: Rule("text", optional=True) for n in FEATURES if n not in NUMBERS}}
+    return {"person_id": TEXT, **{name: _rule(name) for name in FEATURES}}
+
+
+def _rule(name: str) -> Rule:
+    """What a file may say of a feature; only the days since the last order must be there."""
+    if name not in NUMBERS:
+        return Rule("text", optional=True)
+    if name == "recency_days":
+        return Rule("whole", at_least=0)
+    if name.endswith("_share"):
+        return Rule("number", at_least=0, at_most=1, optional=True)
+    if name.endswith("_review_score"):
+        return Rule("number", at_least=1, at_most=5, optional=True)
+    # Amounts may be paid back, and a delivery may come early.
+    may_be_negative = name == "most_days_late" or name.endswith("amount") or "revenue" in name or name == "aov"
+    return Rule("number", at_least=None if may_be_negative else 0, optional=True)
+
+
+def realised(past: pl.DataFrame, labelled: pl.DataFrame, purchases: pl.DataFrame) -> dict[str, list[Comparison]]:
+    """How past scores ranked those who stayed away, beside recency alone, by the version that scored.
+
+    Args:
+        past: scored_on, model_version, id and score.
+        labelled: rows of a training, which know gap and window.
+        purchases: person_id and order_date of every day of purchase.
+    """
+    import polars as pl
+
+    found: dict[str, list[Comparison]] = {}
+    if not labelled.height or not purchases.height:
+        return found
+    gap = labelled["outcome_from"][0] - labelled["as_of_date"][0]
+    window, newest = labelled["outcome_to"][0] - labelled["as_of_date"][0], purchases["order_date"].max()
+    day: Any
+    for (version, day), rows in past.group_by("model_version", "scored_on", maintain_order=True):
+        if day + window > newest:
+            continue
+        days = purchases.group_by("person_id").agg(
+            pl.col("order_date").filter(pl.col("order_date") <= day).max().alias("last"),
+            pl.col("order_date").is_between(day + gap, day + window).any().not_().cast(pl.Int64).alias(LABEL),
+        )
+        known = rows.join(days, left_on="id", right_on="person_id").filter(pl.col("last").is_not_null()).sort("id")
+        lost = known[LABEL].to_numpy()
+        if min(lost.sum(), len(lost) - lost.sum()) < LEAST_OF_EACH:
+            continue
+        recency = (pl.lit(day) - pl.col("last")).dt.total_days().alias("recency")
+        base = known.select(recency)["recency"].to_numpy().astype(np.float64)
+        judged = Judged(known["id"].to_numpy(), lost, known["score"].to_numpy(), base, 0.5, 0.5)
+        auc = next(c for c in compare([judged], lifecycle.SEED, REPLICATES[False]) if c.metric == "auc")
+        told = Comparison("auc", auc.value, auc.baseline_value, auc.interval_low, auc.interval_high, f"{LIVE}{day}")
+        found.setdefault(str(version), []).append(told)
+    return found
 
 
 class Churn(lifecycle.Model):
@@ -519,14 +546,18 @@ class Churn(lifecycle.Model):
         "Reasons say what the model looks at, not what would keep the customer: that is for an experiment to show.",
         "Where next to nobody comes back, as in a marketplace of single purchases, no figure here is of use.",
     )
-    inputs = {"labelled": LABELLED, "customers": TO_SCORE}
-    trained_on = ("labelled",)
+    inputs = {
+        "labelled": LABELLED,
+        "purchases": select("select person_id, order_date from gold.fct_customer_days"),
+        "customers": TO_SCORE,
+    }
+    trained_on = ("labelled", "purchases")
     scored_on = {SCORES: ("customers",), DECILES: (), IMPORTANCE: ()}
     columns = _rules()
     code = tuple(
         Path(__file__).with_name(f"{name}.py")
         for name in (
-            "churn", "churn_model", "churn_rows", "churn_reasons", "classification", "trees", "features",
+            "churn", "churn_model", "churn_rows", "churn_reasons", "churn_card", "classification", "trees", "features",
         )
     )  # fmt: skip
     imports = IMPORTS
@@ -561,6 +592,10 @@ class Churn(lifecycle.Model):
         known = rows.with_columns(pl.lit(None, dtype=pl.Date).alias("as_of_date"))
         known = known.with_columns(pl.col(name).cast(pl.Float64) for name in NUMBERS)
         return score_rows(fitted, known).drop("as_of_date", "risk_decile")
+
+    def realised(self, past: pl.DataFrame, inputs: Inputs) -> Mapping[str, Sequence[Comparison]]:
+        """As the function `realised`."""
+        return realised(past, inputs["labelled"], inputs["purchases"])
 
     def parameters(self, *, full: bool) -> dict[str, Any]:
         """What the training was told."""

@@ -45,6 +45,12 @@ def _as_of(rng: np.random.Generator, day: date, n: int, stars: float) -> pl.Data
     return pl.DataFrame({"as_of_date": [day] * n, "person_id": [f"p{i:05d}" for i in range(n)], **columns})
 
 
+def inputs(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """What a training is given."""
+    purchases = pl.DataFrame(schema={"person_id": pl.String, "order_date": pl.Date})
+    return {"labelled": rows, "purchases": purchases}
+
+
 def exactly(state: Any) -> str:
     """A state to the last digit, as text."""
     return json.dumps(state, default=lambda array: [str(array.dtype), array.tolist()])

@@ -21,7 +21,8 @@ from ecommerce_platform.ml import churn, lifecycle
 from ecommerce_platform.ml.churn_model import Calibration, Encoder, Recency, fit_logistic
 from ecommerce_platform.ml.churn_reasons import in_words
 from ecommerce_platform.ml.churn_rows import FEATURES, NUMBERS, horizon, last_full_day, refuse_leaks
-from ecommerce_platform_tests.ml.churn_shop import FIRST, GAP, WINDOW, exactly, labelled
+from ecommerce_platform.ml.classification import measures
+from ecommerce_platform_tests.ml.churn_shop import FIRST, GAP, WINDOW, exactly, inputs, labelled
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def rows() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def trained(rows: pl.DataFrame) -> lifecycle.Trained:
-    return lifecycle.train_frames(churn.MODEL, {"labelled": rows})
+    return lifecycle.train_frames(churn.MODEL, inputs(rows))
 
 
 def of_newest(trained: lifecycle.Trained, metric: str) -> lifecycle.Comparison:
@@ -83,7 +84,7 @@ def test_a_method_that_sees_more_than_recency_is_published(trained: lifecycle.Tr
 
 
 def test_where_recency_is_all_there_is_it_is_what_is_published() -> None:
-    found = lifecycle.train_frames(churn.MODEL, {"labelled": labelled(stars=0.0, seed=3)})
+    found = lifecycle.train_frames(churn.MODEL, inputs(labelled(stars=0.0, seed=3)))
     assert not found.card.promoted
     assert found.published_as == "baseline:recency_alone"
     scored = churn.score_rows(found.fitted, labelled(50, seed=4, cut_offs=1))
@@ -127,7 +128,7 @@ def test_a_full_training_tries_every_cut_off() -> None:
 @pytest.mark.parametrize("cut_offs", [0, 1])
 def test_too_short_a_history_publishes_recency_or_nothing(rows: pl.DataFrame, cut_offs: int) -> None:
     few = rows.filter(pl.col("as_of_date") < FIRST + timedelta(days=cut_offs))
-    found = lifecycle.train_frames(churn.MODEL, {"labelled": few})
+    found = lifecycle.train_frames(churn.MODEL, inputs(few))
     assert not found.card.promoted
     assert found.card.metrics["not_evaluated"]
     assert churn.score_rows(found.fitted, rows.head(10)).height == 10 * cut_offs
@@ -240,12 +241,48 @@ def test_every_feature_has_words() -> None:
         assert in_words(name, "north").endswith("north")
 
 
+def test_a_card_shows_lift_calibration_importance_and_groups(trained: lifecycle.Trained) -> None:
+    shown = {e.title: e for e in trained.exhibits}
+    assert {"Lift by decile", "Calibration", "What it looks at", "By region and age group"} <= set(shown)
+    assert "<svg" in shown["Lift by decile"].svg
+    assert "<svg" in shown["Calibration"].svg
+    groups = shown["By region and age group"].rows
+    assert [row[:2] for row in groups] == [(a, g) for a in ("region", "age_group") for g in "abc"]
+    assert sum(row[2] for row in groups) == 2 * 600
+
+
+def test_past_scores_are_judged_once_their_outcomes_are_known(rows: pl.DataFrame) -> None:
+    newest = rows.filter(pl.col("as_of_date") == FIRST)
+    back = newest.filter(pl.col("is_lost") == 0)
+    purchases = pl.concat(
+        [
+            newest.select("person_id", pl.col("newest_order_date").alias("order_date")),
+            # In the gap a purchase does not count, on the last day of the window it does.
+            newest.select("person_id", pl.lit(FIRST + timedelta(days=GAP)).alias("order_date")),
+            back.select("person_id", pl.lit(FIRST + timedelta(days=GAP + WINDOW)).alias("order_date")),
+        ]
+    )
+    past = newest.select(
+        pl.lit("ml.churn_scores").alias("table_name"),
+        pl.lit(FIRST).alias("scored_on"),
+        pl.lit("v").alias("model_version"),
+        pl.col("person_id").alias("id"),
+        (pl.col("is_lost") * 0.5 + 0.25).alias("score"),
+    )
+    ((version, (found,)),) = churn.realised(past, rows, purchases).items()
+    assert (version, found.metric, found.fold, found.value) == ("v", "auc", f"live {FIRST}", 1.0)
+    days, lost = newest["recency_days"].to_numpy(), newest["is_lost"].to_numpy()
+    assert found.baseline_value == pytest.approx(measures(lost, days, 0.0)["auc"])
+    early = purchases.filter(pl.col("order_date") < FIRST + timedelta(days=GAP + WINDOW))
+    assert churn.realised(past, rows, early) == {}
+
+
 # -- the same again ----------------------------------------------------------------------------------------------
 
 
 def test_the_same_rows_in_another_order_give_the_same_model(rows: pl.DataFrame, trained: lifecycle.Trained) -> None:
     sorted_ = rows.sample(fraction=1, shuffle=True, seed=1).sort("as_of_date", "person_id")
-    again = lifecycle.train_frames(churn.MODEL, {"labelled": sorted_})
+    again = lifecycle.train_frames(churn.MODEL, inputs(sorted_))
     assert exactly(churn.to_state(again.fitted)) == exactly(churn.to_state(trained.fitted))
 
 
@@ -265,8 +302,8 @@ _DIGEST = """
 import sys
 from pathlib import Path
 from ecommerce_platform.ml import churn, lifecycle
-from ecommerce_platform_tests.ml.churn_shop import labelled
-found = lifecycle.train_frames(churn.MODEL, {"labelled": labelled(300)})
+from ecommerce_platform_tests.ml.churn_shop import inputs, labelled
+found = lifecycle.train_frames(churn.MODEL, inputs(labelled(300)))
 print(lifecycle.keep(Path(sys.argv[1]), found).sha256)
 """
 
@@ -291,3 +328,6 @@ def test_files_need_recency_only_and_say_what_is_impossible() -> None:
     rules: Any = churn.MODEL.columns
     assert [name for name, rule in rules.items() if not rule.optional] == ["person_id", "recency_days"]
     assert set(FEATURES) <= set(rules)
+    asked = pl.DataFrame({"late_delivery_share": ["0.5", "1.5"], "refund_amount": ["-3", "4"], "orders": ["-1", "2"]})
+    told = asked.select(rules[name].convert(name) for name in asked.columns)
+    assert told.rows() == [(0.5, -3.0, None), (None, 4.0, 2.0)]
