@@ -234,10 +234,10 @@ def scorer_of(method: str, state: Mapping[str, Any], columns: int) -> Scorer:
         InputError: the state is not that of the method over so many columns.
     """
     if method == "logistic_regression":
-        arrays = [np.asarray(state[name], dtype=np.float64) for name in ("mean", "scale", "weights")]
-        if any(a.shape != (columns,) for a in arrays):
+        mean, scale, weights = (np.asarray(state[name], dtype=np.float64) for name in ("mean", "scale", "weights"))
+        if any(a.shape != (columns,) for a in (mean, scale, weights)):
             raise InputError("the stored weights are not those of the features", fix="train the model again")
-        return Linear(*arrays, float(state["intercept"]))
+        return Linear(mean, scale, weights, float(state["intercept"]))
     trees = Trees.from_state(state["trees"], columns)
     if method == "random_forest":
         return Forest(trees)

@@ -137,6 +137,8 @@ def forecasts(series: np.ndarray) -> list[Found]:
     """The published forecast and its rivals: from one origin for all days left, and from an origin every four weeks."""
     import warnings
 
+    import statsmodels.tsa.arima.model  # noqa: F401  (it turns its own warnings on when it is imported)
+
     split = round(FITTED_SHARE * len(series))
     with warnings.catch_warnings():
         # Its parameters lie at the edge of what is stationary: statsmodels says so, and the page says how it does.
@@ -193,7 +195,7 @@ def encode(train: pl.DataFrame, rows: pl.DataFrame, features: Sequence[str]) -> 
     for name in features:
         if train.schema[name].is_numeric():
             middle = train[name].median()
-            columns.append(rows[name].fill_null(middle).to_numpy().astype(float))  # type: ignore[arg-type]
+            columns.append(rows[name].fill_null(middle).to_numpy().astype(float))
         else:
             columns += [
                 (rows[name] == text).fill_null(False).to_numpy() for text in sorted(train[name].unique().drop_nulls())
@@ -346,13 +348,14 @@ def targets_page(rows: pl.DataFrame, warehouse: DuckDBPyConnection | None, comma
         command: that writes the page.
     """
     found = {"forecast": forecasts(daily_revenue(rows)), "churn": churn(rows), "value": lifetime_value(rows)}
+    first, last = rows["date"][0], rows["date"][-1]
     titles = {"forecast": "Daily revenue: ARIMA(5,1,2)", "churn": "Churn", "value": "Lifetime value"}
     lines = [
         "# The small analytics shop and its published targets",
         "",
         f"Written by `{command}`; do not edit. The shop is generated (`ecommerce generate --shop analytics`): a SQLite file "
-        f"with {rows.height:,} transactions of {rows['customer_id'].n_unique():,} customers from {rows['date'].min()} to "
-        f"{rows['date'].max()}, with a trend, a season, and customers who leave the sooner the longer delivery takes and the "
+        f"with {rows.height:,} transactions of {rows['customer_id'].n_unique():,} customers from {first} to "
+        f"{last}, with a trend, a season, and customers who leave the sooner the longer delivery takes and the "
         "less satisfied they are. Each target is tried as it was published, with what gives it away named, and again with "
         "only what was known at the time. Reaching the published numbers is not the aim; saying what they are worth is.",
         "",

@@ -168,7 +168,7 @@ def _transaction_rows(people: _People, found: _Purchases, rng: Rng) -> list[tupl
 def _customer_rows(people: _People, found: _Purchases, rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
     last = np.full(len(people.pace), -1)
     np.maximum.at(last, found.customer, found.day)
-    value = np.bincount(found.customer, weights=[row[3] for row in rows], minlength=len(last))  # type: ignore[misc]
+    value = np.bincount(found.customer, weights=np.array([row[3] for row in rows], dtype=float), minlength=len(last))
     return [
         (
             i + 1, (START + timedelta(days=int(people.acquired[i]))).isoformat(),
