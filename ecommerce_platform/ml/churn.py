@@ -54,7 +54,7 @@ SCORES, DECILES, IMPORTANCE = "ml.churn_scores", "ml.churn_deciles", "ml.churn_i
 #: Fewer customers, or fewer of either outcome, are no fold to judge on.
 LEAST_ROWS, LEAST_OF_EACH = 200, 20
 #: Rows that a fit is given at most.
-FIT_ROWS = {False: 20_000, True: 200_000}
+FIT_ROWS = {False: 20_000, True: 100_000}
 REPLICATES = {False: 400, True: 1000}
 #: Cut-offs that the quick training uses.
 QUICK_CUT_OFFS = 3

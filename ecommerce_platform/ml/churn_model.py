@@ -197,9 +197,9 @@ def fit_forest(values: np.ndarray, outcome: np.ndarray, seed: int, full: bool) -
     """Random forest (Breiman 2001; scikit-learn's)."""
     from sklearn.ensemble import RandomForestClassifier
 
-    drawn = min(len(values), 50_000 if full else 4_000)
+    drawn = min(len(values), 20_000 if full else 4_000)
     forest = RandomForestClassifier(
-        n_estimators=300 if full else 60, max_depth=12 if full else 8, min_samples_leaf=20 if full else 10,
+        n_estimators=150 if full else 60, max_depth=10 if full else 8, min_samples_leaf=10,
         max_samples=drawn, random_state=seed,
     ).fit(values, outcome)  # fmt: skip
     return Forest(Trees.of(forest.estimators_, of_class=1))
@@ -211,8 +211,8 @@ def fit_boosting(values: np.ndarray, outcome: np.ndarray, seed: int, full: bool)
 
     step = 0.05 if full else 0.1
     boosting = GradientBoostingClassifier(
-        n_estimators=200 if full else 50, learning_rate=step, max_depth=3, min_samples_leaf=20, max_features="sqrt",
-        subsample=min(1.0, (50_000 if full else 4_000) / len(values)), random_state=seed,
+        n_estimators=150 if full else 50, learning_rate=step, max_depth=3, min_samples_leaf=20, max_features="sqrt",
+        subsample=min(1.0, (20_000 if full else 4_000) / len(values)), random_state=seed,
     ).fit(values, outcome)  # fmt: skip
     start = float(logit(np.array([outcome.mean()]))[0])
     return Boosted(Trees.of([row[0] for row in boosting.estimators_]), start, step)
