@@ -49,7 +49,7 @@ NEAR_CONSTANT_SHARE = 0.99
 FIT_SAMPLE = 200_000
 N_INIT = 10
 SILHOUETTE_SAMPLE = 5_000
-MAP_SAMPLE = 1_500
+MAP_SAMPLE = 800
 #: Standard deviations from the average at which a segment is called by a trait; nearer, the word would
 #: mislead.
 TRAIT_FROM = 0.5

@@ -195,9 +195,9 @@ def _draw(layer: Layer, axes: _Axes, colour: str, beside: int, bars: Sequence[Ba
         for a, v in zip(xs, layer.y, strict=True)
     ]
     if isinstance(layer, Points):
-        for found in places:
-            if found:
-                yield f'<circle cx="{found[0]}" cy="{found[1]}" r="2.2" fill="{colour}" fill-opacity="0.55"/>'
+        # One path of dots rather than a circle each: a tenth of the bytes, for cards are kept in the event log too.
+        dots = "".join(f"M{found[0]} {found[1]}h0" for found in places if found)
+        yield f'<path d="{dots}" stroke="{colour}" stroke-width="4" stroke-linecap="round" stroke-opacity="0.6"/>'
         return
     path, pen = "", "M"
     for found in places:

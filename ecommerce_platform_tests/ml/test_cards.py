@@ -67,8 +67,8 @@ def points(svg: str, tag: str) -> list[dict[str, str]]:
 
 def test_points_lie_where_their_values_say() -> None:
     svg = plots.plot(plots.Points([0, 5, 10], [0, 50, 100]), title="<A & B>", x="days", y="€")
-    places = [(float(c["cx"]), float(c["cy"])) for c in points(svg, "circle")]
-    (x0, y0), (x1, y1), (x2, y2) = places
+    (dots,) = [p["d"] for p in points(svg, "path") if p["d"].endswith("h0")]
+    (x0, y0), (x1, y1), (x2, y2) = (map(float, dot[1:].split()) for dot in dots.removesuffix("h0").split("h0"))
     assert (x1 - x0, y0 - y1) == pytest.approx((x2 - x1, y1 - y2))
     assert x0 < x1
     assert y0 > y1, "up is more"
