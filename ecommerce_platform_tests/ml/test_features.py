@@ -3,9 +3,11 @@ were set later are set otherwise, and everything stays as it is, to the last byt
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -14,6 +16,7 @@ import sqlglot
 from sqlglot import exp
 
 from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.ml import churn
 from ecommerce_platform.ml.churn import fit_method
 from ecommerce_platform.ml.churn_model import METHODS, Recency
 from ecommerce_platform.ml.churn_rows import (
@@ -26,10 +29,13 @@ from ecommerce_platform.ml.churn_rows import (
     rows_to_score,
     shop_horizon,
 )
+from ecommerce_platform.ml.classification import METRICS
 from ecommerce_platform.ml.features import TABLE, features_as_of, features_sql
+from ecommerce_platform.ml.lifecycle import Place, score, train
 from ecommerce_platform.simulation.shop import generate_shop
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.ml.churn_shop import exactly
+from ecommerce_platform_tests.ml.shelf import open_place
 
 CATALOG = read_catalog()
 START = date(2024, 1, 1)
@@ -236,3 +242,39 @@ def test_a_shop_without_orders_has_no_rows(con: duckdb.DuckDBPyConnection, rows:
     frame = rows(con)  # type: ignore[operator]
     assert frame.height == 0
     assert set(FEATURES) <= set(frame.columns)
+
+
+def test_tables_of_churn_are_filled_as_declared_and_an_unchanged_shop_trains_nothing(
+    warehouse: Path, tmp_path: Path
+) -> None:
+    shutil.copy(warehouse, tmp_path / "warehouse.duckdb")
+    there = open_place(tmp_path)
+    with there.connect() as con:
+        con.execute(f"update silver.shop set churn_window_days = {WINDOW}")
+    done = train(churn.MODEL, there)
+    assert done.card is not None
+    assert done.card.metrics["not_evaluated"] is None
+    assert [name for name, _ in asked(there, "select distinct metric, 1 from ml.evaluations order by 1")] == sorted(
+        METRICS
+    )
+    for table in churn.MODEL.scored_on:
+        assert score(churn.MODEL, there, table)[0].rows > 0
+    assert asked(there, "select count(*), sum(customers) from ml.churn_deciles") == [
+        (10, done.card.metrics["cut_offs"][-1]["customers"])
+    ]
+    ((version, last, low, high, told),) = asked(
+        there,
+        "select any_value(model_version), min(as_of_date), min(churn_probability), max(churn_probability), count(reasons) "
+        "from ml.churn_scores",
+    )
+    assert (version, last) == (done.card.version, START + timedelta(days=149))
+    assert 0 <= low < high <= 1
+    assert told > 0
+    again = train(churn.MODEL, there)
+    assert again.card is None
+    assert not again.written.changed
+
+
+def asked(there: Place, sql: str) -> list[tuple[Any, ...]]:
+    with there.connect() as con:
+        return con.execute(sql).fetchall()
