@@ -11,7 +11,7 @@ value (`segments.py`), among the persons with a delay.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,12 +126,19 @@ def fit(persons: pl.DataFrame, seed: int, *, k: int = clusters.DEFAULT_K) -> tup
     import polars as pl
 
     known = persons.filter(~pl.col("registered_late"))
-    delay = known["registration_to_first_order_days"].cast(pl.Float64).median()
-    typical = float(delay) if isinstance(delay, float) else 0.0
+    typical = typical_delay(known)
     values = values_of(known, typical)
     cuts = np.quantile(values[:, -1], [1 / 3, 2 / 3]) if len(values) else np.zeros(2)
     found, why = clusters.fit_clusters(values, FEATURES, _TRAITS, seed, k=k)
     return Fitted(found, (float(cuts[0]), float(cuts[1])), typical), why
+
+
+def typical_delay(persons: pl.DataFrame) -> float:
+    """The median of the known days from registration to the first order; 0 where none is known."""
+    import polars as pl
+
+    found = persons["registration_to_first_order_days"].cast(pl.Float64).median()
+    return float(found) if isinstance(found, float) else 0.0
 
 
 def label(fitted: Fitted, persons: pl.DataFrame) -> pl.DataFrame:
@@ -159,6 +166,15 @@ def label(fitted: Fitted, persons: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the evaluation hands on: how many segments it chose, from what, and today's persons in three."""
+
+    k: int
+    seen: tuple[Choice, ...]
+    today: Fitted
+
+
 class BehaviourSegments(lifecycle.Model):
     """The second segmentation as the lifecycle knows it."""
 
@@ -182,8 +198,9 @@ class BehaviourSegments(lifecycle.Model):
             "select person_id, order_date, units, revenue_amount as revenue from gold.fct_orders "
             "where is_counted and person_id is not null"
         ),
+        "groups": lifecycle.select("select person_id, region, age_group from gold.customer_features"),
     }
-    trained_on = ("persons", "orders")
+    trained_on = ("persons", "orders", "groups")
     scored_on = {TABLE: ("persons",)}
     watched = {TABLE: ("segment", "person_id")}
     columns = {
@@ -211,7 +228,7 @@ class BehaviourSegments(lifecycle.Model):
             as_of(inputs["orders"], registered, day).filter(~pl.col("registered_late"))
             for day in (later.cutoff, later.end)
         )
-        typical = fit(before, seed)[0].typical_delay
+        typical = typical_delay(before)
         k, seen = clusters.choose_k(values_of(before, typical), FEATURES, seed, full=full)
         earlier, why = fit(before, seed, k=k)
         if earlier.clusters is None:
@@ -220,13 +237,16 @@ class BehaviourSegments(lifecycle.Model):
         judged = Later(later.cutoff.isoformat(), before.select("person_id"), known, now, later.revenue)
         compared = clusters.compare(earlier.clusters, earlier.thirds, judged, seed)
         days = {"evaluated_from": judged.fold, "evaluated_to": (later.end - timedelta(days=1)).isoformat()}
-        return Evaluation(METHOD, compared, metrics=days, carry=(k, tuple(seen)))
+        return Evaluation(METHOD, compared, metrics=days, carry=Judged(k, tuple(seen), today))
 
     def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> Fitted:
         """Both on all persons; `method` says which one scores."""
-        k = evaluation.carry[0] if evaluation.carry else clusters.DEFAULT_K
-        found, _ = fit(inputs["persons"].sort("person_id"), seed, k=k)
-        return Fitted(found.clusters, found.cuts, found.typical_delay, promoted=method == METHOD)
+        judged: Judged | None = evaluation.carry
+        if judged and judged.k == clusters.DEFAULT_K:
+            found = judged.today
+        else:
+            found, _ = fit(inputs["persons"].sort("person_id"), seed, k=judged.k if judged else clusters.DEFAULT_K)
+        return replace(found, promoted=method == METHOD)
 
     def refuse(self, fitted: Fitted, inputs: Inputs) -> str | None:
         """A segment of a handful, in the final fit."""
@@ -282,17 +302,24 @@ class BehaviourSegments(lifecycle.Model):
         """Profiles, the choice of their number, and the map."""
         if fitted.clusters is None:
             return ()
-        seen: tuple[Choice, ...] = evaluation.carry[1] if evaluation.carry else ()
-        return clusters.exhibits(fitted.clusters, self._values(fitted, inputs), seen, seed)
+        seen = evaluation.carry.seen if evaluation.carry else ()
+        values = self._values(fitted, inputs)
+        shown = clusters.exhibits(fitted.clusters, values, seen, seed)
+        ids = self._timely(inputs).select("person_id")
+        return [*shown, *clusters.shares_by_group(fitted.clusters, ids, values, inputs["groups"])]
 
     def attachments(self, fitted: Fitted) -> Mapping[str, bytes]:
         """All numbers a label depends on, as JSON."""
         return {"clusters.json": fitted.clusters.as_json()} if fitted.clusters else {}
 
     def _values(self, fitted: Fitted, inputs: Inputs) -> np.ndarray:
+        return values_of(self._timely(inputs), fitted.typical_delay)
+
+    def _timely(self, inputs: Inputs) -> pl.DataFrame:
+        """The persons who did not register late."""
         import polars as pl
 
-        return values_of(inputs["persons"].filter(~pl.col("registered_late")), fitted.typical_delay)
+        return inputs["persons"].filter(~pl.col("registered_late"))
 
 
 MODEL = BehaviourSegments()

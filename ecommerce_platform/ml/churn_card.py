@@ -13,14 +13,15 @@ import numpy as np
 from ecommerce_platform.ml.cards import Exhibit
 from ecommerce_platform.ml.churn_rows import LABEL
 from ecommerce_platform.ml.classification import measures
+from ecommerce_platform.ml.fairness import by_group
 from ecommerce_platform.ml.plots import Bars, Line, Points, plot
 
 if TYPE_CHECKING:
     import polars as pl
 
 Rows = Sequence[Mapping[str, Any]]
-#: Features a card names, groups with so few customers it leaves out.
-_NAMED, _FEW = 15, 50
+#: Features a card names.
+_NAMED = 15
 
 
 def exhibits(deciles: Rows, importance: Rows, newest: pl.DataFrame, probability: np.ndarray) -> list[Exhibit]:
@@ -32,12 +33,8 @@ def exhibits(deciles: Rows, importance: Rows, newest: pl.DataFrame, probability:
         newest: the customers.
         probability: of each, as calibrated on earlier cut-offs.
     """
-    return [
-        _lift(deciles),
-        _calibration(deciles, newest, probability),
-        _looked_at(importance),
-        _for_whom(newest, probability),
-    ]
+    shown = [_lift(deciles), _calibration(deciles, newest, probability), _looked_at(importance)]
+    return [*shown, *_for_whom(newest, probability)]
 
 
 def _lift(deciles: Rows) -> Exhibit:
@@ -76,20 +73,18 @@ def _looked_at(importance: Rows) -> Exhibit:
     return Exhibit("What it looks at", "AUC lost when a feature's values are shuffled.", ("feature", "loss"), rows)
 
 
-def _for_whom(newest: pl.DataFrame, probability: np.ndarray) -> Exhibit:
+def _for_whom(newest: pl.DataFrame, probability: np.ndarray) -> list[Exhibit]:
     """How it does by region and age group: equal errors are what fairness asks for."""
-    outcome, rows = newest[LABEL].to_numpy(), []
-    for name in ("region", "age_group"):
-        for value in sorted(newest[name].drop_nulls().unique()):
-            at = (newest[name] == value).fill_null(False).to_numpy()
-            if at.sum() >= _FEW:
-                of_group = (
-                    measures(outcome[at], probability[at], 0.5)["auc"] if 0 < outcome[at].sum() < at.sum() else None
-                )
-                said, was = probability[at].mean(), outcome[at].mean()
-                auc = "" if of_group is None else f"{of_group:.3f}"
-                rows.append((name, value, int(at.sum()), f"{said:.3f}", f"{was:.3f}", auc))
-    text = "" if rows else "Neither is known of enough customers as of the day."
-    return Exhibit(
-        "By region and age group", text, ("attribute", "group", "customers", "predicted", "lost", "AUC"), rows
+    outcome = newest[LABEL].to_numpy()
+
+    def auc(at: np.ndarray) -> float | None:
+        return measures(outcome[at], probability[at], 0.5)["auc"] if 0 < outcome[at].sum() < len(at) else None
+
+    return by_group(
+        newest.select("region", "age_group"),
+        {
+            "predicted": lambda at: float(probability[at].mean()),
+            "lost": lambda at: float(outcome[at].mean()),
+            "AUC": auc,
+        },
     )

@@ -20,6 +20,7 @@ import numpy as np
 
 from ecommerce_platform.ml import artifacts, evaluation, plots
 from ecommerce_platform.ml.cards import Exhibit
+from ecommerce_platform.ml.fairness import by_group
 from ecommerce_platform.ml.lifecycle import Comparison
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ LAMBDA_RANGE = (-2.0, 2.0)
 NEAR_CONSTANT_SHARE = 0.99
 FIT_SAMPLE = 200_000
 N_INIT = 10
-SILHOUETTE_SAMPLE = 5_000
+SILHOUETTE_SAMPLE = 3_000
 MAP_SAMPLE = 800
 #: Standard deviations from the average at which a segment is called by a trait; nearer, the word would
 #: mislead.
@@ -302,7 +303,7 @@ def look_at(points: np.ndarray, k: int, seed: int) -> Choice:
     """What is seen of k clusters of the points (n × d)."""
     reference = kmeans(points, k, seed, starts=RESAMPLE_STARTS)
     agreed = stability(points, k, seed, reference.labels_)
-    few = sample(np.column_stack([points, reference.labels_]), SILHOUETTE_SAMPLE // 5, seed)
+    few = sample(np.column_stack([points, reference.labels_]), SILHOUETTE_SAMPLE // 3, seed)
     shown = float(evaluation.silhouette(few[:, :-1], few[:, -1].astype(int)).mean())
     smallest = float(np.bincount(reference.labels_, minlength=k).min() / len(points))
     return Choice(k, float(agreed.mean()), float(agreed.min()), smallest, shown)
@@ -421,6 +422,21 @@ def exhibits(model: Clusters, values: np.ndarray, seen: Sequence[Choice], seed: 
             [(c.k, c.stability, c.lowest, c.smallest_share, c.silhouette) for c in seen],
         ))  # fmt: skip
     return [*shown, _map(model, values, seed)]
+
+
+def shares_by_group(model: Clusters, ids: pl.DataFrame, values: np.ndarray, groups: pl.DataFrame) -> list[Exhibit]:
+    """The share of each cluster by region and age group, where they are known.
+
+    Args:
+        model: the clusters.
+        ids: person_id of the rows of values.
+        values: of the persons.
+        groups: person_id, region, age_group.
+    """
+    labels = model.nearest(values)[0]
+    measures = {name: lambda places, i=i: float((labels[places] == i).mean()) for i, name in enumerate(model.names)}
+    known = ids.join(groups.unique("person_id"), on="person_id", how="left", maintain_order="left")
+    return by_group(known.select("region", "age_group"), measures)
 
 
 def _map(model: Clusters, values: np.ndarray, seed: int) -> Exhibit:

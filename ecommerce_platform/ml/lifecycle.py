@@ -580,14 +580,21 @@ def register(
         together = pl.concat([_evaluation_frame([]), *evaluations])
         con.register("_evaluations", together.to_arrow())
         with transaction(con):
-            ensure_table(con, registry)
-            ensure_table(con, results)
+            for kept in (registry, results, place.catalog.contract(PINS)):
+                _ensure(con, kept)
             if together.height:
                 upsert_rows(con, results, typed(results, "_evaluations"))
             written = upsert_rows(con, registry, typed(registry, "_card"))
             if also:
                 also(con)
     return written
+
+
+def _ensure(con: DuckDBPyConnection, ledger: Contract) -> None:
+    """Makes a ledger exist, with a version of its own: whoever reads it can then tell that nothing has come since."""
+    ensure_table(con, ledger)
+    if ledger.table not in table_versions(con):
+        record_change(con, ledger.table)
 
 
 def promote(place: Place, model: str, version: str | None, *, key: str | None = None) -> str:
@@ -685,7 +692,7 @@ def score(
 def _remember(con: DuckDBPyConnection, place: Place, model: Model, table: str, version: str) -> None:
     """Keeps a sample of the scores just written, if the model watches them."""
     history = place.catalog.contract(monitoring.HISTORY)
-    ensure_table(con, history)
+    _ensure(con, history)
     if table in model.watched:
         column, who = model.watched[table]
         monitoring.remember(con, history, model.name, table, column, who, version, table)

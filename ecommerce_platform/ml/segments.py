@@ -281,11 +281,19 @@ def judge(later: LaterData | None, seed: int, *, full: bool = False) -> Evaluati
 
 @dataclass(frozen=True)
 class Judged:
-    """What the evaluation hands on: the earlier fit (kept for looking at), and how many segments it chose from what."""
+    """What the evaluation hands on.
+
+    Attributes:
+        model: the earlier fit, kept for looking at.
+        k: how many segments it chose.
+        seen: from what.
+        today: today's persons in three segments, which need not be fitted again.
+    """
 
     model: SegmentsModel
     k: int
     seen: tuple[clusters.Choice, ...]
+    today: SegmentsModel | None = None
 
 
 def _quantile_table(column: np.ndarray) -> np.ndarray:
@@ -322,8 +330,9 @@ class Segments(lifecycle.Model):
             "select person_id, order_date, revenue_amount as revenue from gold.fct_orders "
             "where is_counted and person_id is not null"
         ),
+        "groups": lifecycle.select("select person_id, region, age_group from gold.customer_features"),
     }
-    trained_on = ("persons", "orders")
+    trained_on = ("persons", "orders", "groups")
     scored_on = {TABLE: ("persons",)}
     watched = {TABLE: ("segment", "person_id")}
     columns = {"person_id": TEXT, "recency_days": COUNT, "frequency": COUNT, "monetary": MONEY}
@@ -332,15 +341,20 @@ class Segments(lifecycle.Model):
 
     def evaluate(self, inputs: Inputs, *, seed: int, full: bool) -> Evaluation:
         """Judges K-means on the days after a cut-off, unless the persons of today do not make three segments."""
-        _, not_fitted = fit_segments(_prepared(inputs["persons"])[1], seed)
+        today, not_fitted = fit_segments(_prepared(inputs["persons"])[1], seed)
         if not_fitted:
             return Evaluation(METHOD, not_evaluated=not_fitted)
-        return judge(split_orders(inputs["orders"]), seed, full=full)
+        found = judge(split_orders(inputs["orders"]), seed, full=full)
+        return replace(found, carry=replace(found.carry, today=today)) if found.carry else found
 
     def fit(self, inputs: Inputs, method: str, evaluation: Evaluation, *, seed: int, full: bool) -> SegmentsModel:
         """Both on all persons; `method` says which one scores."""
-        k = evaluation.carry.k if evaluation.carry else clusters.DEFAULT_K
-        model, _ = fit_segments(_prepared(inputs["persons"])[1], seed, k=k)
+        judged: Judged | None = evaluation.carry
+        if judged and judged.today and judged.k == clusters.DEFAULT_K:
+            model = judged.today
+        else:
+            k = judged.k if judged else clusters.DEFAULT_K
+            model, _ = fit_segments(_prepared(inputs["persons"])[1], seed, k=k)
         return replace(model, promoted=method == METHOD)
 
     def refuse(self, fitted: SegmentsModel, inputs: Inputs) -> str | None:
@@ -421,7 +435,9 @@ class Segments(lifecycle.Model):
         if fitted.clusters is None:
             return ()
         seen = evaluation.carry.seen if evaluation.carry else ()
-        return clusters.exhibits(fitted.clusters, _prepared(inputs["persons"])[1], seen, seed)
+        ids, values = _prepared(inputs["persons"])
+        shown = clusters.exhibits(fitted.clusters, values, seen, seed)
+        return [*shown, *clusters.shares_by_group(fitted.clusters, ids, values, inputs["groups"])]
 
     def attachments(self, fitted: SegmentsModel) -> Mapping[str, bytes]:
         """All numbers a label depends on, as JSON."""

@@ -44,7 +44,7 @@ def set_orders(there: Place, orders: pl.DataFrame) -> None:
     """Makes these the orders of the warehouse, and its persons those who bought."""
     persons = rfm_as_of(orders, max(orders["order_date"].to_list()) + timedelta(days=1))
     with there.connect() as con:
-        for table in ("gold.rfm", "gold.fct_orders"):
+        for table in ("gold.rfm", "gold.fct_orders", "gold.customer_features"):
             con.execute(create_table_sql(CATALOG.contract(table), or_replace=True).replace(" not null", ""))
             record_change(con, table)
         con.register("bought", orders.to_arrow())
@@ -54,6 +54,9 @@ def set_orders(there: Place, orders: pl.DataFrame) -> None:
             "revenue as revenue_amount, true as is_counted from bought"
         )
         con.execute("insert into gold.rfm by name select * from persons")
+        con.execute(
+            "insert into gold.customer_features by name select person_id, 'north' as region, '18-29' as age_group from persons"
+        )
 
 
 def rows(there: Place, sql: str) -> list[tuple[object, ...]]:

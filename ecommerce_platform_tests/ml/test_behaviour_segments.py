@@ -13,7 +13,7 @@ from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.ml.behaviour_segments import LATE, MODEL, as_of, fit, label
 from ecommerce_platform.ml.lifecycle import keep, load, predict_rows, train_frames
 from ecommerce_platform.ml.predict import read_rows
-from ecommerce_platform_tests.ml.shop import DAYS, FIRST_DAY, planted_orders
+from ecommerce_platform_tests.ml.shop import DAYS, FIRST_DAY, NO_GROUPS, planted_orders
 
 END = FIRST_DAY + timedelta(days=DAYS)
 
@@ -33,7 +33,7 @@ def shop() -> tuple[pl.DataFrame, pl.DataFrame]:
 def inputs() -> dict[str, pl.DataFrame]:
     orders, registered = shop()
     persons = as_of(orders, registered, END).join(registered, on="person_id", how="left")
-    return {"persons": persons, "orders": orders}
+    return {"persons": persons, "orders": orders, "groups": NO_GROUPS}
 
 
 def test_figures_are_as_of_a_day_and_know_no_later_registration() -> None:

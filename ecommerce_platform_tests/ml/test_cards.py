@@ -6,11 +6,14 @@ import xml.etree.ElementTree as ET
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.ml import plots
 from ecommerce_platform.ml.cards import About, Exhibit, card_files, card_page, markdown_table, models_page
+from ecommerce_platform.ml.fairness import by_group
 from ecommerce_platform.ml.lifecycle import Comparison
 from ecommerce_platform.ml.models import described
 from ecommerce_platform.persons.identity import ABOUT
@@ -96,3 +99,18 @@ def test_bars_stand_beside_each_other_and_grow_from_zero() -> None:
 def test_a_picture_of_nothing_is_a_picture() -> None:
     for layer in (plots.Line([], []), plots.Band([1], [None], [2]), plots.Bars([], []), plots.Points([1], [1])):
         ET.fromstring(plots.plot(layer, title="t"))
+
+
+def test_measures_are_told_by_group_and_small_groups_together() -> None:
+    groups = pl.DataFrame(
+        {
+            "region": ["north"] * 3 + ["south"] * 3 + ["east", "west", None],
+            "age_group": [None] * 9,
+        },
+        schema={"region": pl.String, "age_group": pl.String},
+    )
+    score = np.array([1.0, 1, 0, 0, 0, 0, 5, 7, 9])
+    (by_region,) = by_group(groups, {"mean": lambda places: float(score[places].mean())}, least=3)
+    assert by_region.title == "By region"
+    assert by_region.header == ("region", "persons", "mean")
+    assert by_region.rows == [("north", 3, pytest.approx(2 / 3)), ("others", 3, 7.0), ("south", 3, 0.0)]

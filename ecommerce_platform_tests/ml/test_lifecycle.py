@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import timedelta
@@ -159,6 +160,29 @@ def test_a_training_that_is_killed_leaves_the_former_version_in_force(
         assert rows(there, "select count(*) from ml.models") == [(1,)]
         assert rows(there, f"select * from {TABLE} order by 1") == labels
     assert train(MODEL, there).written.inserted == 1
+
+
+def test_a_process_that_is_killed_between_artifact_and_registry_leaves_a_warehouse_that_works(
+    there: Place, tmp_path: Path
+) -> None:
+    before = in_force(there)
+    set_orders(there, MORE)
+    script = f"""
+import os, signal
+from pathlib import Path
+from ecommerce_platform.ml import lifecycle
+from ecommerce_platform.ml.segments import MODEL
+from ecommerce_platform_tests.ml.shelf import open_place
+lifecycle.record_seen = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the last thing before the commit
+lifecycle.train(MODEL, open_place(Path({str(tmp_path / "shop")!r})))
+"""
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, cwd=ROOT, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(artifacts.versions(there.models, MODEL.name)) == 2, "the artifact was there already"
+    assert in_force(there) == before
+    assert score(MODEL, there, TABLE)[1] == before
+    assert train(MODEL, there).written.inserted == 1
+    assert in_force(there) > before
 
 
 # --- which version scores ----------------------------------------------------------------------------------

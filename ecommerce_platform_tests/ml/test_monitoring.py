@@ -12,7 +12,7 @@ import pytest
 
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.ml import monitoring
-from ecommerce_platform.ml.lifecycle import score, train
+from ecommerce_platform.ml.lifecycle import promote, score, train
 from ecommerce_platform.ml.segments import MODEL
 from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.write import replace_table
@@ -169,3 +169,28 @@ def test_scores_that_turned_out_worse_than_the_baseline_fail_the_check(con: duck
         ("o", None, False),
     ]
     record_change(con, LIVE)
+
+
+def test_the_summary_is_of_the_version_in_force(tmp_path: Path) -> None:
+    orders = planted_orders(40)[0]
+    there = place(tmp_path, orders)
+    first = train(MODEL, there).card
+    set_orders(there, orders.with_columns(pl.col("order_date") + timedelta(days=9)))
+    second = train(MODEL, there).card
+    assert first
+    assert second
+
+    def summary() -> set[tuple[object, ...]]:
+        with there.connect() as con:
+            assert made(con, "ml.model_summary") == []
+            found = con.execute(
+                "select distinct model_version, is_pinned, published_as, count(*) over (), count(*) filter (where decides) "
+                "over () from ml.model_summary"
+            ).fetchall()
+        return set(found)
+
+    assert summary() == {(second.version, False, "kmeans_rfm", 3, 2)}
+    promote(there, MODEL.name, first.version)
+    assert summary() == {(first.version, True, "kmeans_rfm", 3, 2)}
+    promote(there, MODEL.name, None)
+    assert summary() == {(second.version, False, "kmeans_rfm", 3, 2)}

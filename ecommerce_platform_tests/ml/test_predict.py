@@ -19,7 +19,7 @@ from ecommerce_platform.ml.models import find_model
 from ecommerce_platform.ml.predict import predict_file, read_rows
 from ecommerce_platform.ml.rfm import split_orders
 from ecommerce_platform.ml.segments import MODEL, score_segments
-from ecommerce_platform_tests.ml.shop import noise_orders, planted_orders
+from ecommerce_platform_tests.ml.shop import NO_GROUPS, noise_orders, planted_orders
 
 HEADER = "person_id,recency_days,frequency,monetary\n"
 
@@ -32,7 +32,7 @@ def trained(
     orders = planted_orders()[0] if request.param == "model" else noise_orders()
     later = split_orders(orders)
     assert later is not None
-    fitted = train_frames(MODEL, {"persons": later.after, "orders": orders}, seed=3)
+    fitted = train_frames(MODEL, {"persons": later.after, "orders": orders, "groups": NO_GROUPS}, seed=3)
     assert fitted.card.promoted == (request.param == "model")
     folder = tmp_path_factory.mktemp("models")
     card = keep(folder, fitted)

@@ -23,7 +23,7 @@ from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Trained, signed, train_frames
 from ecommerce_platform.ml.rfm import LaterData, rfm_as_of, split_orders
 from ecommerce_platform.ml.segments import MODEL, SegmentsModel, judge, score_segments
-from ecommerce_platform_tests.ml.shop import noise_orders, orders_frame, persons_frame, planted_orders
+from ecommerce_platform_tests.ml.shop import NO_GROUPS, noise_orders, orders_frame, persons_frame, planted_orders
 
 ML = Path(artifacts.__file__).parent
 CONTRACTS = ML.parent / "models" / "ml"
@@ -46,7 +46,8 @@ def later_of(orders: pl.DataFrame) -> LaterData:
 
 
 def train(persons: pl.DataFrame, orders: pl.DataFrame, *, seed: int = 3, trained_at: datetime = NOON) -> Trained:
-    return train_frames(MODEL, {"persons": persons, "orders": orders}, seed=seed, trained_at=trained_at)
+    inputs = {"persons": persons, "orders": orders, "groups": NO_GROUPS}
+    return train_frames(MODEL, inputs, seed=seed, trained_at=trained_at)
 
 
 def metric(judged: Evaluation, name: str) -> Comparison:
@@ -123,11 +124,11 @@ def test_the_number_of_threads_changes_nothing() -> None:
 import numpy as np, pathlib, tempfile
 from ecommerce_platform.ml import lifecycle
 from ecommerce_platform.ml.segments import MODEL
-from ecommerce_platform_tests.ml.shop import persons_frame, planted_orders
+from ecommerce_platform_tests.ml.shop import NO_GROUPS, persons_frame, planted_orders
 rng = np.random.default_rng(0)
 n = 20_000
 frame = persons_frame(rng.integers(1, 365, n), rng.geometric(0.5, n), rng.lognormal(4, 1, n))
-trained = lifecycle.train_frames(MODEL, {"persons": frame, "orders": planted_orders(40)[0]})
+trained = lifecycle.train_frames(MODEL, {"persons": frame, "orders": planted_orders(40)[0], "groups": NO_GROUPS})
 print(trained.card.promoted, lifecycle.keep(pathlib.Path(tempfile.mkdtemp()), trained).sha256)
 """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")

@@ -25,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
     orders, _ = planted_orders(40)
     project = read_project(settings)
     with open_warehouse(settings).connect() as con:
-        for table in ("gold.rfm", "gold.fct_orders"):
+        for table in ("gold.rfm", "gold.fct_orders", "gold.customer_features"):
             con.execute(create_table_sql(project.catalog.contract(table)))
             record_change(con, table)
         con.register("bought", orders.to_arrow())
