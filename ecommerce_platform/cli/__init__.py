@@ -45,7 +45,7 @@ for command in (
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
     serving.api, serving.mcp,
-    documents.docs, documents.questions, instance.ui, documents.data_docs,
+    documents.docs, documents.questions, documents.targets, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
     sources.new_source, sources.check_source,
