@@ -15,7 +15,18 @@ import sys
 
 import typer
 
-from ecommerce_platform.cli import alerts, building, documents, drops, instance, models, persons, publishing, sources
+from ecommerce_platform.cli import (
+    alerts,
+    building,
+    documents,
+    drops,
+    instance,
+    models,
+    persons,
+    publishing,
+    serving,
+    sources,
+)
 from ecommerce_platform.cli.console import FAILED, USAGE, say_line, show_log
 from ecommerce_platform.disk import keep_private
 from ecommerce_platform.errors import CheckError, understood
@@ -32,7 +43,7 @@ app = typer.Typer(
 for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
-    publishing.publish, publishing.snapshots, publishing.sql,
+    publishing.publish, publishing.snapshots, publishing.sql, serving.dashboard,
     documents.docs, documents.questions, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,

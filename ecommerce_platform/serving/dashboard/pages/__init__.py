@@ -1,0 +1,20 @@
+"""The pages, a module each: `PAGE` says what it is, needs and shows. Here is only their order."""
+
+from __future__ import annotations
+
+from ecommerce_platform.serving.dashboard.pages import (
+    ask,
+    customers,
+    delivery,
+    diagnose,
+    executive,
+    explore,
+    marketing,
+    products,
+    trust,
+)
+from ecommerce_platform.serving.dashboard.parts import Page
+
+PAGES: tuple[Page, ...] = (
+    executive.PAGE, explore.PAGE, diagnose.PAGE, customers.PAGE, products.PAGE, delivery.PAGE, marketing.PAGE, trust.PAGE, ask.PAGE,
+)  # fmt: skip
