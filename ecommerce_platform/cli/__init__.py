@@ -21,6 +21,7 @@ from ecommerce_platform.cli import (
     documents,
     drops,
     instance,
+    looking,
     models,
     persons,
     publishing,
@@ -43,7 +44,8 @@ app = typer.Typer(
 for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
-    publishing.publish, publishing.snapshots, publishing.sql, serving.dashboard,
+    publishing.publish, publishing.snapshots, publishing.sql,
+    looking.dashboard, serving.api,
     documents.docs, documents.questions, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
@@ -53,6 +55,8 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(serving.users, name="users")
+app.add_typer(serving.keys, name="keys")
 
 
 def main() -> None:

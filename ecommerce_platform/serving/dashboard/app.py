@@ -10,9 +10,10 @@ from typing import Any
 import streamlit as st
 
 from ecommerce_platform.errors import PlatformError
-from ecommerce_platform.serving.dashboard.data import Shop, shelf
+from ecommerce_platform.serving.access.web import COOKIE
+from ecommerce_platform.serving.dashboard.data import Shop, shelf, who
 from ecommerce_platform.serving.dashboard.pages import PAGES
-from ecommerce_platform.serving.dashboard.parts import Page, own
+from ecommerce_platform.serving.dashboard.parts import Page, missing, own
 from ecommerce_platform.serving.dashboard.view import (
     COMPARISONS,
     OFFERED,
@@ -32,12 +33,17 @@ def main() -> None:
     st.set_page_config("Shop dashboard", ":material/storefront:", layout="wide", initial_sidebar_state="auto")
     st.html(Path(__file__).with_name("style.css"))
     as_of = st.query_params.get("as_of") if "as_of" not in st.session_state else st.session_state["as_of"]
+    looking = who(st.context.cookies.get(COOKIE))
+    if looking is None:
+        st.info("You are signed out. [Sign in](/-/sign-in) to go on.")
+        return
     try:
         shop = shelf().shop(as_of or None)
     except PlatformError as error:
         _nothing_to_show(error)
         return
-    pages = [page for page in PAGES if page.there(shop)]
+    st.session_state["who"] = looking
+    pages = [page for page in PAGES if page.there(shop) and looking.may(page.permission)]
     offered = [name for name in OFFERED if name in shop.dimensions()]
     _read_address(shop, offered)
     seen: list[View] = []
@@ -46,7 +52,10 @@ def main() -> None:
     page = next(p for p in pages if p.path == chosen.url_path or (not chosen.url_path and p is pages[0]))
     st.session_state["page"] = page.path
     seen.append(_bar(shop, offered) if page.filtered else _view(shop, offered))
-    chosen.run()
+    try:
+        chosen.run()
+    except PlatformError as error:
+        missing(f"{error.what[:1].upper()}{error.what[1:]}", error.fix or "Choose other days or filters.")
     _write_address(seen[0], page)
 
 

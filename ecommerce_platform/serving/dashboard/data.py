@@ -1,50 +1,70 @@
-"""The one place where the dashboard reads: a published snapshot, asked in SQL and in metrics, each question once.
+"""The one place where the dashboard reads: a published snapshot, asked in SQL and in metrics through `serving/read`.
 
-What is asked is in `figures` and in the pages; how snapshots are found and opened is in `reading/`.
+What is asked is in `figures` and in the pages.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from functools import cache
-from pathlib import Path
+from contextlib import ExitStack
+from datetime import date, datetime
+from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.metric_sql import Query, compile_query
-from ecommerce_platform.contracts.metrics import Metrics, read_metrics
-from ecommerce_platform.errors import InputError
-from ecommerce_platform.reading.snapshots import current_snapshot, find_snapshot, open_snapshot, read_manifest
-from ecommerce_platform.settings import Settings, read_settings
+from ecommerce_platform.errors import InputError, LimitError
+from ecommerce_platform.serving.access.accounts import Accounts
+from ecommerce_platform.serving.access.roles import LOCAL, Who
+from ecommerce_platform.serving.read.reader import Reader, View
+from ecommerce_platform.settings import read_settings
 
 if TYPE_CHECKING:
     import polars as pl
-    from duckdb import DuckDBPyConnection
 
-#: Answers that are kept of one snapshot, and snapshots that stay open.
-_ANSWERS, _OPEN = 400, 3
+#: Snapshots that stay open besides those that somebody looks at.
+_OPEN = 3
 #: Dimensions whose values gold.kpi_by_dimension lists; of others the values are asked for.
 _LISTED = ("category", "brand", "payment_method", "channel", "region", "segment", "age_group")
 
 
-@dataclass
 class Shop:
-    """One published snapshot of a shop, open for reading by any number of threads."""
+    """One published snapshot of a shop, shared by all who look at it; open as long as anybody holds it.
 
-    con: DuckDBPyConnection
-    id: str
-    published_at: datetime
-    #: Rows of each table; tables that the snapshot has not are not in it.
-    rows: Mapping[str, int]
-    metrics: Metrics
-    memory: _Answers = field(default_factory=lambda: _Answers(_ANSWERS))
+    Args:
+        reader: of this process.
+        as_of: which snapshot, as `Reader.view` takes it.
+
+    Raises:
+        InputError: nothing is published, there is no such snapshot, or it holds no orders.
+    """
+
+    def __init__(self, reader: Reader, as_of: str | None = None) -> None:
+        held = ExitStack()
+        self.reader = reader
+        self.view: View = held.enter_context(reader.view(as_of=as_of))
+        weakref.finalize(self, held.close)
+        self.id: str = self.view.id
+        self.published_at: datetime = self.view.published_at
+        self.metrics = reader.metrics
+        #: Rows of each table; tables that the snapshot has not are not in it.
+        self.rows: dict[str, int] = {table: entry["rows"] for table, entry in self.view.tables.items()}
+        if not self.has("gold.kpi_daily"):
+            raise InputError("there are no orders to show yet", fix="load a shop's orders, then run `ecommerce build`")
 
     def frame(self, sql: str) -> pl.DataFrame:
-        """The rows of a SELECT of our own making; money as DECIMAL, as it is in the table."""
-        return self.memory.get(sql, lambda: self.con.cursor().sql(sql).pl())
+        """The rows of a SELECT of our own making; money as floats.
+
+        Raises:
+            LimitError: there are more rows than one answer may have.
+        """
+        import polars as pl
+
+        answer = self.view.select(sql)
+        if answer.truncated:
+            raise LimitError("this has too many rows to be shown", fix="choose fewer days, or a coarser cut")
+        return answer.frame().with_columns(pl.selectors.by_dtype(pl.Int128).cast(pl.Int64))
 
     def metric(self, query: Query) -> pl.DataFrame:
         """The rows of a compiled metric query.
@@ -52,9 +72,9 @@ class Shop:
         Raises:
             MetricError: the query has no meaning, with the reason.
         """
-        return self.frame(compile_query(self.metrics, query))
+        return self.frame(self.reader.compiled(query))
 
-    def ask(self, text: str, most: int) -> tuple[pl.DataFrame, bool]:
+    def ask(self, text: str, most: int, who: Who) -> tuple[pl.DataFrame, bool]:
         """The answer to a SELECT that anybody may have written, and whether it has more than `most` rows.
 
         Raises:
@@ -62,12 +82,12 @@ class Shop:
         """
         import polars as pl
 
-        from ecommerce_platform.reading.query import ask
-
-        with ask(self.con.cursor(), text, seconds=read_settings().query_seconds) as answer:
-            rows = answer.fetch(most + 1)
-            frame = pl.DataFrame(rows[:most], schema=_unlike(answer.columns), orient="row", infer_schema_length=None)
-        return frame, len(rows) > most
+        with self.reader.view(as_of=self.id, user=who.id) as view:
+            answer = view.sql(text, limit=most)
+        columns = [[row[n] for row in answer.rows] for n in range(len(answer.columns))]
+        names = _unlike(answer.columns)
+        frame = pl.DataFrame([pl.Series(n, _plain(c), strict=False) for n, c in zip(names, columns, strict=True)])
+        return frame, answer.truncated
 
     def has(self, *tables: str) -> bool:
         """Whether the snapshot has these tables and each holds a row."""
@@ -78,23 +98,23 @@ class Shop:
         found = self.frame(sql)
         return found.row(0, named=True) if len(found) else {}
 
-    @property
+    @cached_property
     def currency(self) -> str:
         """Currency of all money."""
         return str(self.one("select currency from silver.shop").get("currency", "EUR"))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name of the source."""
         return str(self.one("select source from silver.shop").get("source", ""))
 
-    @property
+    @cached_property
     def first_day(self) -> date:
         """The first day with anything to show."""
         found: date = self.one("select min(order_date) as day from gold.kpi_daily")["day"]
         return found
 
-    @property
+    @cached_property
     def last_day(self) -> date:
         """The last day up to which orders came without a gap.
 
@@ -115,21 +135,17 @@ class Shop:
 
     def dimensions(self) -> list[str]:
         """The dimensions that say something of this shop: with a value besides `unknown`."""
-        return [name for name in self.metrics.dimensions if name not in self._silent()]
+        return [name for name in self.metrics.dimensions if name not in self._silent]
 
+    @cached_property
     def _silent(self) -> frozenset[str]:
         """Dimensions without a value; looked up in the tables they are columns of, not worked out."""
-        return self.memory.get("silent dimensions", lambda: frozenset(self._find_silent()))
-
-    def _find_silent(self) -> list[str]:
-        found = []
+        found = set()
         for name, sql in _SPEAKS.items():
-            try:
-                if not self.one(f"select exists({sql}) as said")["said"]:
-                    found.append(name)
-            except Exception:  # a table that this shop has not
-                found.append(name)
-        return found
+            table = sql.split(" from ")[1].split(" ")[0]
+            if not self.has(table) or not self.one(f"select exists({sql}) as said")["said"]:
+                found.add(name)
+        return frozenset(found)
 
 
 #: What shows that a dimension has a value; dimensions that are not named here always have.
@@ -170,103 +186,62 @@ from following cross join whole cross join newest
 """
 
 
-class _Answers:
-    """The last answers, by question; the same question asked by many at once is worked out once."""
-
-    def __init__(self, keep: int) -> None:
-        self.keep = keep
-        self.found: OrderedDict[str, Any] = OrderedDict()
-        self.asking: dict[str, Lock] = {}
-        self.lock = Lock()
-
-    def get(self, question: str, ask: Callable[[], Any]) -> Any:
-        with self.lock:
-            if question in self.found:
-                self.found.move_to_end(question)
-                return self.found[question]
-            mine = self.asking.setdefault(question, Lock())
-        with mine:
-            with self.lock:
-                if question in self.found:
-                    return self.found[question]
-            answer = ask()
-            with self.lock:
-                self.found[question] = answer
-                self.asking.pop(question, None)
-                if len(self.found) > self.keep:
-                    self.found.popitem(last=False)
-            return answer
-
-
 class Shelf:
-    """The snapshots that are open in this process: the newest few, each opened once."""
+    """The snapshots that are open in this process, each once for all who look at it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.open: OrderedDict[Path, Shop] = OrderedDict()
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.open: OrderedDict[str, Shop] = OrderedDict()
         self.lock = Lock()
 
     def shop(self, as_of: str | None = None) -> Shop:
-        """The current snapshot, or the one that `as_of` means (see `find_snapshot`).
+        """The current snapshot, or the one that `as_of` means (see `Reader.view`).
 
         Raises:
             InputError: nothing is published, or there is no such snapshot.
         """
-        published = self.settings.published
-        folder = find_snapshot(published, as_of).folder if as_of else current_snapshot(published)
-        folder = folder.resolve()
+        with self.reader.view(as_of=as_of) as view:
+            known = view.id
         with self.lock:
-            if folder not in self.open:
-                self.open[folder] = self._opened(folder)
-                # Those who still read one keep it; it is closed with its last reader.
-                while len(self.open) > _OPEN:
+            if known not in self.open:
+                self.open[known] = Shop(self.reader, known if as_of else None)
+                while len(self.open) > _OPEN:  # who still looks at it keeps it open
                     self.open.popitem(last=False)
-            self.open.move_to_end(folder)
-            return self.open[folder]
-
-    def _opened(self, folder: Path) -> Shop:
-        manifest = read_manifest(folder)
-        limits = {"memory_limit": self.settings.memory_limit, "threads": self.settings.threads}
-        rows = {table: entry["rows"] for table, entry in manifest["tables"].items()}
-        if "gold.kpi_daily" not in rows or not rows["gold.kpi_daily"]:
-            raise InputError(
-                "the snapshot has no orders to show", where=folder, fix="load a shop's orders, then `ecommerce build`"
-            )
-        published = datetime.fromisoformat(manifest["published_at"])
-        return Shop(open_snapshot(folder, limits), folder.name, published, rows, _metrics())
+            self.open.move_to_end(known)
+            return self.open[known]
 
     def snapshots(self) -> list[tuple[str, datetime]]:
         """Ids and times of all published snapshots, newest first."""
         from ecommerce_platform.reading.snapshots import snapshot_folders, snapshot_time
 
-        folders = snapshot_folders(self.settings.published)
+        folders = snapshot_folders(self.reader.published)
         return [(f.name, moment) for f in reversed(folders) if (moment := snapshot_time(f.name))]
 
 
 @cache
 def shelf() -> Shelf:
     """This process's open snapshots, by the settings of its environment."""
-    return Shelf(read_settings())
+    return Shelf(Reader.of(read_settings()))
 
 
-@cache
-def _metrics() -> Metrics:
-    return read_metrics()
+#: Who there is, where browsers sign in; set by the server. Without a server in front (tests), whoever runs it looks.
+accounts: Accounts | None = None
 
 
-def joined(values: Sequence[str]) -> str:
-    """Values as SQL literals, for IN."""
-    from ecommerce_platform.contracts.metric_sql import literal
-
-    return ", ".join(literal(v) for v in values)
+def who(token: str | None) -> Who | None:
+    """Whose session a cookie's token is; None for one that is over."""
+    return accounts.session(token) if accounts else LOCAL
 
 
-def days_between(first: date, last: date) -> int:
-    """How many days two days and those between are."""
-    return (last - first + timedelta(days=1)).days
+def _plain(values: list[Any]) -> list[Any]:
+    """Values that a table can show: decimals as floats, nested ones as text."""
+    from decimal import Decimal
+
+    kinds = (list, dict, tuple, set, bytes)
+    return [float(v) if isinstance(v, Decimal) else str(v) if isinstance(v, kinds) else v for v in values]
 
 
-def _unlike(names: Sequence[str]) -> list[str]:
+def _unlike(names: tuple[str, ...]) -> list[str]:
     """Names of columns, none of them twice."""
     found: list[str] = []
     for name in names:

@@ -35,6 +35,7 @@ class Page:
         show: draws it.
         needs: tables of which at least one must hold rows; a shop without is not shown the page.
         filtered: whether it follows the filters and the days at the top.
+        permission: what who looks at it must be allowed (`access/roles.py`).
     """
 
     title: str
@@ -44,6 +45,7 @@ class Page:
     show: Callable[[Shop, View], None]
     needs: tuple[str, ...] = ()
     filtered: bool = True
+    permission: str = "figures"
 
     def there(self, shop: Shop) -> bool:
         """Whether this shop has what the page shows."""

@@ -1,21 +1,17 @@
-"""What a browser reaches: Streamlit's application with its looks, behind the guard that answers our own pages only.
+"""What a browser reaches: Streamlit's application with its looks, behind the sign-in.
 
-What is shown is in `app`; who may see it is decided by the gate that `serve_dashboard` is given.
+What is shown is in `app`; who may see it is decided in `access/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ecommerce_platform.serving.access.accounts import Accounts
+from ecommerce_platform.serving.access.web import SignIn
 from ecommerce_platform.settings import Settings
-from ecommerce_platform.web_guard import Guard, allowed_hosts
-
-if TYPE_CHECKING:
-    from starlette.middleware import Middleware
-    from starlette.routing import BaseRoute
-    from streamlit.starlette import App
+from ecommerce_platform.web_guard import allowed_hosts
 
 APP = Path(__file__).with_name("app.py")
 #: Told apart also by those who see few colours (Okabe and Ito 2008), on white and on dark.
@@ -51,29 +47,23 @@ def looks() -> dict[str, Any]:
     return found
 
 
-def dashboard_app(settings: Settings, *, routes: Sequence[BaseRoute] = (), gates: Sequence[Middleware] = ()) -> App:
-    """The ASGI application.
+def serve_dashboard(settings: Settings, accounts: Accounts, host: str, port: int) -> None:
+    """Serves the dashboard to who is signed in, until interrupted.
 
     Args:
         settings: of the instance; hosts that browsers may name.
-        routes: of signing in and out.
-        gates: who may pass, from the outside in; the guard stands before them.
+        accounts: who there is.
+        host: address to listen on.
+        port: to listen on.
     """
     from starlette.middleware import Middleware
     from streamlit.starlette import App
 
-    guard = Middleware(Guard, hosts=allowed_hosts(settings.allowed_hosts))  # type: ignore[arg-type]
-    return App(APP, routes=routes, middleware=[guard, *gates])
+    from ecommerce_platform.serving.dashboard import data
 
-
-def serve_dashboard(
-    settings: Settings,
-    host: str,
-    port: int,
-    *,
-    routes: Sequence[BaseRoute] = (),
-    gates: Sequence[Middleware] = (),
-) -> None:
-    """Serves the dashboard until interrupted."""
-    app = dashboard_app(settings, routes=routes, gates=gates)
-    app.run(config={**looks(), "server.address": host, "server.port": port})
+    data.accounts = accounts
+    hosts = allowed_hosts(settings.allowed_hosts)
+    gates = [
+        Middleware(SignIn, accounts=accounts, hosts=hosts, title="Shop dashboard"),  # type: ignore[arg-type]
+    ]
+    App(APP, middleware=gates).run(config={**looks(), "server.address": host, "server.port": port})

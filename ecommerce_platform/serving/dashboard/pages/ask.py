@@ -32,7 +32,7 @@ def show(shop: Shop, view: View) -> None:
 
 def _answer(shop: Shop, text: str) -> None:
     try:
-        frame, more = shop.ask(text, MOST_ROWS)
+        frame, more = shop.ask(text, MOST_ROWS, st.session_state["who"])
     except PlatformError as error:
         st.error(error.what + (f"\n\n{error.fix}" if error.fix else ""), icon=":material/error:")
         return
@@ -56,4 +56,4 @@ def _tables(shop: Shop) -> None:
     )  # fmt: skip
 
 
-PAGE = Page("Ask in SQL", "ask", ":material/terminal:", "Trust", show, filtered=False)
+PAGE = Page("Ask in SQL", "ask", ":material/terminal:", "Trust", show, filtered=False, permission="sql")
