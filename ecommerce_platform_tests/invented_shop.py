@@ -35,12 +35,12 @@ SILVER = {
     "silver.postal_codes": "select lpad(n::varchar, 5, '0') as postal_code, 48 + n * 0.3 as latitude, 8 + (n % 5) * 0.9 as longitude, "
     "'City ' || n as city, ['North', 'South', 'East'][1 + n % 3] as region from range(20) t(n)",
     "silver.orders": "select 'o' || n as order_id, "
-    f"'c' || floor({CUSTOMERS} * r(n, 2) * r(n, 3))::int as customer_id, at as ordered_at, at + interval 1 day as shipped_at, "
-    "at + interval 1 day * (2 + floor(6 * r(n, 4))::int) as delivered_at, at + interval 6 day as promised_at, "
+    f"'c' || floor({CUSTOMERS} * r(n, 2) * r(n, 3))::int as customer_id, placed as ordered_at, placed + interval 1 day as shipped_at, "
+    "placed + interval 1 day * (2 + floor(6 * r(n, 4))::int) as delivered_at, placed + interval 6 day as promised_at, "
     "if(r(n, 5) < 0.04, 'canceled', 'delivered') as status, r(n, 5) >= 0.04 as is_valid, ['web', 'app', 'store'][1 + n % 3] as channel, "
     "['phone', 'desktop'][1 + n % 2] as device, if(n % 9 = 0, 'sale1', null) as campaign_id, "
     "['North', 'South', 'East'][1 + floor(3 * r(n, 6))::int] as region from ("
-    f"select n, timestamp '2023-01-01 08:00' + interval 1 minute * floor({DAYS} * 1440 * sqrt((n + 1) / {ORDERS}))::int as at from range({ORDERS}) t(n))",
+    f"select n, timestamp '2023-01-01 08:00' + interval 1 minute * floor({DAYS} * 1440 * sqrt((n + 1) / {ORDERS}))::int as placed from range({ORDERS}) t(n))",
     "silver.order_items": "select 'o' || n as order_id, line as line_number, "
     f"'p' || floor({PRODUCTS} * r(n, 10 + line) * r(n, 20 + line))::int as product_id, 1 + floor(2 * r(n, 30 + line))::int as quantity, "
     f"10 + floor({PRODUCTS} * r(n, 40 + line))::int as unit_price, if(r(n, 50 + line) < 0.2, 3, 0) as discount_amount, "
@@ -53,11 +53,11 @@ SILVER = {
     "shipped_at, promised_at, delivered_at, 4 as cost_amount, 'delivered' as status from silver.orders where is_valid",
     "silver.returns": "select 't' || n as return_id, 'o' || n as order_id, 1 as line_number, 1 as quantity, 9 as refund_amount, 'size' as reason, "
     f"timestamp '2023-06-01' + interval 1 day * (n % 300) as returned_at from range(0, {ORDERS}, 40) t(n)",
-    "silver.inventory_snapshots": "select date '2024-07-01' - 7 * week as snapshot_date, 'p' || n as product_id, 'main' as location_id, "
+    "silver.inventory_snapshots": "select date '2024-07-01' - (7 * week)::int as snapshot_date, 'p' || n as product_id, 'main' as location_id, "
     f"floor(30 * r(n, 80 + week))::int as on_hand, 8 as reorder_point, 6 as lead_time_days from range({PRODUCTS}) t(n), range(8) w(week)",
     "silver.campaigns": "select 'sale1' as campaign_id, 'Spring sale' as name, 'onsite' as channel, date '2024-03-01' as start_date, "
     "date '2024-03-14' as end_date, 500 as budget_amount union all select 'ads1', 'Search ads', 'paid_search', date '2024-05-01', date '2024-05-21', 900",
-    "silver.ad_spend": "select date '2024-05-01' + d as spend_date, 'ads1' as campaign_id, 1000 as impressions, 40 as clicks, 20 as cost_amount from range(21) t(d)",
+    "silver.ad_spend": "select date '2024-05-01' + d::int as spend_date, 'ads1' as campaign_id, 1000 as impressions, 40 as clicks, 20 as cost_amount from range(21) t(d)",
     "silver.web_events": "select 'e' || n || step as event_id, 's' || n as session_id, 'v' || (n % 500) as visitor_id, "
     "timestamp '2024-01-01' + interval 1 hour * n + interval 1 minute * step as occurred_at, "
     "['page_view', 'product_view', 'add_to_cart', 'checkout', 'purchase'][1 + step] as event_type, 'p' || (n % 40) as product_id, "

@@ -1,13 +1,14 @@
-"""Commands for people who look at figures: the dashboard. What it shows: `serving/dashboard`."""
+"""Commands for people who look at figures: dashboard and reports. What they show: `serving/dashboard`, `serving/report`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from ecommerce_platform.cli.arguments import given_settings
-from ecommerce_platform.cli.console import say, say_line
+from ecommerce_platform.cli.console import say, say_line, short
 from ecommerce_platform.cli.serving import needs
 from ecommerce_platform.errors import InputError
 
@@ -35,3 +36,28 @@ def dashboard(
     else:
         say(f"dashboard: {shown}", highlight=False)
     serve_dashboard(settings, accounts, host, port)
+
+
+def report(
+    period: Annotated[str, typer.Option(help="2018-08, 2018-Q3 or 2018.")],
+    form: Annotated[Literal["pdf", "html"], typer.Option("--format", help="What is written.")] = "pdf",
+    to: Annotated[Path | None, typer.Option(help="Where to; default: <data dir>/reports/<period>.<format>.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="SNAPSHOT", help="An earlier state, as `ecommerce sql` takes it.")
+    ] = None,
+) -> None:
+    """Writes an executive report of one period: figures, findings, what to do."""
+    needs(*(["weasyprint"] if form == "pdf" else []))
+    from ecommerce_platform.serving.dashboard.data import Shop
+    from ecommerce_platform.serving.read.reader import Reader
+    from ecommerce_platform.serving.report.contents import days_of, make_report
+    from ecommerce_platform.serving.report.render import write_report
+
+    settings, days = given_settings(), days_of(period)
+    reader = Reader.of(settings)
+    try:
+        found = make_report(Shop(reader, as_of), days)
+    finally:
+        reader.close()
+    file = write_report(found, form, to or settings.data / "reports" / f"{period.strip()}.{form}")
+    say(f"report of {found.title}: {short(file)}", highlight=False)

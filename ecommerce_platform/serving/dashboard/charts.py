@@ -396,19 +396,25 @@ def points_on_a_map(
     texts: Sequence[str], what: str, axis: Axis,
 ) -> go.Figure:  # fmt: skip
     """Places by their coordinates, to scale in the middle of them; without a map below, which would have to be fetched."""
-    from math import cos, radians
+    from math import cos, nan, radians
 
     import plotly.graph_objects as go
 
     most = max(sizes, default=1) or 1
+    marker: dict[str, Any] = {
+        "size": [5 + 22 * (s / most) ** 0.5 for s in sizes], "color": BLUE, "opacity": 0.75, "line": {"width": 0.5, "color": GREY},
+    }  # fmt: skip
+    if any(c is not None for c in colours):
+        bar = {"title": {"text": what, "side": "right"}, "tickformat": axis.layout()["tickformat"], "thickness": 12}
+        marker |= {"color": [nan if c is None else c for c in colours], "colorscale": "Cividis", "colorbar": bar}
     trace = go.Scatter(
-        x=list(longitudes), y=list(latitudes), mode="markers", text=list(texts), hovertemplate="%{text}<extra></extra>",
-        marker={
-            "size": [5 + 22 * (s / most) ** 0.5 for s in sizes], "color": list(colours), "colorscale": "Cividis",
-            "opacity": 0.75, "line": {"width": 0.5, "color": GREY},
-            "colorbar": {"title": {"text": what, "side": "right"}, "tickformat": axis.layout()["tickformat"], "thickness": 12},
-        },
-    )  # fmt: skip
+        x=list(longitudes),
+        y=list(latitudes),
+        mode="markers",
+        text=list(texts),
+        hovertemplate="%{text}<extra></extra>",
+        marker=marker,
+    )
     figure = _figure([trace], 520)
     middle = sum(latitudes) / len(latitudes) if latitudes else 0
     figure.update_yaxes(

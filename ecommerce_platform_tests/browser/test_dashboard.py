@@ -1,0 +1,178 @@
+"""The dashboard in a real browser, as a person uses it: signing in, looking, filtering, drilling, taking along."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecommerce_platform.serving.dashboard.pages import PAGES
+from ecommerce_platform_tests.browser.conftest import Look, Served
+
+PATHS = [p.path for p in PAGES]
+#: What Streamlit itself draws in ways that axe finds fault with; our pages add nothing to it.
+NOT_OURS: frozenset[str] = frozenset()
+
+
+def test_nobody_looks_without_signing_in_and_a_link_works_once(browser: Any, served: Served) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{served.url}/trust?region=North")
+    assert "/-/sign-in?next=" in page.url
+    assert page.get_by_role("button", name="Sign in").is_visible()
+    page.goto(served.link())  # the fixture has used it
+    assert "This link was used" in page.inner_text("body")
+    assert context.request.get(f"{served.url}/_stcore/host-config").status == 401
+    context.close()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_page_is_drawn_without_an_error(look: Look, path: str) -> None:
+    look.open(path)
+    assert look.page.locator("h1").first.inner_text()
+    assert look.page.locator("[data-testid=stException]").count() == 0
+    assert look.page.locator("[data-testid=stAlertContentError]").count() == 0
+
+
+def test_navigation_shows_each_page_and_keeps_the_filter(look: Look) -> None:
+    look.open("", region="North")
+    revenue = look.card("Revenue")
+    look.page.get_by_role("link", name="Customers").click()
+    look.page.get_by_role("heading", name="Customers", exact=True).wait_for()
+    look.settled()
+    assert "region=North" in look.page.url
+    look.page.get_by_role("link", name="Executive").click()
+    look.page.get_by_role("heading", name="How the shop is doing").wait_for()
+    assert look.settled().card("Revenue") == revenue
+
+
+def test_a_filter_changes_the_figures_and_the_address_that_then_shows_the_same(look: Look) -> None:
+    whole = look.open("").card("Revenue")
+    look.page.get_by_role("button", name="Filters").click()
+    look.page.get_by_role("combobox", name=re.compile("Category")).click()
+    look.page.get_by_role("option", name="Light").click()
+    look.page.wait_for_url(re.compile("category=Light"))
+    part = look.settled().card("Revenue")
+    assert part != whole
+    assert look.open(look.page.url.removeprefix(look.url + "/")).card("Revenue") == part
+
+
+def test_a_period_and_what_it_is_compared_with_are_chosen(look: Look) -> None:
+    look.open("").choose("Period", "Last 90 days")
+    look.page.wait_for_url(re.compile("period=90d"))
+    look.choose("Compared with", "A year earlier")
+    look.page.wait_for_url(re.compile("compare=year"))
+    assert "2023" in look.page.get_by_text("compared with").first.inner_text()
+
+
+def test_a_click_on_a_bar_holds_the_page_to_it(look: Look) -> None:
+    look.open("", period="all")
+    bar = look.page.locator(".st-key-plot_revenue_by_category .bars .point path").first
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    look.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    look.page.wait_for_url(re.compile("category="))
+
+
+def test_a_drill_goes_down_by_click_and_back(look: Look) -> None:
+    look.open("diagnose", period="all")
+    chart = look.page.locator(".st-key-plot_drill_time")
+    chart.scroll_into_view_if_needed()
+    bars = chart.locator(".bars .point path")
+    bars.first.wait_for()
+    box = bars.first.bounding_box()
+    look.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    look.page.get_by_role("button", name="2023", exact=True).wait_for()
+    look.page.get_by_role("button", name="All").click()
+    look.page.get_by_role("button", name="2023", exact=True).wait_for(state="detached")
+
+
+def test_the_table_behind_a_picture_is_taken_along_as_csv_and_excel(look: Look, tmp_path: Path) -> None:
+    import polars as pl
+
+    look.open("", period="all")
+    look.page.locator(".st-key-data_revenue_over_time button").first.click()
+    found = {}
+    for name in ("CSV", "Excel"):
+        button = look.page.get_by_role("button", name=name).last
+        button.wait_for()
+        with look.page.expect_download() as waiting:
+            button.click()
+        file = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(file)
+        found[name] = pl.read_csv(file) if name == "CSV" else pl.read_excel(file)
+    assert found["CSV"]["revenue"].to_list() == pytest.approx(found["Excel"]["revenue"].to_list())
+    assert len(found["CSV"]) > 12
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_on_a_phone_nothing_is_wider_than_the_screen(phone: Look, path: str) -> None:
+    phone.open(path)
+    assert phone.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+    wide = phone.page.evaluate(
+        "[...document.querySelectorAll('[data-testid=stMain] [data-testid^=st]')].filter(e => {"
+        "const r = e.getBoundingClientRect(); return r.width > 0 && r.right > window.innerWidth + 2 && r.left < window.innerWidth"
+        "}).map(e => e.dataset.testid)"
+    )
+    assert not wide
+
+
+def test_everything_is_reached_by_the_keyboard(look: Look) -> None:
+    look.open("explore")
+    reached: list[str] = []
+    for _ in range(60):
+        look.page.keyboard.press("Tab")
+        reached.append(
+            look.page.evaluate(
+                "(e => (e.getAttribute('aria-label') || e.innerText || '').slice(0, 60))(document.activeElement)"
+            )
+        )
+    told = " | ".join(reached)
+    for name in ("Diagnose", "Period", "Compared with", "Filters", "Figure", "Cut by"):
+        assert name in told, told
+
+
+def test_a_field_is_changed_by_the_keyboard_alone(look: Look) -> None:
+    look.open("")
+    box = look.page.get_by_role("combobox", name=re.compile("Period"))
+    box.focus()
+    look.page.keyboard.press("ArrowDown")
+    look.page.keyboard.press("ArrowDown")
+    look.page.keyboard.press("Enter")
+    look.page.wait_for_url(re.compile("period="))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_axe_finds_nothing_serious(look: Look, path: str, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    look.page.emulate_media(color_scheme=scheme)
+    look.open(path)
+    look.page.wait_for_timeout(800)  # charts fade in
+    found = Axe().run(look.page).response["violations"]
+    serious = {
+        v["id"]: [n["html"][:200] for n in v["nodes"]][:3]
+        for v in found
+        if v["impact"] in ("serious", "critical") and v["id"] not in NOT_OURS
+    }
+    assert not serious
+
+
+def test_signing_out_ends_what_is_open(browser: Any, served: Served) -> None:
+    from ecommerce_platform.serving.access.accounts import Accounts
+
+    accounts = Accounts.of(Path(served.environment["ECOMMERCE_DATA_DIR"]))
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{served.url}/-/link?t={accounts.one_time_link()}")
+    page.wait_for_selector("h1")
+    page.reload()  # a session survives it
+    page.get_by_role("heading", name="How the shop is doing").wait_for()
+    page.goto(f"{served.url}/-/sign-out")
+    page.get_by_role("button", name="Sign out here").click()
+    page.goto(served.url)
+    assert "/-/sign-in" in page.url
+    context.close()
