@@ -30,7 +30,7 @@ _MOST_VALUES = 1000
 
 def main() -> None:
     """One run of the script."""
-    st.set_page_config("Shop dashboard", ":material/storefront:", layout="wide", initial_sidebar_state="auto")
+    st.set_page_config("Shop dashboard", "🛒", layout="wide", initial_sidebar_state="auto")
     st.html(Path(__file__).with_name("style.css"))
     as_of = st.query_params.get("as_of") if "as_of" not in st.session_state else st.session_state["as_of"]
     looking = who(st.context.cookies.get(COOKIE))

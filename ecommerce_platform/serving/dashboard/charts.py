@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#3B7DD8", "#D9822B", "#2A9D78", "#D1495B", "#8E6BBF", "#8791A0"
+#: For the values of a dimension, the largest first.
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#C2577F", "#4FA3B8", "#A98A2D", "#5E6B82")
 #: From little to much.
 SCALE = [[0.0, "rgba(59,125,216,0.05)"], [1.0, "rgba(59,125,216,1)"]]
 _LANES = {"sale": ORANGE, "campaign": GREEN, "anomaly": RED, "known": PURPLE, "load": GREY}
@@ -186,12 +188,12 @@ def stacked(frame: pl.DataFrame, by: str, name: str, axis: Axis, order: Sequence
     import polars as pl
 
     traces = []
-    for value in order:
+    for number, value in enumerate(order):
         rows = frame.filter(pl.col(by) == value)
         traces.append(
             go.Bar(
                 x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28),
-                marker={"color": GREY} if value in ("all others", "unknown") else None,
+                marker={"color": _colour(number, value)},
                 hovertemplate=f"{value}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
             )
         )  # fmt: skip
@@ -206,11 +208,12 @@ def several(frame: pl.DataFrame, by: str, name: str, axis: Axis, order: Sequence
     import polars as pl
 
     traces = []
-    for value in order:
+    for number, value in enumerate(order):
         rows = frame.filter(pl.col(by) == value)
         traces.append(
             go.Scatter(
-                x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28), mode="lines", line={"width": 2},
+                x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28), mode="lines",
+                line={"width": 2, "color": _colour(number, value)},
                 hovertemplate=f"{value}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
             )
         )  # fmt: skip
@@ -274,7 +277,7 @@ def bars(
         )  # fmt: skip
     figure = _figure(traces, max(120, row * len(values) + 60), bargap=0.3)
     figure.update_yaxes(tickvals=place, ticktext=names, autorange="reversed", showgrid=False)
-    figure.update_xaxes(**axis.layout())
+    figure.update_xaxes(**axis.layout(), nticks=5)
     return figure
 
 
@@ -374,7 +377,7 @@ def intervals(
     ]  # fmt: skip
     figure = _figure(traces, max(180, 34 * len(names) + 80))
     figure.add_vline(x=none_at, line={"color": GREY, "dash": "dot", "width": 1.5})
-    figure.update_yaxes(tickvals=place, ticktext=[_cut(n, 34) for n in names], autorange="reversed", showgrid=False)
+    figure.update_yaxes(tickvals=place, ticktext=[_cut(n, 44) for n in names], autorange="reversed", showgrid=False)
     figure.update_xaxes(title=axis_title, zeroline=False)
     return figure
 
@@ -458,6 +461,10 @@ def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure
+
+
+def _colour(number: int, value: str) -> str:
+    return GREY if value in ("all others", "unknown") else COLOURS[number % len(COLOURS)]
 
 
 def _floats(frame: pl.DataFrame, column: str) -> list[float | None]:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+#: Pixels of a table's row.
+_ROW = 35
+
+
 @dataclass(frozen=True)
 class Page:
     """One page of the dashboard.
@@ -157,10 +161,20 @@ def data_button(table: pl.DataFrame, name: str, columns: Mapping[str, Any] | Non
     lazily()
 
 
-def rows(table: pl.DataFrame, name: str, columns: Mapping[str, Any] | None = None, height: int | None = None) -> None:
-    """A table with CSV and Excel to take along."""
-    options: dict[str, Any] = {"height": height} if height else {}
-    st.dataframe(table, hide_index=True, column_config=columns or column_words(table), key=f"table_{name}", **options)
+def rows(table: pl.DataFrame, name: str, columns: Mapping[str, Any] | None = None, height: int = 420) -> None:
+    """A table with CSV and Excel to take along.
+
+    Args:
+        table: its rows, which files get as they are; on the page numbers are rounded to cents.
+        name: of the table on its page, and of the files.
+        columns: how the columns read; by default by their names and types.
+        height: pixels that it takes at most.
+    """
+    import polars as pl
+
+    tall = min(_ROW * (len(table) + 1) + 3, height)
+    seen = table.with_columns(pl.col(c).round(2) for c, t in table.schema.items() if t.is_float() and not _is_share(c))
+    st.dataframe(seen, hide_index=True, column_config=columns or column_words(table), key=f"table_{name}", height=tall)
     with st.container(horizontal=True, gap="small"):
         st.download_button(
             "CSV", lambda: table.write_csv(), f"{name}.csv", "text/csv", key=f"csv_{name}", on_click="ignore",
@@ -187,21 +201,30 @@ def workbook(table: pl.DataFrame) -> bytes:
 
 def column_words(table: pl.DataFrame, currency: str = "") -> dict[str, Any]:
     """Headings in words, and numbers as they read best, for a table's columns by their names and types."""
+    import polars as pl
+
     from ecommerce_platform.serving.dashboard.wording import words
 
     found: dict[str, Any] = {}
     for name, kind in table.schema.items():
         label = words(name)
-        if kind.is_numeric() and name.endswith(("_share", "_rate", "share", "retention")):
+        if kind.is_numeric() and _is_share(name):
             found[name] = st.column_config.NumberColumn(label, format="percent")
         elif kind.is_float() or kind.is_decimal():
             found[name] = st.column_config.NumberColumn(label, format="localized")
         elif kind.is_integer():
             plain = name in ("year",)
             found[name] = st.column_config.NumberColumn(label, format="plain" if plain else "localized")
+        elif kind == pl.Date:
+            found[name] = st.column_config.DateColumn(label, format="YYYY-MM-DD")
         else:
             found[name] = st.column_config.Column(label)
     return found
+
+
+def _is_share(name: str) -> bool:
+    """Whether a column is one of shares, by its name."""
+    return name.endswith(("share", "_rate", "confidence", "confidence_of_other", "_depth"))
 
 
 def hold(dimension: str, name: str) -> Callable[[], None]:

@@ -10,12 +10,13 @@ from typing import Any
 
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.web import SignIn
+from ecommerce_platform.serving.dashboard.charts import COLOURS
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.web_guard import allowed_hosts
 
 APP = Path(__file__).with_name("app.py")
 #: Told apart also by those who see few colours (Okabe and Ito 2008), on white and on dark.
-_COLOURS = ["#3B7DD8", "#D9822B", "#2A9D78", "#8E6BBF", "#C2577F", "#4FA3B8", "#A98A2D", "#6C7A91"]
+_COLOURS = list(COLOURS)
 _LIGHT = {
     "primaryColor": "#1F5FBF", "backgroundColor": "#FFFFFF", "secondaryBackgroundColor": "#F4F6FA", "textColor": "#1B2333",
     "borderColor": "#DDE3EC", "linkColor": "#1F5FBF",

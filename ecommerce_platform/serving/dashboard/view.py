@@ -13,12 +13,16 @@ from ecommerce_platform.contracts.metric_sql import Filter
 SPANS = {
     "30d": "Last 30 days",
     "90d": "Last 90 days",
-    "12m": "Last 12 months",
+    "3m": "Last 3 full months",
+    "6m": "Last 6 full months",
+    "12m": "Last 12 full months",
     "ytd": "This year",
     "lastyear": "Last year",
     "all": "All time",
     "days": "Choose days",
 }
+#: Spans of whole months.
+MONTHS = {"3m": 3, "6m": 6, "12m": 12}
 COMPARISONS = {"previous": "Previous period", "year": "A year earlier", "none": "Nothing"}
 #: Dimensions that the filters at the top offer, in this order; of these, those that the shop knows.
 OFFERED = ("region", "segment", "category", "channel", "brand", "payment_method", "device", "age_group")
@@ -106,22 +110,35 @@ class View:
 def span_days(span: str, first: date, last: date, given: Days | None = None) -> Days:
     """The days that a span means in a shop whose data reach from `first` to `last`; never outside of them.
 
-    `12m` are the twelve months that end with the last day (whole months, where that is the end of one).
+    `3m`, `6m` and `12m` are the last whole months: one that is under way would look like a fall.
     """
     if span == "days" and given:
         since, until = max(given.since, first), min(given.until, last)
         return Days(since, until) if since <= until else Days(first, last)
+    after = last + timedelta(days=1)
+    whole = last if after.day == 1 else last.replace(day=1) - timedelta(days=1)
+    if span in MONTHS and whole < first:  # a shop in its first month
+        span = "all"
     since = {
         "30d": last - timedelta(days=29),
         "90d": last - timedelta(days=89),
-        "12m": months_back(last + timedelta(days=1), 12),
         "ytd": date(last.year, 1, 1),
         "lastyear": date(last.year - 1, 1, 1),
+        **{name: months_back(whole + timedelta(days=1), months) for name, months in MONTHS.items()},
     }.get(span, first)
-    until = date(last.year - 1, 12, 31) if span == "lastyear" else last
+    until = {"lastyear": date(last.year - 1, 12, 31), **dict.fromkeys(MONTHS, whole)}.get(span, last)
     if until < first:  # a shop in its first year has no last one
         return Days(first, last)
     return Days(max(since, first), until)
+
+
+def usual_span(first: date, last: date) -> str:
+    """The longest span of whole months that has as many before it to be compared with; everything in a young shop."""
+    for span in reversed(MONTHS):
+        days = span_days(span, first, last)
+        if (before := View(days, span, "previous", (), first).before) and before.length >= days.length - 3:
+            return span
+    return "all"
 
 
 def months_back(day: date, months: int) -> date:
@@ -166,13 +183,14 @@ def read_address(parameters: Mapping[str, Sequence[str]], dimensions: Iterable[s
     def one(name: str) -> str:
         return (list(parameters.get(name, ())) or [""])[-1]
 
-    span = one("period") if one("period") in SPANS else "12m"
+    usual = usual_span(first, last)
+    span = one("period") if one("period") in SPANS else usual
     given = None
     try:
         given = Days(date.fromisoformat(one("since")), date.fromisoformat(one("until")))
         span = "days"
     except ValueError:
-        span = "12m" if span == "days" else span
+        span = usual if span == "days" else span
     compare = one("compare") if one("compare") in COMPARISONS else "previous"
     filters = tuple(
         Filter(name, values)
@@ -184,11 +202,11 @@ def read_address(parameters: Mapping[str, Sequence[str]], dimensions: Iterable[s
 
 
 def address_of(view: View, as_of: str | None = None) -> dict[str, list[str]]:
-    """The parameters of an address that `read_address` reads as this view; the usual is left out."""
+    """The parameters of an address that `read_address` reads as this view."""
     found: dict[str, list[str]] = {}
     if view.span == "days":
         found |= {"since": [view.days.since.isoformat()], "until": [view.days.until.isoformat()]}
-    elif view.span != "12m":
+    else:
         found["period"] = [view.span]
     if view.compare != "previous":
         found["compare"] = [view.compare]

@@ -8,7 +8,8 @@ from datetime import date
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "BRL": "R$", "JPY": "¥", "INR": "₹", "PLN": "zł ", "CHF": "CHF "}
 #: What stands where a figure is not known.
 NONE = "–"
-_STEPS = ((1e9, "bn"), (1e6, "M"), (1e4, "k"))
+#: From which size on a number is told in which unit.
+_STEPS = ((1e9, 1e9, "bn"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 
 
 def symbol(currency: str) -> str:
@@ -28,9 +29,9 @@ def short(value: float | None) -> str:
     """A number of about three digits, such as `1.23 M`."""
     if value is None or math.isnan(value):
         return NONE
-    for size, name in _STEPS:
+    for size, unit, name in _STEPS:
         if abs(value) >= size:
-            part = value / size
+            part = value / unit
             return number(part, 2 if abs(part) < 10 else 1 if abs(part) < 100 else 0) + " " + name
     return number(value, 0 if abs(value) >= 100 or value == int(value) else 2)
 

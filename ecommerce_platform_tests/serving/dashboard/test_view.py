@@ -18,6 +18,7 @@ from ecommerce_platform.serving.dashboard.view import (
     months_back,
     read_address,
     span_days,
+    usual_span,
 )
 
 FIRST, LAST = date(2023, 1, 1), date(2024, 7, 14)
@@ -49,7 +50,7 @@ def test_an_address_reads_as_the_view_that_wrote_it(
     ],
 )
 def test_what_an_address_says_wrongly_is_as_usual(parameters: dict[str, list[str]]) -> None:
-    usual = View(Days(date(2023, 7, 15), LAST), "12m", "previous", (), FIRST)
+    usual = View(Days(date(2024, 1, 1), date(2024, 6, 30)), "6m", "previous", (), FIRST)
     assert read_address(parameters, DIMENSIONS, FIRST, LAST) == usual
 
 
@@ -99,7 +100,8 @@ def test_nothing_is_compared_with_days_before_the_first() -> None:
     ("span", "expected"),
     [
         ("30d", Days(date(2024, 6, 15), LAST)),
-        ("12m", Days(date(2023, 7, 15), LAST)),
+        ("12m", Days(date(2023, 7, 1), date(2024, 6, 30))),
+        ("3m", Days(date(2024, 4, 1), date(2024, 6, 30))),
         ("ytd", Days(date(2024, 1, 1), LAST)),
         ("lastyear", Days(FIRST, date(2023, 12, 31))),
         ("all", Days(FIRST, LAST)),
@@ -111,6 +113,14 @@ def test_spans_end_with_the_last_day_and_stay_within_the_data(span: str, expecte
 
 def test_twelve_months_up_to_a_months_end_are_whole_months() -> None:
     assert span_days("12m", date(2022, 1, 1), date(2024, 6, 30)) == Days(date(2023, 7, 1), date(2024, 6, 30))
+
+
+@pytest.mark.parametrize(
+    ("first", "span"),
+    [(date(2022, 1, 1), "12m"), (date(2023, 1, 1), "6m"), (date(2024, 1, 1), "3m"), (date(2024, 5, 1), "all")],
+)
+def test_the_first_view_is_the_longest_that_has_something_to_be_compared_with(first: date, span: str) -> None:
+    assert usual_span(first, LAST) == span
 
 
 def test_a_shop_in_its_first_year_has_no_last_one() -> None:

@@ -95,7 +95,7 @@ def _times(shop: Shop) -> None:
         "select carrier, region, parcels, avg_delivery_days, median_delivery_days, longest_delivery_days, avg_transit_days, on_time_rate, avg_days_late, "
         "cost_per_parcel from gold.delivery_times order by parcels desc, 1, 2"
     )
-    rows(frame, "delivery_times", height=min(38 * len(frame) + 42, 380))
+    rows(frame, "delivery_times", height=380)
 
 
 def _experience(shop: Shop) -> None:

@@ -87,6 +87,7 @@ def _drivers(shop: Shop, view: View, before: Days) -> None:
         if name in parts and parts[name]["amount"]
     ]
     _say(shop, start, end, steps)
+    st.caption("The axis does not begin at zero, so that the parts can be seen.")
     figure = charts.waterfall(("Before", start), steps, ("Now", end), axis(shop, "revenue"))
     picture(figure, frame, "drivers", "Revenue before, what each driver added or took, and revenue now")
 

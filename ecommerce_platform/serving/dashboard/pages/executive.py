@@ -22,7 +22,7 @@ from ecommerce_platform.serving.dashboard.wording import change, shown
 
 #: Shown as cards, as far as the shop knows them.
 KEY_FIGURES = (
-    "revenue", "orders", "customers", "aov", "net_profit", "new_customers", "repeat_purchase_rate", "on_time_rate",
+    "revenue", "orders", "customers", "aov", "net_profit", "repeat_purchase_rate", "on_time_rate",
     "avg_review_score", "avg_satisfaction_score",
 )  # fmt: skip
 _CATEGORIES, _BARS = 6, 8
@@ -33,9 +33,9 @@ _INSIGHTS = 5
 def show(shop: Shop, view: View) -> None:
     """Draws the page."""
     heading("How the shop is doing")
+    said = st.empty()
     found = cards(shop, view, KEY_FIGURES, "executive")
-    if sentence := _sentence(shop, view, found):
-        st.markdown(sentence)
+    said.markdown(_sentence(shop, view, found))
     left, right = st.columns([2, 1], gap="large")
     with left:
         _revenue(shop, view)

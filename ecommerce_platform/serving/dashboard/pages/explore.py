@@ -74,7 +74,7 @@ def _choice(shop: Shop, view: View) -> tuple[str, str, str, str, str]:
 
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         key = recall("metric", metrics, "revenue")
-        metric = st.selectbox("Figure", metrics, key=key, width=230, format_func=lambda n: shop.metrics.metric(n).label)
+        metric = st.selectbox("Figure", metrics, key=key, width=200, format_func=lambda n: shop.metrics.metric(n).label)
         key = recall("by", dimensions, _NOTHING)
         first = st.selectbox("Cut by", dimensions, key=key, format_func=label, width=190)
         key = recall("shape", list(SHAPES), "time")
@@ -108,7 +108,7 @@ def _all_at_once(shop: Shop, metric: str) -> str | None:
 
 def _has(shop: Shop, name: str) -> bool:
     """Whether the shop knows anything of a metric: its figure over all time is there."""
-    period = _all_at_once(shop, name)
+    period = "month" if _all_at_once(shop, name) else None
     frame = shop.metric(Query((name,), period=period))
     found = frame[name].drop_nulls()
     return len(found) > 0 and (name in ("revenue", "orders") or bool((found != 0).any()))
@@ -241,7 +241,7 @@ def _pivot(shop: Shop, view: View, metric: str, first: str, second: str, grain: 
     }
     if len(columns) > most:
         st.caption(f"The last {most} of {len(columns)} columns; choose fewer days or a coarser step for all.")
-    rows(table, "explore_pivot", config, height=min(38 * len(table) + 42, 620))
+    rows(table, "explore_pivot", config, height=620)
 
 
 def _nothing(view: View) -> None:

@@ -212,7 +212,7 @@ def _anomalies(shop: Shop) -> None:
         "actual": st.column_config.NumberColumn("Was", format="localized"),
         "expected": st.column_config.NumberColumn("Expected", format="localized"),
         "explanation": st.column_config.Column("In words", width="large"), "known_as": st.column_config.Column("Known as"),
-    }, height=min(38 * len(frame) + 42, 330))  # fmt: skip
+    }, height=330)  # fmt: skip
 
 
 # -- lineage --------------------------------------------------------------------------------------------------------
