@@ -96,6 +96,10 @@ def lines(
     """
     import plotly.graph_objects as go
 
+    if grain == "week" and "is_complete" in frame.columns and frame["is_complete"].any():
+        # A week that the days cut short would look like a fall.
+        frame = frame.filter(frame["is_complete"])
+        before = None if before is None else before.filter(before["period"].is_in(frame["period"].to_list()))
     periods = frame["period"].to_list()
     traces: list[Any] = []
     main = next(iter(names))
@@ -255,7 +259,7 @@ def bars(
     names = [_cut(v, 26) for v in values]
     text = [axis.text(v) for v in figures]
     marks: dict[str, Any] = {
-        "marker": {"color": colour, "opacity": shade}, "customdata": values, "text": text, "textposition": "auto",
+        "marker": {"color": colour, "opacity": shade}, "customdata": values, "text": text, "textposition": "outside",
         "cliponaxis": False, "name": "Now", "showlegend": False, "constraintext": "none", "textangle": 0,
     }  # fmt: skip
     place = list(range(len(values)))
@@ -271,13 +275,16 @@ def bars(
         traces.append(
             go.Scatter(
                 y=place, x=_floats(frame, before), mode="markers", name="Compared with", customdata=values,
-                marker={"symbol": "line-ns-open", "size": 16, "color": GREY, "line": {"width": 3}},
+                marker={"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3}},
                 hovertemplate=f"<b>%{{customdata}}</b> before<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
             )
         )  # fmt: skip
     figure = _figure(traces, max(120, row * len(values) + 60), bargap=0.3)
     figure.update_yaxes(tickvals=place, ticktext=names, autorange="reversed", showgrid=False)
     figure.update_xaxes(**axis.layout(), nticks=5)
+    most = max([v for t in traces for v in t.x if v is not None], default=0)
+    if most > 0 and min(v or 0 for v in figures) >= 0:
+        figure.update_xaxes(range=[0, most * 1.3])  # room for the text behind the longest
     return figure
 
 

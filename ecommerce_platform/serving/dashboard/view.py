@@ -27,7 +27,7 @@ COMPARISONS = {"previous": "Previous period", "year": "A year earlier", "none": 
 #: Dimensions that the filters at the top offer, in this order; of these, those that the shop knows.
 OFFERED = ("region", "segment", "category", "channel", "brand", "payment_method", "device", "age_group")
 #: Longest spans, in days, that are shown by day, week and month.
-_BY_DAY, _BY_WEEK, _BY_MONTH = 62, 270, 1500
+_BY_DAY, _BY_WEEK, _BY_MONTH = 62, 150, 1500
 _OWN = frozenset({"period", "since", "until", "compare", "as_of"})
 
 
