@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ecommerce_platform.serving.dashboard.pages import PAGES
+from ecommerce_platform.serving.dashboard.screens import PAGES
 from ecommerce_platform_tests.browser.conftest import Look, Served
 
 PATHS = [p.path for p in PAGES]
@@ -16,7 +16,7 @@ PATHS = [p.path for p in PAGES]
 NOT_OURS: frozenset[str] = frozenset()
 
 
-def test_nobody_looks_without_signing_in_and_a_link_works_once(browser: Any, served: Served) -> None:
+def test_nobody_looks_without_signing_in_and_a_link_works_once(browser: Any, served: Served, signed_in: Any) -> None:
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{served.url}/trust?region=North")

@@ -1,4 +1,4 @@
-"""What Streamlit runs at every look at the dashboard: the frame of a page. What is on the pages is in `pages/`."""
+"""What Streamlit runs at every look at the dashboard: the frame of a page. What is on the pages is in `screens/`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import streamlit as st
 from ecommerce_platform.errors import PlatformError
 from ecommerce_platform.serving.access.web import COOKIE
 from ecommerce_platform.serving.dashboard.data import Shop, shelf, who
-from ecommerce_platform.serving.dashboard.pages import PAGES
 from ecommerce_platform.serving.dashboard.parts import Page, missing, own
+from ecommerce_platform.serving.dashboard.screens import PAGES
 from ecommerce_platform.serving.dashboard.view import (
     COMPARISONS,
     OFFERED,

@@ -1,6 +1,6 @@
 """Pieces that pages are made of: headings, cards, pictures with their table and download, words where there is nothing.
 
-Here and in `app` and `pages/` Streamlit is called; what is shown is asked in `figures` and drawn in `charts`.
+Here and in `app` and `screens/` Streamlit is called; what is shown is asked in `figures` and drawn in `charts`.
 """
 
 from __future__ import annotations
@@ -85,11 +85,10 @@ def cards(shop: Shop, view: View, names: Sequence[str], key: str, *, spark: bool
     """A card per metric with its figure, the change, and its way through the days; gives the totals."""
     found = totals(shop, view, names)
     ways = _ways(shop, view, list(found)) if spark else {}
-    with st.container(horizontal=True, key=f"cards_{key}"):
-        for name, total in found.items():
+    known = {name: total for name, total in found.items() if total.now is not None or total.before is not None}
+    with row_of_cards(key, len(known)):
+        for name, total in known.items():
             metric = shop.metrics.metric(name)
-            if total.now is None and total.before is None:
-                continue
             st.metric(
                 metric.label,
                 shown(total.now, metric.format, shop.currency, brief=True),
@@ -101,6 +100,11 @@ def cards(shop: Shop, view: View, names: Sequence[str], key: str, *, spark: bool
                 chart_type="area",
             )
     return found
+
+
+def row_of_cards(key: str, count: int) -> Any:
+    """A container whose cards flow: five stand in a row where there are five."""
+    return st.container(horizontal=True, key=f"cards{5 if count == 5 else 4}_{key}")
 
 
 def _ways(shop: Shop, view: View, names: Sequence[str]) -> dict[str, list[float]]:

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ecommerce_platform.contracts.metrics import read_metrics
 from ecommerce_platform.serving.dashboard import data
-from ecommerce_platform.serving.dashboard.pages import PAGES
+from ecommerce_platform.serving.dashboard.screens import PAGES
 from ecommerce_platform.serving.dashboard.wording import shown
 from ecommerce_platform_tests.invented_shop import publish_shop
 
@@ -59,7 +59,7 @@ def script(path: str, parameters: dict[str, list[str]]) -> None:
 
     from ecommerce_platform.serving.access.roles import LOCAL
     from ecommerce_platform.serving.dashboard.data import shelf
-    from ecommerce_platform.serving.dashboard.pages import PAGES
+    from ecommerce_platform.serving.dashboard.screens import PAGES
     from ecommerce_platform.serving.dashboard.view import OFFERED, read_address
 
     shop = shelf().shop()

@@ -10,7 +10,17 @@ import streamlit as st
 from ecommerce_platform.contracts.metric_sql import literal
 from ecommerce_platform.serving.dashboard import charts
 from ecommerce_platform.serving.dashboard.data import Shop
-from ecommerce_platform.serving.dashboard.parts import Page, chosen, heading, missing, picture, recall, rows, section
+from ecommerce_platform.serving.dashboard.parts import (
+    Page,
+    chosen,
+    heading,
+    missing,
+    picture,
+    recall,
+    row_of_cards,
+    rows,
+    section,
+)
 from ecommerce_platform.serving.dashboard.view import View
 from ecommerce_platform.serving.dashboard.wording import number, shown
 
@@ -59,7 +69,7 @@ def _verdict(shop: Shop) -> None:
         else {}
     )
     share = (left.get("rejected") or 0) / left["landed"] if left.get("landed") else None
-    with st.container(horizontal=True, key="cards_trust"):
+    with row_of_cards("trust", 3 + bool(newest) + (share is not None)):
         st.metric(
             "Checks passed",
             f"{counts['checks'] - counts['failed']:,} of {counts['checks']:,}",

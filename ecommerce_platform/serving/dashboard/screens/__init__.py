@@ -1,8 +1,12 @@
-"""The pages, a module each: `PAGE` says what it is, needs and shows. Here is only their order."""
+"""The pages, a module each: `PAGE` says what it is, needs and shows. Here is only their order.
+
+The folder is not called `pages`: Streamlit would run what lies in there by itself.
+"""
 
 from __future__ import annotations
 
-from ecommerce_platform.serving.dashboard.pages import (
+from ecommerce_platform.serving.dashboard.parts import Page
+from ecommerce_platform.serving.dashboard.screens import (
     ask,
     customers,
     delivery,
@@ -13,7 +17,6 @@ from ecommerce_platform.serving.dashboard.pages import (
     products,
     trust,
 )
-from ecommerce_platform.serving.dashboard.parts import Page
 
 PAGES: tuple[Page, ...] = (
     executive.PAGE, explore.PAGE, diagnose.PAGE, customers.PAGE, products.PAGE, delivery.PAGE, marketing.PAGE, trust.PAGE, ask.PAGE,
