@@ -11,7 +11,9 @@ import streamlit as st
 
 from ecommerce_platform.errors import PlatformError
 from ecommerce_platform.serving.access.web import COOKIE
+from ecommerce_platform.serving.dashboard import data
 from ecommerce_platform.serving.dashboard.data import Shop, shelf, who
+from ecommerce_platform.serving.dashboard.keeping import views
 from ecommerce_platform.serving.dashboard.parts import Page, missing, own
 from ecommerce_platform.serving.dashboard.screens import PAGES
 from ecommerce_platform.serving.dashboard.view import (
@@ -47,7 +49,8 @@ def main() -> None:
     offered = [name for name in OFFERED if name in shop.dimensions()]
     _read_address(shop, offered)
     seen: list[View] = []
-    chosen = _navigation(pages, shop, seen)
+    entries: dict[str, Any] = {}
+    chosen = _navigation(pages, shop, seen, entries)
     _sidebar(shop)
     page = next(p for p in pages if p.path == chosen.url_path or (not chosen.url_path and p is pages[0]))
     st.session_state["page"] = page.path
@@ -56,7 +59,11 @@ def main() -> None:
         chosen.run()
     except PlatformError as error:
         missing(f"{error.what[:1].upper()}{error.what[1:]}", error.fix or "Choose other days or filters.")
-    _write_address(seen[0], page)
+    address = _write_address(seen[0], page)
+    with st.sidebar:
+        views(looking, page.path, address, entries)
+        if data.accounts:
+            st.caption(f"{looking.name or looking.id} · [sign out](/-/sign-out)")
 
 
 def _nothing_to_show(error: PlatformError) -> None:
@@ -67,13 +74,17 @@ def _nothing_to_show(error: PlatformError) -> None:
     )
 
 
-def _navigation(pages: Sequence[Page], shop: Shop, seen: Sequence[View]) -> Any:
-    """The pages this shop has, by their sections; a page is drawn with the view that `seen` holds by then."""
+def _navigation(pages: Sequence[Page], shop: Shop, seen: Sequence[View], entries: dict[str, Any]) -> Any:
+    """The pages this shop has, by their sections; a page is drawn with the view that `seen` holds by then.
+
+    `entries` gets Streamlit's page by path.
+    """
     sections: dict[str, list[Any]] = {}
     for page in pages:
         shown = _shown(page, shop, seen)
         entry = st.Page(shown, title=page.title, icon=page.icon, url_path=page.path, default=page is pages[0])
         sections.setdefault(page.section, []).append(entry)
+        entries[page.path] = entry
     return st.navigation(sections)
 
 
@@ -192,13 +203,14 @@ def _say(view: View, shop: Shop) -> None:
     st.caption(text)
 
 
-def _write_address(view: View, page: Page) -> None:
+def _write_address(view: View, page: Page) -> Mapping[str, list[str]]:
     """Says in the address what is looked at, so that it can be shared; with what the page itself remembers."""
     state = st.session_state
     address: Mapping[str, list[str]] = address_of(view, state.get("as_of") or None) | own(page.path)
     state["written"] = dict(address)
     if {name: st.query_params.get_all(name) for name in st.query_params} != address:
         st.query_params.from_dict(address)
+    return address
 
 
 main()

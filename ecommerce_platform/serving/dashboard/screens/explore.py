@@ -21,6 +21,7 @@ from ecommerce_platform.serving.dashboard.figures import (
     series,
     totals,
 )
+from ecommerce_platform.serving.dashboard.keeping import thresholds
 from ecommerce_platform.serving.dashboard.parts import (
     Page,
     axis,
@@ -49,6 +50,7 @@ def show(shop: Shop, view: View) -> None:
     metric, first, second, grain, shape = _choice(shop, view)
     known = shop.metrics.metric(metric)
     st.markdown(f"**{known.label}**: {known.description}")
+    thresholds(shop, st.session_state["who"], metric, grain, view)
     cuts = [d for d in (first, second) if d != _NOTHING]
     if why := reason(shop, metric, view, cuts, grain if shape == "time" else _all_at_once(shop, metric)):
         missing(
