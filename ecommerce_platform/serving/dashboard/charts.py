@@ -24,6 +24,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#3B7DD8", "#D9822B", "#2A9D78", "#D149
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#C2577F", "#4FA3B8", "#A98A2D", "#5E6B82")
 #: From little to much.
 SCALE = [[0.0, "rgba(59,125,216,0.05)"], [1.0, "rgba(59,125,216,1)"]]
+#: How marks look once one of them is clicked; Plotly fails on a click where this is not said.
+_PICKED: dict[str, Any] = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 0.45}}}
 _LANES = {"sale": ORANGE, "campaign": GREEN, "anomaly": RED, "known": PURPLE, "load": GREY}
 _LANE = 22
 
@@ -261,6 +263,7 @@ def bars(
     marks: dict[str, Any] = {
         "marker": {"color": colour, "opacity": shade}, "customdata": values, "text": text, "textposition": "outside",
         "cliponaxis": False, "name": "Now", "showlegend": False, "constraintext": "none", "textangle": 0,
+        **_PICKED,
     }  # fmt: skip
     place = list(range(len(values)))
     hover = f"<b>%{{customdata}}</b><br>{axis.prefix}%{{{{}}:{axis.hover}}}<extra></extra>"
@@ -298,7 +301,7 @@ def differences(frame: pl.DataFrame, axis: Axis, label: str = "value", change: s
     text = [("+" if (v or 0) > 0 else "") + axis.text(v) for v in figures]
     trace = go.Bar(
         y=place, x=figures, orientation="h", marker={"color": colours}, text=text, textposition="auto", customdata=values,
-        hovertemplate=f"<b>%{{customdata}}</b><br>{axis.prefix}%{{x:+{axis.hover}}}<extra></extra>", constraintext="none",
+        hovertemplate=f"<b>%{{customdata}}</b><br>{axis.prefix}%{{x:+{axis.hover}}}<extra></extra>", constraintext="none", **_PICKED,
     )  # fmt: skip
     figure = _figure([trace], max(140, 32 * len(values) + 50), bargap=0.3)
     figure.update_yaxes(tickvals=place, ticktext=[_cut(v, 26) for v in values], autorange="reversed", showgrid=False)
@@ -460,7 +463,7 @@ def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[
                 "size": [20 if n == chosen else 13 for n, *_ in nodes], "color": [c for *_, c in nodes],
                 "line": {"width": [3 if n == chosen else 0 for n, *_ in nodes], "color": ORANGE},
             },
-            hovertemplate="<b>%{customdata}</b><br>click to look at it<extra></extra>",
+            hovertemplate="<b>%{customdata}</b><br>click to look at it<extra></extra>", **_PICKED,
         ),
     ]  # fmt: skip
     most = max((sum(1 for _, c, *_ in nodes if c == column) for column in {c for _, c, *_ in nodes}), default=1)

@@ -236,10 +236,8 @@ def hold(dimension: str, name: str) -> Callable[[], None]:
 
     def clicked() -> None:
         value = chosen(name)
-        if value is None or value == "all others":
-            return
-        held = list(st.session_state.get(f"filter_{dimension}") or [])
-        st.session_state[f"filter_{dimension}"] = [v for v in held if v != value] if value in held else [*held, value]
+        if value != "all others":
+            st.session_state[f"filter_{dimension}"] = [] if value is None else [value]
 
     return clicked
 
