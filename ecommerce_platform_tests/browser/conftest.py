@@ -130,8 +130,7 @@ class Look:
         """Once the page has run to its end."""
         self.page.wait_for_selector("h1")
         self.page.wait_for_function(
-            "() => !document.querySelector('[data-testid=stStatusWidget]') && !document.querySelector('[data-stale=true]') "
-            "&& document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'"
+            "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'"
         )
         return self
 

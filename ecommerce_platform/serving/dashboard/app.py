@@ -75,17 +75,16 @@ def _nothing_to_show(error: PlatformError) -> None:
 
 
 def _navigation(pages: Sequence[Page], shop: Shop, seen: Sequence[View], entries: dict[str, Any]) -> Any:
-    """The pages this shop has, by their sections; a page is drawn with the view that `seen` holds by then.
+    """The pages this shop has; a page is drawn with the view that `seen` holds by then.
 
-    `entries` gets Streamlit's page by path.
+    `entries` gets Streamlit's page by path. No sections: Streamlit draws them as lists that screen readers cannot read.
     """
-    sections: dict[str, list[Any]] = {}
     for page in pages:
         shown = _shown(page, shop, seen)
-        entry = st.Page(shown, title=page.title, icon=page.icon, url_path=page.path, default=page is pages[0])
-        sections.setdefault(page.section, []).append(entry)
-        entries[page.path] = entry
-    return st.navigation(sections)
+        entries[page.path] = st.Page(
+            shown, title=page.title, icon=page.icon, url_path=page.path, default=page is pages[0]
+        )
+    return st.navigation(list(entries.values()), expanded=True)
 
 
 def _shown(page: Page, shop: Shop, seen: Sequence[View]) -> Any:
