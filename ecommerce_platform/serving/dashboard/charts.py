@@ -326,6 +326,7 @@ def waterfall(
         hovertemplate="<b>%{x}</b><br>%{text}<extra></extra>",
     )  # fmt: skip
     figure = _figure([trace], 360, showlegend=False)
+    figure.update_xaxes(tickvals=names, ticktext=[_wrapped(n, 14) for n in names], tickangle=0)
     figure.update_yaxes(**axis.layout())
     low = min([start[1], end[1], *_running(start[1], parts)])
     high = max([start[1], end[1], *_running(start[1], parts)])

@@ -6,13 +6,17 @@ What is shown is in `app`; who may see it is decided in `access/`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.web import SignIn
 from ecommerce_platform.serving.dashboard.charts import COLOURS
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.web_guard import allowed_hosts
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 APP = Path(__file__).with_name("app.py")
 #: Told apart also by those who see few colours (Okabe and Ito 2008), on white and on dark.
@@ -58,6 +62,7 @@ def serve_dashboard(settings: Settings, accounts: Accounts, host: str, port: int
         port: to listen on.
     """
     from starlette.middleware import Middleware
+    from starlette.routing import Route
     from streamlit.starlette import App
 
     from ecommerce_platform.serving.dashboard import data
@@ -67,4 +72,13 @@ def serve_dashboard(settings: Settings, accounts: Accounts, host: str, port: int
     gates = [
         Middleware(SignIn, accounts=accounts, hosts=hosts, title="Shop dashboard"),  # type: ignore[arg-type]
     ]
-    App(APP, middleware=gates).run(config={**looks(), "server.address": host, "server.port": port})
+    App(APP, middleware=gates, routes=[Route("/executive", _first)]).run(
+        config={**looks(), "server.address": host, "server.port": port}
+    )
+
+
+def _first(request: Request) -> Response:
+    """The first page's own address is the empty one: Streamlit takes its name for no page."""
+    from starlette.responses import RedirectResponse
+
+    return RedirectResponse(f"/?{request.url.query}" if request.url.query else "/", 307)
