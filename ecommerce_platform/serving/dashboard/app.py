@@ -137,7 +137,7 @@ def _view(shop: Shop, offered: Sequence[str]) -> View:
     from ecommerce_platform.contracts.metric_sql import Filter
 
     state = st.session_state
-    chosen = state.get("days") or ()
+    chosen: tuple[date, ...] = tuple(state.get("days") or ())
     given = Days(chosen[0], chosen[1]) if len(chosen) == 2 else None
     days = span_days(state["span"], shop.first_day, shop.last_day, given)
     filters = tuple(Filter(name, tuple(values)) for name in offered if (values := state.get(f"filter_{name}")))

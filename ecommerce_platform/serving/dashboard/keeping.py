@@ -5,7 +5,7 @@ Both are kept in `access/saved.py`; whether a bound is passed is asked at each p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -14,6 +14,7 @@ import streamlit as st
 from ecommerce_platform.contracts.metrics import PERIODS
 from ecommerce_platform.errors import PlatformError
 from ecommerce_platform.serving.access import saved
+from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.roles import Who
 from ecommerce_platform.serving.dashboard import data
 from ecommerce_platform.serving.dashboard.data import Shop
@@ -48,7 +49,7 @@ def views(who: Who, path: str, address: Mapping[str, list[str]], entries: Mappin
                 if view.owner == who.id:
                     st.button(
                         "Remove", key=f"drop_view_{view.id}", type="tertiary", icon=":material/delete:",
-                        on_click=saved.remove_view, args=(accounts, who, view.id),
+                        on_click=_drop, args=(saved.remove_view, accounts, who, view.id),
                     )  # fmt: skip
         if not kept:
             st.caption("Keep a page with its period and filters under a name, for yourself or for all who sign in.")
@@ -62,6 +63,10 @@ def views(who: Who, path: str, address: Mapping[str, list[str]], entries: Mappin
                     st.error(error.what)
                 else:
                     st.rerun()
+
+
+def _drop(remove: Callable[[Accounts, Who, int], bool], accounts: Accounts, who: Who, id_: int) -> None:
+    remove(accounts, who, id_)
 
 
 def _pairs(query: Mapping[str, list[str]]) -> list[tuple[str, str]]:
@@ -81,7 +86,7 @@ def thresholds(shop: Shop, who: Who, metric: str, grain: str, view: View) -> Non
                 st.markdown(f"**{bound.name}**: {_told(shop, bound)}".replace("$", "\\$"))
                 st.button(
                     "Remove", key=f"drop_bound_{bound.id}", type="tertiary", icon=":material/delete:",
-                    on_click=saved.remove_threshold, args=(accounts, who, bound.id),
+                    on_click=_drop, args=(saved.remove_threshold, accounts, who, bound.id),
                 )  # fmt: skip
         st.caption(
             f"Tell me when {label.lower()} of the newest full period leaves a bound, under the filters at the top."

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+#: Of a change, by which direction a metric's definition calls good.
+COLOUR = {"more": "normal", "less": "inverse", "neither": "off"}
 #: Pixels of a table's row.
 _ROW = 35
 
@@ -93,7 +95,7 @@ def cards(shop: Shop, view: View, names: Sequence[str], key: str, *, spark: bool
                 metric.label,
                 shown(total.now, metric.format, shop.currency, brief=True),
                 change(total.now, total.before, metric.format),
-                delta_color={"more": "normal", "less": "inverse", "neither": "off"}[metric.better],
+                delta_color=COLOUR[metric.better],  # type: ignore[arg-type]
                 help=metric.description,
                 border=True,
                 chart_data=ways.get(name),

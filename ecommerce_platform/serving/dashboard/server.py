@@ -70,7 +70,7 @@ def serve_dashboard(settings: Settings, accounts: Accounts, host: str, port: int
     data.accounts = accounts
     hosts = allowed_hosts(settings.allowed_hosts)
     gates = [
-        Middleware(SignIn, accounts=accounts, hosts=hosts, title="Shop dashboard"),  # type: ignore[arg-type]
+        Middleware(SignIn, accounts=accounts, hosts=hosts, title="Shop dashboard"),
     ]
     App(APP, middleware=gates, routes=[Route("/executive", _first)]).run(
         config={**looks(), "server.address": host, "server.port": port}

@@ -23,6 +23,7 @@ from ecommerce_platform.serving.dashboard.figures import (
 )
 from ecommerce_platform.serving.dashboard.keeping import thresholds
 from ecommerce_platform.serving.dashboard.parts import (
+    COLOUR,
     Page,
     axis,
     heading,
@@ -158,7 +159,7 @@ def _say_total(shop: Shop, view: View, metric: str) -> None:
     if total and total.now is not None:
         known = shop.metrics.metric(metric)
         differs = change(total.now, total.before, known.format)
-        colour = {"more": "normal", "less": "inverse", "neither": "off"}[known.better]
+        colour = COLOUR[known.better]
         st.metric(known.label, shown(total.now, known.format, shop.currency), differs, delta_color=colour)  # type: ignore[arg-type]
 
 
