@@ -50,7 +50,34 @@ def api(
     try:
         listen(app, host, port)
     finally:
-        accounts.audit.flush()
+        reader.close()
+
+
+def mcp(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Answer by HTTP on this port, with a key; default: over stdio.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on, with --port.")] = "127.0.0.1",
+) -> None:
+    """Serves the published snapshot to assistants by the Model Context Protocol."""
+    needs("mcp")
+    from ecommerce_platform.serving.assistants.transport import make_http, serve_stdio
+    from ecommerce_platform.serving.read.reader import Reader
+    from ecommerce_platform.web_guard import allowed_hosts
+
+    settings = given_settings()
+    accounts = _accounts(settings)
+    reader = Reader.of(settings)
+    reader.refresh()
+    try:
+        if port is None:
+            serve_stdio(reader, accounts, settings.mcp_role)
+        else:
+            say(f"MCP: http://{host}:{port}/mcp, with a key of `ecommerce keys new`", highlight=False)
+            listen(
+                make_http(reader, accounts, allowed_hosts(settings.allowed_hosts), rate=settings.api_rate), host, port
+            )
+    finally:
         reader.close()
 
 

@@ -1,6 +1,6 @@
 """What stands in front of every HTTP server here: host, size and number of requests, headers that browsers obey.
 
-Who somebody is comes behind it (`access/web.py` for browsers, `api/asking.py` for keys). Pure ASGI: no framework.
+Who somebody is comes behind it (`access/web.py` for browsers, `api/asking.py` for keys).
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from starlette.exceptions import HTTPException
 
 from ecommerce_platform.web_guard import App, Receive, Scope, Send, wrong_host
 
@@ -79,8 +81,11 @@ class Front:
         return bounded
 
 
-class _TooLarge(Exception):
-    pass
+class _TooLarge(HTTPException):
+    """Of a kind that frameworks between here and the route pass on instead of wording it in their own way."""
+
+    def __init__(self) -> None:
+        super().__init__(413, "the request is too large")
 
 
 def _with_headers(send: Send) -> Send:

@@ -7,6 +7,7 @@ longer with every further one.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import re
 import secrets
@@ -66,8 +67,10 @@ class Accounts:
 
     @classmethod
     def of(cls, data: Path) -> Accounts:
-        """Those of a data folder; the file is made where there is none."""
-        return cls(Store(data / NAME))
+        """Those of a data folder; the file is made where there is none. What the audit log still holds is written at exit."""
+        accounts = cls(Store(data / NAME))
+        atexit.register(accounts.audit.flush)
+        return accounts
 
     # -- users ----------------------------------------------------------------------------------------------------
 

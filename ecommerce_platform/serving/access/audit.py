@@ -5,6 +5,8 @@ Written by a thread of its own, a second's worth at a time, so that no request w
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import time
 from collections.abc import Callable
 from threading import Lock, Timer
@@ -12,6 +14,8 @@ from typing import Any
 
 from ecommerce_platform.serving.access.store import Store
 
+_log = logging.getLogger(__name__)
+#: Seconds that a line stays.
 KEPT = 365 * 86_400.0
 _EVERY = 0.5
 #: Lines that wait to be written; more are written at once by whoever adds one.
@@ -58,10 +62,15 @@ class Audit:
             if self._timer:
                 self._timer.cancel()
             self._timer = None
-        if lines:
+        if not lines:
+            return
+        try:
             with self.store.write() as con:
                 con.executemany("insert into audit values (?, ?, ?, ?, ?)", lines)
                 con.execute("delete from audit where at < ?", (self.clock() - KEPT,))
+        except sqlite3.Error as error:
+            # Whoever asked was answered already; who reads the log of the server sees what the audit log lacks.
+            _log.error("the audit log cannot be written (%s): %s lines are lost", error, len(lines))
 
     def lines(self, *, limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
         """The newest lines first: at (seconds since 1970), who, action, object, outcome."""

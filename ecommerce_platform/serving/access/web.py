@@ -72,23 +72,30 @@ class SignIn:
         elif self.accounts.session(token) is None:
             await (_close(receive, send) if is_socket else self._ask(scope, send, headers))
         else:
-            await self.app(scope, self._while_signed_in(receive, token) if is_socket else receive, send)
+            await self.app(scope, *(self._while_signed_in(receive, send, token) if is_socket else (receive, send)))
 
-    def _while_signed_in(self, receive: Receive, token: str | None) -> Receive:
-        """What a websocket receives until its session is over; then it is told that its browser has gone."""
+    def _while_signed_in(self, receive: Receive, send: Send, token: str | None) -> tuple[Receive, Send]:
+        """What an open websocket receives and sends until its session is over; then both ends are told that it is closed."""
+        is_over = False
 
         async def guarded() -> Any:
+            nonlocal is_over
+            task = asyncio.ensure_future(receive())
             while True:
-                task = asyncio.ensure_future(receive())
-                while not (await asyncio.wait({task}, timeout=_LOOK))[0]:
-                    if self.accounts.session(token) is None:
-                        task.cancel()
-                        return {"type": "websocket.disconnect", "code": 1008}
-                if self.accounts.session(token) is None:
+                done, _ = await asyncio.wait({task}, timeout=_LOOK)
+                if self.accounts.session(token) is None and not is_over:
+                    is_over = True
+                    task.cancel()
+                    await send({"type": "websocket.close", "code": 1008, "reason": "the session is over"})
                     return {"type": "websocket.disconnect", "code": 1008}
-                return task.result()
+                if done:
+                    return task.result()
 
-        return guarded
+        async def open_still(message: Any) -> None:
+            if not is_over:
+                await send(message)
+
+        return guarded, open_still
 
     async def _ask(self, scope: Scope, send: Send, headers: list[tuple[str, str]]) -> None:
         """Sends a browser to the form; tells programs that they are not signed in."""

@@ -110,7 +110,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:
-        codes = {404: "not_found", 405: "wrong_method", 400: "wrong_request"}
+        codes = {404: "not_found", 405: "wrong_method", 400: "wrong_request", 413: "too_large"}
         answer = problem(error.status_code, codes.get(error.status_code, "refused"), str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

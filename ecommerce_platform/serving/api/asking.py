@@ -6,7 +6,7 @@ Routes say which permission they need (`asking("figures")`) and get an `Asking`,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -20,9 +20,10 @@ from starlette.responses import Response
 
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.roles import Who
-from ecommerce_platform.serving.api.answers import answered, encoded
+from ecommerce_platform.serving.api.answers import answered
 from ecommerce_platform.serving.api.limits import Rate
 from ecommerce_platform.serving.api.scoring import Scorer
+from ecommerce_platform.serving.encoding import encoded
 from ecommerce_platform.serving.read.answer import Answer
 from ecommerce_platform.serving.read.jobs import Ticket
 from ecommerce_platform.serving.read.reader import Reader, View
@@ -78,7 +79,7 @@ class Asking:
     def etag(self) -> str:
         """Stands for the answer: the same for the same question of the same role on the same snapshot."""
         url = self.request.url
-        text = f"{self.view.id}\n{self.who.role}\n{url.path}\n{url.query}"
+        text = f"{self.view.version}\n{self.who.role}\n{url.path}\n{url.query}"
         return f'"{sha256(text.encode()).hexdigest()[:32]}"'
 
     async def rows(self, start: Callable[[View], Ticket]) -> Answer:
@@ -122,7 +123,7 @@ class Asking:
         self.serving.accounts.audit.note(self.who.id, action, object_)
 
 
-def somebody(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Who:
+async def somebody(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Who:
     """Whose key comes with the request; counts it.
 
     Raises:
@@ -147,10 +148,10 @@ def _too_often(wait: int) -> Refused:
     return Refused(429, "too_often", "too many requests", f"try again in {wait} s", retry_after=str(wait))
 
 
-def permitted(what: str) -> Callable[..., Who]:
+def permitted(what: str) -> Callable[..., Awaitable[Who]]:
     """A dependency: somebody who may do `what` (a permission of `roles.py`)."""
 
-    def check(request: Request, who: Annotated[Who, Depends(somebody)]) -> Who:
+    async def check(request: Request, who: Annotated[Who, Depends(somebody)]) -> Who:
         if not who.may(what):
             request.app.state.serving.accounts.audit.note(who.id, f"refused.{what}", None, "role")
             raise Refused(403, "not_allowed", f"the role {who.role} may not do this ({what})", "ask an admin for a key")
@@ -167,9 +168,9 @@ def asking(what: str, *, cached: bool = True) -> Callable[..., AsyncIterator[Ask
         cached: whether the caller may already have the answer (ETag).
     """
 
-    async def ask(
-        request: Request, who: Annotated[Who, Depends(permitted(what))], as_of: AsOf = None
-    ) -> AsyncIterator[Asking]:
+    allowed = Depends(permitted(what))  # not in an annotation: those see no local names
+
+    async def ask(request: Request, who: Who = allowed, as_of: AsOf = None) -> AsyncIterator[Asking]:
         serving: Serving = request.app.state.serving
         async with AsyncExitStack() as stack:
             context = serving.reader.view(as_of=as_of, user=who.id)

@@ -69,8 +69,8 @@ async def query(
         list[str],
         Query(max_length=10, examples=[["channel:web,app"]], description="`dimension:value,…`; `-` before it: not"),
     ] = [],  # noqa: B006
-    since: Annotated[date | None, Query(description="First day.")] = None,
-    until: Annotated[date | None, Query(description="Last day.")] = None,
+    since: Annotated[date | None, Query(ge=about.FIRST, le=about.LAST, description="First day.")] = None,
+    until: Annotated[date | None, Query(ge=about.FIRST, le=about.LAST, description="Last day.")] = None,
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response:

@@ -11,13 +11,12 @@ from starlette.responses import Response
 from ecommerce_platform.serving.api.answers import Table, Thing, Things, responses
 from ecommerce_platform.serving.api.asking import Asking, Refused, asking
 from ecommerce_platform.serving.api.figures import Figure, Limit, Offset, table_of
-from ecommerce_platform.serving.read import about
+from ecommerce_platform.serving.read import about, people
 from ecommerce_platform.serving.read.people import NotThere
 
 router = APIRouter(prefix="/v1", tags=["data"])
 Sql = Annotated[Asking, Depends(asking("sql"))]
 Name = Annotated[str, Path(max_length=100, pattern=r"^[a-z]+\.[a-z0-9_]+$", examples=["gold.kpi_monthly"])]
-_REGISTRY = "ml.models"
 #: Rows scored by one request.
 _SCORED = 1000
 
@@ -107,12 +106,11 @@ async def score(
 ) -> Response:
     """Rows scored by the model's current version (`ml.models`); what columns it takes, the answer to wrong ones says."""
     scorer = ask.serving.scorer
-    if scorer is None or not ask.view.has(_REGISTRY):
-        raise NotThere("this server scores nothing", fix="`ecommerce build` trains the models")
-    sql = ask.view.rows_sql(_REGISTRY, where={"model": model}, order=("-version",))
-    row = (await ask.rows(lambda view: view.start(sql, limit=1))).first()
+    if scorer is None:
+        raise NotThere("this server scores nothing", fix="`ecommerce api` does")
+    row = await ask.run(lambda view: people.model_in_force(view, model))
     if row is None:
-        raise NotThere(f"there is no model {model!r}", fix="/v1/tables/ml.models/rows lists them")
+        raise NotThere(f"there is no model {model!r}", fix="/v1/tables/ml.models/rows lists what is trained")
     ask.note("score", model)
     scored: list[dict[str, Any]] = await ask.run(lambda _: scorer(model, row, given.rows))
     return await ask.answer({"snapshot": ask.view.id, "items": scored}, len(scored))

@@ -80,7 +80,10 @@ async def product(ask: Figure, product_id: Id) -> Response:
     summary="What is bought with it",
 )
 async def bought_together(ask: Figure, product_id: Id, limit: Limit = 20) -> Response:
-    """Other products by lift; `confidence` is the share of this product's orders that hold the other."""
+    """Other products by lift; `confidence` is the share of this product's orders that hold the other.
+
+    `recommended` is what the model shows beside it (`ml.bought_together`), where the shop has one.
+    """
     items = await ask.run(lambda view: people.bought_together(view, product_id, limit))
     return await ask.answer({"snapshot": ask.view.id, "items": items})
 

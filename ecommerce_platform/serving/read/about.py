@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,8 @@ from ecommerce_platform.errors import MetricError
 from ecommerce_platform.serving.read.reader import View
 
 _TABLE = re.compile(r"\b(?:silver|gold|ml)\.[a-z_]+")
+#: Days that strangers may ask for: sums of days stay within what Python's dates hold.
+FIRST, LAST = date(1900, 1, 1), date(2199, 12, 31)
 #: Anomalies and failed checks that are told: the newest.
 _MOST = 50
 

@@ -170,10 +170,10 @@ class Jobs:
             while self._cached > self.cache_bytes:
                 self._cached -= self._cache.popitem(last=False)[1].size
 
-    def forget(self, snapshot: str) -> None:
-        """Drops what is kept of a snapshot."""
+    def forget(self, of: Hashable) -> None:
+        """Drops the answers whose key begins with this."""
         with self._lock:
-            for key in [key for key, answer in self._cache.items() if answer.snapshot == snapshot]:
+            for key in [key for key in self._cache if isinstance(key, tuple) and key[:1] == (of,)]:
                 self._cached -= self._cache.pop(key).size
 
     @property

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+def stamp(folder: Path) -> str:
+    """Another one once something in a snapshot was rewritten (`ecommerce forget`); empty where it is gone."""
+    try:
+        stat = (folder / "manifest.json").stat()
+    except OSError:
+        return ""
+    return f"{stat.st_ino:x}{stat.st_mtime_ns:x}"
+
+
 class Opened:
     """One snapshot with its database; counted by `enter` and `leave`.
 
@@ -28,6 +37,9 @@ class Opened:
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.id, self.folder = folder.name, folder
+        self.stamp = stamp(folder)
+        #: Stands for its content: of a snapshot that a person was taken out of it is another than before.
+        self.version = f"{self.id}-{self.stamp}"
         self.manifest = read_manifest(folder)
         self.tables: dict[str, dict[str, Any]] = self.manifest["tables"]
         self.published_at = datetime.fromisoformat(self.manifest["published_at"]).astimezone(UTC)

@@ -19,10 +19,10 @@ _PARTS = {
 }
 _ACTIONS = "ml.retention_actions"
 PRODUCTS = "gold.product_performance"
-#: Tables of pairs of products → their columns for one product and the other.
 _AFFINITY = "gold.product_affinity"
-_RULES = "ml.basket_rules"
+_SHOWN = "ml.bought_together"
 _FORECAST = "ml.demand_forecast"
+_REGISTRY, _PINS = "ml.models", "ml.model_pins"
 
 
 class NotThere(InputError):
@@ -85,7 +85,7 @@ def product(view: View, product_id: str) -> dict[str, Any]:
 
 
 def bought_together(view: View, product_id: str, limit: int) -> list[dict[str, Any]]:
-    """What is bought with a product, the highest lift first: pairs, and from mined rules where there are any.
+    """What is bought with a product, the highest lift first.
 
     Returns:
         product_id, name, orders_together, confidence, lift of the other product. `confidence` is the share of this
@@ -108,12 +108,11 @@ def bought_together(view: View, product_id: str, limit: int) -> list[dict[str, A
     ).records()
 
 
-def rules_of(view: View, product_id: str, limit: int) -> list[dict[str, Any]]:
-    """Mined rules (`ml.basket_rules`) that name the product; none where there is no such table or column."""
-    if not view.has(_RULES):
+def recommended(view: View, product_id: str) -> list[dict[str, Any]]:
+    """What the model shows beside a product, in its order; none where the shop has no such model."""
+    if not view.has(_SHOWN):
         return []
-    named = [c for c in view.entry(_RULES)["columns"] if c in ("product_id", "antecedent", "antecedent_id")]
-    return view.rows(_RULES, where={named[0]: product_id}, limit=limit).records() if named else []
+    return view.rows(_SHOWN, where={"product_id": product_id}, order=("place",), limit=100).records()
 
 
 def forecast_of(view: View, product_id: str, limit: int) -> list[dict[str, Any]]:
@@ -122,8 +121,20 @@ def forecast_of(view: View, product_id: str, limit: int) -> list[dict[str, Any]]
     Raises:
         NotThere: there is no forecast by product.
     """
-    if not view.has(_FORECAST) or "product_id" not in view.entry(_FORECAST)["columns"]:
+    if not view.has(_FORECAST):
         raise NotThere(
             "there is no forecast by product", fix="`ecommerce build` makes one where the history is long enough"
         )
-    return view.rows(_FORECAST, where={"product_id": product_id}, limit=limit).records()
+    where = {"level": "product", "series": product_id, "is_backtest": False}
+    return view.rows(_FORECAST, where=where, order=("forecast_date",), limit=limit).records()
+
+
+def model_in_force(view: View, model: str) -> dict[str, Any] | None:
+    """The registry's row of the version of a model that scores: the one that somebody pinned, else the newest."""
+    if not view.has(_REGISTRY):
+        return None
+    where: dict[str, Any] = {"model": model}
+    if view.has(_PINS):
+        pin = view.rows(_PINS, where=where, order=("-change",), limit=1).first()
+        where |= {"version": pin["version"]} if pin and pin["version"] else {}
+    return view.rows(_REGISTRY, where=where, order=("-version",), limit=1).first()

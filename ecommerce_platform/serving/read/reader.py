@@ -26,7 +26,7 @@ from ecommerce_platform.reading.query import ask
 from ecommerce_platform.reading.snapshots import current_snapshot, find_snapshot
 from ecommerce_platform.serving.read.answer import Answer, size_of
 from ecommerce_platform.serving.read.jobs import Jobs, Ticket
-from ecommerce_platform.serving.read.opened import Opened
+from ecommerce_platform.serving.read.opened import Opened, stamp
 from ecommerce_platform.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -118,15 +118,17 @@ class Reader:
             if found is None:
                 self.refresh()
                 continue
-            if self._newest() not in (found.id, None, self._failed_name()) and not self._opening.locked():
+            if self._newest() not in (found.version, None, self._failed_name()) and not self._opening.locked():
                 Thread(target=self._refresh_quietly, name="open snapshot", daemon=True).start()
             if found.enter():
                 return found
         raise InputError("this reader is closed")
 
     def _newest(self) -> str | None:
+        """The version of the current snapshot; None while there is none."""
         with suppress(OSError):
-            return (self.published / "current").readlink().name
+            folder = self.published / "current"
+            return f"{folder.readlink().name}-{stamp(folder)}"
         return None
 
     def _failed_name(self) -> str | None:
@@ -148,12 +150,11 @@ class Reader:
         """
         with self._opening:
             before, folder = self._current, current_snapshot(self.published)
-            if before and before.id == folder.name:
+            if before and before.version == f"{folder.name}-{stamp(folder)}":
                 return
             self._current = Opened(folder, self._config)
             if before:
-                before.retire()
-                self.jobs.forget(before.id)
+                self._retire(before)
 
     def _earlier_one(self, as_of: str) -> Opened:
         found = find_snapshot(self.published, as_of)
@@ -162,14 +163,20 @@ class Reader:
             return current
         current.leave()
         with self._lock:
-            opened = self._earlier.pop(found.id, None) or Opened(found.folder, self._config)
+            opened = self._earlier.pop(found.id, None)
+            if opened and opened.stamp != stamp(found.folder):
+                self._retire(opened)
+                opened = None
+            opened = opened or Opened(found.folder, self._config)
             self._earlier[found.id] = opened
             opened.enter()
             while len(self._earlier) > _EARLIER:
-                gone = self._earlier.pop(next(iter(self._earlier)))
-                gone.retire()
-                self.jobs.forget(gone.id)
+                self._retire(self._earlier.pop(next(iter(self._earlier))))
         return opened
+
+    def _retire(self, opened: Opened) -> None:
+        opened.retire()
+        self.jobs.forget(opened.version)
 
     def close(self) -> None:
         """Stops what runs and closes everything."""
@@ -191,6 +198,8 @@ class View:
             opened.manifest,
             opened.folder,
         )
+        #: Stands for what is in the snapshot, for ETags: `ecommerce forget` changes it.
+        self.version = opened.version
         #: Table → its entry in the manifest: rows, columns (name → type), key, hashed, description.
         self.tables = opened.tables
 
@@ -291,7 +300,7 @@ class View:
 
         try:
             ticket = self.reader.jobs.ask(
-                (opened.id, sql, most), work, seconds=seconds or limits.seconds, user=self.user, pool=pool
+                (opened.version, sql, most), work, seconds=seconds or limits.seconds, user=self.user, pool=pool
             )
         except BaseException:
             opened.leave()

@@ -39,6 +39,6 @@ def in_clear(view: View, table: str, key: str) -> dict[str, Any]:
             row = con.execute(
                 f"select {names} from read_parquet(?) where {quote(column)} = ?", [str(path), key]
             ).fetchone()
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
         raise InputError(f"what is in clear cannot be read: {str(error).splitlines()[0]}", where=path.parent) from None
     return dict(zip(entry["columns"], row, strict=True)) if row else {}
