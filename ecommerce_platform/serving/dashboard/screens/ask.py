@@ -25,7 +25,7 @@ def show(shop: Shop, view: View) -> None:
         with st.form("question", border=False):
             st.session_state.setdefault("sql", _FIRST)
             text = st.text_area("Your question", key="sql", height=190)
-            asked = st.form_submit_button("Ask", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter")
+            asked = st.form_submit_button("Ask", type="primary", icon=":material/play_arrow:")
         if asked or text == _FIRST:
             _answer(shop, text)
 

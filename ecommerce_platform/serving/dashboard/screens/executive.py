@@ -27,7 +27,7 @@ KEY_FIGURES = (
 )  # fmt: skip
 _CATEGORIES, _BARS = 6, 8
 #: Insights that are shown without asking for more.
-_INSIGHTS = 5
+_INSIGHTS = 4
 
 
 def show(shop: Shop, view: View) -> None:
@@ -93,7 +93,7 @@ def _insights(shop: Shop) -> None:
         "revenue": "trending_up", "churn": "person_off", "delivery": "local_shipping", "discounts": "sell",
         "products": "shopping_bag", "campaigns": "campaign", "customers": "group",
     }  # fmt: skip
-    with st.container(height=470, border=False, key="findings"):
+    with st.container(border=False, key="findings"):
         for number, finding in enumerate(found):
             if number == _INSIGHTS:
                 break
