@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.ml.features import TABLE, features_as_of, features_sql
+from ecommerce_platform.ml.lifetime_value import customers_as_of
 from ecommerce_platform.simulation.shop import generate_shop
 from ecommerce_platform_tests.driver import Driver
 
@@ -150,3 +151,15 @@ def test_the_intervals_of_churn_factors_are_corrected_for_as_many_factors_as_the
     assert factors
     assert sql
     assert f"{norm.ppf(1 - 0.05 / len(factors) / 2):.3f} as deviations" in sql
+
+
+def test_lifetime_value_describes_customers_as_the_table_does(con: duckdb.DuckDBPyConnection) -> None:
+    for parent in sorted(tables_in(features_sql(CUTS))):
+        rebuild(con, parent)
+    days = con.sql("select person_id, order_date, revenue_amount as revenue from gold.fct_customer_days").pl()
+    features = features_as_of(con, CUTS)
+    for day in CUTS:
+        found = customers_as_of(days, day)
+        of_table = features.filter(features["as_of_date"] == day).select(found.columns)
+        assert found.height > 50
+        assert found.equals(of_table)
