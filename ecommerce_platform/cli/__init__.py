@@ -55,12 +55,9 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
-<<<<<<< HEAD
 app.add_typer(serving.users, name="users")
 app.add_typer(serving.keys, name="keys")
-=======
 app.add_typer(models.app, name="models")
->>>>>>> main
 
 
 def main() -> None:
