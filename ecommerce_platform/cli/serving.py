@@ -32,7 +32,7 @@ def api(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
 ) -> None:
     """Serves the published snapshot to programs, until interrupted."""
-    _needs("fastapi", "uvicorn")
+    needs("fastapi", "uvicorn")
     from ecommerce_platform.serving.api.app import make_api
     from ecommerce_platform.serving.read.reader import Reader
     from ecommerce_platform.web_guard import allowed_hosts
@@ -60,7 +60,7 @@ def mcp(
     host: Annotated[str, typer.Option(help="Address to listen on, with --port.")] = "127.0.0.1",
 ) -> None:
     """Serves the published snapshot to assistants by the Model Context Protocol."""
-    _needs("mcp")
+    needs("mcp")
     from ecommerce_platform.serving.assistants.transport import make_http, serve_stdio
     from ecommerce_platform.serving.read.reader import Reader
     from ecommerce_platform.web_guard import allowed_hosts
@@ -147,7 +147,7 @@ def _accounts(settings: Settings) -> Accounts:
     return Accounts.of(settings.data)
 
 
-def _needs(*modules: str) -> None:
+def needs(*modules: str) -> None:
     """Says how to get libraries that only serving takes."""
     from importlib.util import find_spec
 
