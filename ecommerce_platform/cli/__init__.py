@@ -15,7 +15,18 @@ import sys
 
 import typer
 
-from ecommerce_platform.cli import alerts, building, documents, drops, instance, models, persons, publishing, sources
+from ecommerce_platform.cli import (
+    alerts,
+    building,
+    documents,
+    drops,
+    experiments,
+    instance,
+    models,
+    persons,
+    publishing,
+    sources,
+)
 from ecommerce_platform.cli.console import FAILED, USAGE, say_line, show_log
 from ecommerce_platform.disk import keep_private
 from ecommerce_platform.errors import CheckError, understood
@@ -42,6 +53,7 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(experiments.app, name="experiment")
 
 
 def main() -> None:

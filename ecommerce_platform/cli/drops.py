@@ -27,6 +27,9 @@ def generate(
     lost: Annotated[
         float, typer.Option(min=0, max=1, help="Share of what is wanted of an empty shelf that is not bought.")
     ] = 0.0,
+    vary_ads: Annotated[
+        bool, typer.Option("--vary-ads", help="Spend on each flight of advertising drawn over a factor of eight.")
+    ] = False,
 ) -> None:
     """Writes the generated shop's drops."""
     from ecommerce_platform.simulation import generate_shop
@@ -41,6 +44,7 @@ def generate(
             seed=seed,
             dirty_share=dirty,
             lost_share=lost,
+            vary_ads=vary_ads,
             progress=progress.step,
         )
     say(f"generated {truth.orders:,} orders over {days} days in {short(settings.raw)}")

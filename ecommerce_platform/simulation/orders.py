@@ -339,7 +339,7 @@ def _customer_orders(
         at = np.full(len(customers), flight.first * SECONDS)
         region = places.region[customers.place(np.arange(len(customers)), at)]
         reached = np.isin(region, flight.regions) & (customers.joined[WEB_SHOP] < flight.first * SECONDS)
-        lift = reached * MEDIA[flight.medium].lift
+        lift = reached * flight.lift
         parts.append(make_more_visits(rng, seasons, customers, lift, flight.first, flight.last, index))
     visits = Visits(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Visits)))
     rng = stream(seed, "fulfilment")

@@ -133,6 +133,8 @@ def _campaigns(shop: Shop) -> list[dict[str, Any]]:
             "incremental_revenue": decimal_text(int(revenue[i])),
             "credited_orders": int(credited[i]),
             "cost_amount": decimal_text(int(cost[i])),
+            "spend_factor": flight.pressure,
+            "lift": flight.lift,
         }
         for i, flight in enumerate(flights)
     ]

@@ -35,6 +35,7 @@ def generate_shop(
     dirty_share: float = 0.002,
     start: date = date(2024, 1, 1),
     lost_share: float = 0.0,
+    vary_ads: bool = False,
     progress: Progress | None = None,
 ) -> Truth:
     """Writes a synthetic shop's drops to `<out_dir>/raw/<day>/` and the truth to `<out_dir>/truth/`.
@@ -49,6 +50,7 @@ def generate_shop(
         dirty_share: share of the delivered records with one fault each, 0 to 0.2.
         start: first day.
         lost_share: share of what is wanted of a product while its shelf is empty that is not bought, 0 to 1.
+        vary_ads: whether each flight of advertising costs something else, over a factor of eight, whatever the demand.
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Returns:
@@ -65,7 +67,9 @@ def generate_shop(
         raise InputError("there are drops already", where=raw, fix="remove them or generate into another folder")
     tell = progress or (lambda what, done, total: None)
 
-    shop = simulate(orders=orders, days=days, seed=seed, start=start, progress=tell, lost_share=lost_share)
+    shop = simulate(
+        orders=orders, days=days, seed=seed, start=start, progress=tell, lost_share=lost_share, vary_ads=vary_ads
+    )
     feeds = make_feeds(shop, dirty_share)
     staging = out_dir / "raw.partial"
     if staging.exists():

@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights
+from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights, vary_spend
 from ecommerce_platform.simulation.catalogue import Catalogue, make_catalogue
 from ecommerce_platform.simulation.clickstream import Clicks, make_clicks
 from ecommerce_platform.simulation.economy import make_economy
@@ -62,10 +62,21 @@ class Shop:
     clicks: Clicks
 
 
-def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progress, lost_share: float = 0.0) -> Shop:
+def simulate(
+    *,
+    orders: int,
+    days: int,
+    seed: int,
+    start: date,
+    progress: Progress,
+    lost_share: float = 0.0,
+    vary_ads: bool = False,
+) -> Shop:
     """The shop in memory, clean; the arguments are those of `generate_shop`."""
     economy = make_economy(stream(seed, "economy"), start, days)
     flights = make_flights(stream(seed, "flights"), days)
+    if vary_ads:
+        flights = vary_spend(stream(seed, "ad spend"), flights)
     seasons = make_seasons(stream(seed, "seasons"), stream(seed, "strange days"), start, days, economy, flights)
     places = make_places(stream(seed, "places"))
     catalogue = make_catalogue(stream(seed, "catalogue"), seasons, orders)
@@ -95,7 +106,15 @@ def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progre
         reviews=make_reviews(stream(seed, "reviews"), seasons, *sold),
         returns=make_returns(stream(seed, "returns"), seasons, *sold),
         stock=stock,
-        ad_days=make_ad_days(stream(seed, "ad days"), flights, orders_placed.credited_to, orders_placed.day),
+        ad_days=make_ad_days(
+            stream(seed, "ad days"),
+            flights,
+            orders_placed.credited_to,
+            orders_placed.day,
+            np.array(
+                [np.isin(orders_placed.region[orders_placed.caused_by < 0], f.regions).sum() / days for f in flights]
+            ),
+        ),
         social=make_social(stream(seed, "social"), seasons, *sold),
         clicks=make_clicks(stream(seed, "clicks"), seasons, *sold),
     )
