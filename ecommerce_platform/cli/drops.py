@@ -30,6 +30,10 @@ def generate(
     vary_ads: Annotated[
         bool, typer.Option("--vary-ads", help="Spend on each flight of advertising drawn over a factor of eight.")
     ] = False,
+    no_uplift: Annotated[bool, typer.Option("--no-uplift", help="No experiment does anything.")] = False,
+    outside: Annotated[
+        float, typer.Option(min=0, max=10, help="Percent of lines lost to other shops with each percent dearer.")
+    ] = 0.0,
 ) -> None:
     """Writes the generated shop's drops."""
     from ecommerce_platform.simulation import generate_shop
@@ -45,6 +49,8 @@ def generate(
             dirty_share=dirty,
             lost_share=lost,
             vary_ads=vary_ads,
+            uplift=not no_uplift,
+            outside=outside,
             progress=progress.step,
         )
     say(f"generated {truth.orders:,} orders over {days} days in {short(settings.raw)}")

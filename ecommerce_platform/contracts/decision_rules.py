@@ -55,13 +55,6 @@ class Budget(Strict):
     carry_over_days: int = Field(default=7, ge=0, le=60)
 
 
-class Prices(Strict):
-    """Moves of list prices."""
-
-    #: The largest move of one price, as a share of it.
-    largest_move: float = Field(default=0.05, gt=0, le=0.5)
-
-
 class Range(Strict):
     """A figure that is not known exactly: the least, the likeliest and the most it may be."""
 
@@ -74,6 +67,16 @@ class Range(Strict):
         if not self.low <= self.likely <= self.high:
             raise ValueError("say `low` ≤ `likely` ≤ `high`")
         return self
+
+
+class Prices(Strict):
+    """Moves of list prices."""
+
+    #: The largest move of one price, as a share of it.
+    largest_move: float = Field(default=0.05, gt=0, le=0.5)
+    #: Percent by which a category's units change when all its prices rise by one percent, other shops' staying: found by an
+    #: experiment. Without it each category's average price stays.
+    total_response: Range | None = None
 
 
 class Investment(Strict):

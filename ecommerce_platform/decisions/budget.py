@@ -27,7 +27,7 @@ MISSING = "`decisions: budget:` in source.yml is not there; `budget: {}` takes w
 #: Exponents tried: from nearly no answer to more money to one in proportion.
 EXPONENTS = np.linspace(0.05, 1.0, 39)
 _FEWEST_FLIGHTS = 3
-_DRAWS, _SEED = 400, 1
+_DRAWS, _SEED = 200, 1
 #: Width of the exponent's 95 % interval from which on a marginal return is not known.
 WIDEST = 0.75
 
@@ -81,7 +81,7 @@ def allocate(scale: Floats, exponent: float, budget: float, low: Floats, high: F
         marginal = np.log(scale[scale > 0] * exponent)
     below = float(marginal.min()) + (exponent - 1) * np.log(max(budget, 1e-9) * 1e3)
     above = float(marginal.max()) + (exponent - 1) * np.log(max(budget, 1e-9) * 1e-9)
-    for _ in range(200):
+    for _ in range(80):
         middle = (below + above) / 2
         below, above = (middle, above) if spend(middle).sum() > budget else (below, middle)
     found = spend((below + above) / 2)
@@ -161,7 +161,7 @@ def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
     low, high = responses.exponent_interval
     if high - low > WIDEST or high >= 1:
         return refused([
-            f"spend varied too little to tell what more of it brings: the response's exponent lies between {low:.2f} and "
+            f"spend varied too little, or followed the orders it brought, to tell what more of it brings: the response's exponent lies between {low:.2f} and "
             f"{high:.2f}; vary what flights cost, whatever the demand"
         ])  # fmt: skip
     return recommend(responses, kept.to_dict(as_series=False), rules)

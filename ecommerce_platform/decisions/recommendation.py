@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.warehouse.changes import made_within, own_code, unseen
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.write import Written, count_rows, replace_table, upsert_rows
+from ecommerce_platform.warehouse.write import Written, count_rows, ensure_table, replace_table, upsert_rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,6 +43,8 @@ class Decided:
     unit: str | None = None
     #: Tables whose rows it was made from; by default those that it may read.
     made_from: Sequence[str] = field(default=())
+    #: Rows of tables that are written beside the decision's own, whole.
+    beside: Mapping[str, Rows] = field(default_factory=dict)
 
 
 def refused(missing: Iterable[str]) -> Decided:
@@ -59,6 +61,7 @@ def refresh_decision(
     code: Sequence[str],
     rules: object,
     *,
+    beside: Sequence[Contract] = (),
     full_checks: bool = False,
     when_due: bool = False,
 ) -> Written:
@@ -72,6 +75,7 @@ def refresh_decision(
         reads: tables that it reads, all there.
         code: source files whose text decides it.
         rules: the figures of source.yml that it uses.
+        beside: contracts of the tables that are written with it; whole, empty ones too.
         full_checks: makes it anew in any case.
         when_due: leaves it alone for a week after it was made with this definition.
 
@@ -90,7 +94,7 @@ def refresh_decision(
     try:
         return replace_table(
             con, contract, _typed(contract, "_decided"), code_version=version, reads=reads, seen=now,
-            also_write=lambda: _note(con, ledger),
+            also_write=lambda: _also(con, ledger, beside, found),
         )  # fmt: skip
     finally:
         con.unregister("_decided")
@@ -125,8 +129,15 @@ def _entry(contract: Contract, found: Decided, reads: Sequence[str]) -> dict[str
     }  # fmt: skip
 
 
-def _note(con: DuckDBPyConnection, ledger: Contract) -> None:
+def _also(con: DuckDBPyConnection, ledger: Contract, beside: Sequence[Contract], found: Decided) -> None:
+    """Writes what goes with a decision's table, within its transaction."""
     upsert_rows(con, ledger, _typed(ledger, "_ledger"))
+    for contract in beside:
+        ensure_table(con, contract)
+        con.execute(f"delete from {contract.table}").fetchall()
+        con.register("_beside", frame(contract, found.beside.get(contract.table, ())).to_arrow())
+        upsert_rows(con, contract, _typed(contract, "_beside"))
+        con.unregister("_beside")
 
 
 def _typed(contract: Contract, relation: str) -> str:

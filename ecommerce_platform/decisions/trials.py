@@ -48,35 +48,35 @@ left join placed as o on u.person_id = o.person_id
 group by 1, 2, 3, 4
 order by 1, 2, 3
 """
-_ARMS = """
+ARMS = """
 select experiment_id, list(distinct arm order by arm) as arms, min(assigned_at) as first_at, max(assigned_at) as last_at
 from silver.experiment_assignments group by 1 order by 1
 """
-_ORDERS = """
+ORDERS = """
 select min(ordered_at), max(ordered_at), coalesce(sum(cost_known_lines), 0) > 0 from gold.fct_orders where is_counted
 """
 
 
 def decide_experiments(con: DuckDBPyConnection, plans: ExperimentPlans) -> Decided:
     """Every experiment of the shop, read as planned or, without a plan, with defaults that are labelled exploratory."""
-    known = con.execute(_ARMS).fetchall()
+    known = con.execute(ARMS).fetchall()
     if not known:
         return refused(["the source maps no experiment_assignments (who was put into which arm, and when)"])
-    first, last, costs = con.execute(_ORDERS).fetchall()[0]
+    first, last, costs = con.execute(ORDERS).fetchall()[0]
     if last is None:
         return refused(["there is no counted order after any assignment"])
-    units = _read_units(con, {e: _plan(e, arms, plans)[0].outcome_window_days for e, arms, _, _ in known})
+    units = read_units(con, {e: plan_of(e, arms, plans)[0].outcome_window_days for e, arms, _, _ in known})
     rows: list[dict[str, Any]] = []
     skipped: list[str] = []
     for experiment, arms, begin, end in known:
-        plan, planned = _plan(experiment, arms, plans)
+        plan, planned = plan_of(experiment, arms, plans)
         if plan.control not in arms:
             skipped.append(f"{experiment} has no arm {plan.control!r}; say `control:` in experiments.yml")
             continue
         frame = units.filter(units["experiment_id"] == experiment)
         reading = Reading(plan, planned, plans.alpha, plans.ratio_threshold)
         # Without as much history as the window is long, what is known of the time before differs in length, not in kind.
-        found = analyse(_units(frame, arms, costs=costs, before=first < begin), reading)
+        found = analyse(units_of(frame, arms, costs=costs, before=first < begin), reading)
         shared = {
             "experiment_id": experiment, "reading": "planned" if planned else "exploratory", "assigned_from": begin,
             "assigned_until": end, "window_days": plan.outcome_window_days,
@@ -100,7 +100,7 @@ def _summed_up(rows: list[dict[str, Any]], skipped: list[str]) -> Decided:
     )
 
 
-def _plan(experiment: str, arms: list[str], plans: ExperimentPlans) -> tuple[ExperimentPlan, bool]:
+def plan_of(experiment: str, arms: list[str], plans: ExperimentPlans) -> tuple[ExperimentPlan, bool]:
     """The experiment's plan, or one of defaults: equal shares, orders first, and whether it was planned."""
     if experiment in plans.experiments:
         return plans.experiments[experiment], True
@@ -109,7 +109,8 @@ def _plan(experiment: str, arms: list[str], plans: ExperimentPlans) -> tuple[Exp
     return ExperimentPlan(control=control, secondary=others, outcome_window_days=DEFAULT_WINDOW), False
 
 
-def _read_units(con: DuckDBPyConnection, windows: dict[str, int]) -> pl.DataFrame:
+def read_units(con: DuckDBPyConnection, windows: dict[str, int]) -> pl.DataFrame:
+    """One row per experiment, person and arm with what the person ordered in the window after and before the assignment."""
     import polars as pl
 
     con.register("_windows", pl.DataFrame({"experiment_id": list(windows), "days": list(windows.values())}).to_arrow())
@@ -119,7 +120,7 @@ def _read_units(con: DuckDBPyConnection, windows: dict[str, int]) -> pl.DataFram
         con.unregister("_windows")
 
 
-def _units(frame: pl.DataFrame, arms: list[str], *, costs: bool, before: bool) -> Units:
+def units_of(frame: pl.DataFrame, arms: list[str], *, costs: bool, before: bool) -> Units:
     """Persons in one arm, as arrays; those in several are counted and left out."""
     import polars as pl
 

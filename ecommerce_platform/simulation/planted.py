@@ -46,6 +46,7 @@ def planted_effects(shop: Shop) -> dict[str, Any]:
         "companions": [[sku[p], sku[companion[p]]] for p in pairs],
         "companion_pairs": _companion_pairs(shop),
         "price_elasticity": {c.code: c.elasticity for c in CATEGORIES},
+        "outside_option": shop.outside,
         "campaigns": _campaigns(shop),
         "sales": {
             s.code: {

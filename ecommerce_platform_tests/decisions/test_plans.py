@@ -162,7 +162,7 @@ def test_spend_that_hardly_varied_tells_nothing(con: duckdb.DuckDBPyConnection) 
     flights(con, spread=1.1)
     found = decide_budget(con, Budget())
     assert (found.status, found.rows) == ("refused", ())
-    assert "spend varied too little" in found.reason
+    assert "varied too little" in found.reason
 
 
 def test_a_channel_with_two_campaigns_has_no_curve(con: duckdb.DuckDBPyConnection) -> None:

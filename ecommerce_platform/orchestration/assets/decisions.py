@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ecommerce_platform.decisions.recommendation import Decided
 
 #: Tables of decisions; `ml.decisions` has a row for each.
-DECISIONS = ("experiment_results", "staffing_plan", "inventory_plan", "budget_allocation", "roi_scenarios")
+DECISIONS = (
+    "experiment_results", "uplift_scores", "staffing_plan", "inventory_plan", "budget_allocation", "price_recommendations", "roi_scenarios"
+)  # fmt: skip
 _HERE = Path(decisions.__file__).parent
 
 
@@ -30,6 +32,16 @@ def _experiments(project: Project, contract: Contract) -> list[dg.AssetsDefiniti
     plans = read_plans(project.source.file.path.parent)
     code = ["trials.py", "experiments.py", "statistics.py", "power.py"]
     return _decision(project, contract, READS, code, plans, lambda con: decide_experiments(con, plans))
+
+
+@fills("uplift_scores")
+def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.uplift import READS, decide_uplift
+
+    plans = read_plans(project.source.file.path.parent)
+    code = ["uplift.py", "effects.py", "trials.py", "statistics.py"]
+    beside = [project.contracts["ml.uplift_curves"]]
+    return _decision(project, contract, READS, code, plans, lambda con: decide_uplift(con, plans), beside=beside)
 
 
 @fills("staffing_plan")
@@ -56,6 +68,14 @@ def _budget(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     return _decision(project, contract, READS, ["budget.py"], rules, lambda con: decide_budget(con, rules))
 
 
+@fills("price_recommendations")
+def _prices(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.prices import READS, decide_prices
+
+    rules = project.source.file.decisions.prices
+    return _decision(project, contract, READS, ["prices.py"], rules, lambda con: decide_prices(con, rules))
+
+
 @fills("roi_scenarios")
 def _roi(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.roi import READS, decide_roi
@@ -75,8 +95,10 @@ def _decision(
     rules: Any,
     decide: Callable[["DuckDBPyConnection"], "Decided"],
     after: Sequence[str] = (),
+    beside: Sequence[Contract] = (),
 ) -> list[dg.AssetsDefinition]:
-    """The asset of a decision's table; `code` are its modules, `after` tables that are only to be made before it."""
+    """The asset of a decision's table; `code` are its modules, `after` tables that are only to be made before it,
+    `beside` those that are written with it."""
     ledger = project.contracts["ml.decisions"]
     there = [t for t in reads if project.catalog.tables[t].sql is None or t in project.models]
 
@@ -86,7 +108,7 @@ def _decision(
         with step.connect() as con:
             written = refresh_decision(
                 con, contract, ledger, decide, there, [str(_HERE / name) for name in code], rules,
-                full_checks=step.full_checks, when_due=step.when_due,
+                beside=beside, full_checks=step.full_checks, when_due=step.when_due,
             )  # fmt: skip
             return Outcome(written, {"preview": preview(con, contract)})
 

@@ -1,0 +1,199 @@
+"""For whom an arm of an experiment does more: learners of effects per person, and curves that say whether to believe them.
+
+Numbers in, numbers out; which experiment and which outcome is asked for is decided in `uplift.py` and `retention.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+FOLDS, SPLITS, DRAWS, SEED = 5, 3, 400, 1
+#: Weight of the ridge penalty, per unit: effects are small beside what persons differ in, so they are shrunk strongly.
+PENALTY = 0.05
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Effects per person, each estimated by models that have not seen that person, and scores that are unbiased for them.
+
+    `t_learner` and `x_learner` are two estimates (Künzel, Sekhon, Bickel and Yu 2019); `score` is the augmented inverse probability
+    weighted effect (Robins, Rotnitzky and Zhao 1994): its mean over any group is an unbiased estimate of the group's effect.
+    """
+
+    t_learner: Floats
+    x_learner: Floats
+    score: Floats
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Linear regression with a penalty on all but the intercept."""
+
+    weights: Floats
+
+    @classmethod
+    def fit(cls, features: Floats, outcome: Floats) -> Ridge:
+        """Of standardised features without an intercept; at least one row."""
+        design = _with_one(features)
+        penalty = np.full(design.shape[1], PENALTY * len(outcome))
+        penalty[0] = 0.0
+        weights: Floats = np.linalg.solve(design.T @ design + np.diag(penalty), design.T @ outcome).astype(np.float64)
+        return cls(weights)
+
+    def predict(self, features: Floats) -> Floats:
+        """The expected outcome of each row."""
+        return _with_one(features) @ self.weights
+
+
+def _with_one(features: Floats) -> Floats:
+    return np.concatenate([np.ones((len(features), 1)), features], axis=1)
+
+
+@dataclass(frozen=True)
+class Learners:
+    """All models of one fit: outcomes under both arms, and effects among the treated and among the control."""
+
+    control: Ridge
+    treated: Ridge
+    among_treated: Ridge
+    among_control: Ridge
+    share: float
+
+    @classmethod
+    def fit(cls, features: Floats, treated: NDArray[np.bool_], outcome: Floats, share: float) -> Learners:
+        """From units with both arms; `share` is the planned share of the treated."""
+        x0, x1, y0, y1 = features[~treated], features[treated], outcome[~treated], outcome[treated]
+        below, above = Ridge.fit(x0, y0), Ridge.fit(x1, y1)
+        gained, missed = Ridge.fit(x1, y1 - below.predict(x1)), Ridge.fit(x0, above.predict(x0) - y0)
+        return cls(below, above, gained, missed, share)
+
+    def effect(self, features: Floats) -> Floats:
+        """The X-learner's effect: each side's estimate, weighted by how little the other side knew."""
+        return self.share * self.among_control.predict(features) + (1 - self.share) * self.among_treated.predict(
+            features
+        )
+
+
+def cross_fit(features: Floats, treated: NDArray[np.bool_], outcome: Floats, share: float, seed: int = SEED) -> Effects:
+    """Effects of every unit by models fitted without its fold, averaged over several splits into folds.
+
+    Args:
+        features: standardised, known before the experiment; units × features.
+        treated: whether each unit is in the treated arm.
+        outcome: of each unit.
+        share: planned share of the treated arm among both, 0 to 1 (excluded).
+        seed: of the splits.
+    """
+    random, size = np.random.default_rng(seed), len(outcome)
+    sums = np.zeros((3, size))
+    for _ in range(SPLITS):
+        fold = random.permutation(size) % FOLDS
+        for number in range(FOLDS):
+            out = fold == number
+            models = Learners.fit(features[~out], treated[~out], outcome[~out], share)
+            x, t, y = features[out], treated[out], outcome[out]
+            below, above = models.control.predict(x), models.treated.predict(x)
+            correction = np.where(t, (y - above) / share, -(y - below) / (1 - share))
+            sums[:, out] += [above - below, models.effect(x), above - below + correction]
+    t_learner, x_learner, score = sums / SPLITS
+    return Effects(t_learner, x_learner, score)
+
+
+@dataclass(frozen=True)
+class Qini:
+    """How much more than a random choice a ranking reaches: area between its gain curve and the straight line, per person.
+
+    `curve` holds the gain per person of treating the first 10 %, 20 % … 100 %, `low` and `high` its interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+    curve: Floats
+    curve_low: Floats
+    curve_high: Floats
+
+
+def qini(ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS, seed: int = SEED) -> Qini:
+    """The Qini coefficient of a ranking (Radcliffe 2007) from unbiased scores, with an interval by bootstrap over persons.
+
+    Equal values of the ranking share the middle of their ranks.
+
+    Args:
+        ranking: highest first treated.
+        score: `Effects.score`.
+        alpha: one minus the level.
+        draws: of the bootstrap.
+        seed: of it.
+    """
+    order = np.argsort(-ranking, kind="stable")
+    sorted_score, sorted_ranking = score[order], ranking[order]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(sorted_ranking) != 0]))
+    random, size = np.random.default_rng(seed), len(score)
+    weights = np.ones((draws + 1, size))
+    for draw in range(1, draws + 1):
+        weights[draw] = np.bincount(random.integers(0, size, size), minlength=size)
+    gains, totals = (np.add.reduceat(w, starts, axis=1) for w in (weights * sorted_score, weights))
+    reached = np.cumsum(totals, axis=1)
+    middle = (reached - totals / 2) / size
+    values = (gains * (0.5 - middle)).sum(axis=1) / size
+    shares = np.arange(0.1, 1.05, 0.1)
+    curves = np.array(
+        [
+            np.interp(shares, np.concatenate([[0], r / size]), np.concatenate([[0], np.cumsum(g) / size]))
+            for g, r in zip(gains, reached, strict=True)
+        ]
+    )
+    low, high = np.quantile(values[1:], [alpha / 2, 1 - alpha / 2])
+    curve_low, curve_high = np.quantile(curves[1:], [0.025, 0.975], axis=0)
+    return Qini(
+        float(values[0]), float(min(low, values[0])), float(max(high, values[0])), float(values[1:].std(ddof=1)),
+        curves[0], np.minimum(curve_low, curves[0]), np.maximum(curve_high, curves[0]),
+    )  # fmt: skip
+
+
+def effective_size(weights: Floats) -> float:
+    """Kish's effective number of units behind weights: (Σ w)² / Σ w²; 0 without any."""
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def policy_value(
+    chosen: NDArray[np.bool_], effects: Effects, treated: NDArray[np.bool_], outcome: Floats, share: float
+) -> dict[str, float]:
+    """What treating the chosen brings per person beyond treating nobody, from an experiment that did not follow the policy.
+
+    Returns:
+        value, low and high (doubly robust, 95 %), `weighted` (inverse probability weighting alone, a check on the models) and
+        `effective_units`, those whose own arm agrees with the policy, by Kish.
+    """
+    gain = np.where(chosen, effects.score, 0.0)
+    error = 1.959964 * float(gain.std(ddof=1)) / np.sqrt(len(gain))
+    contrast = outcome * np.where(treated, 1 / share, -1 / (1 - share))
+    agrees = treated == chosen
+    weight = np.where(agrees, np.where(chosen, 1 / share, 1 / (1 - share)), 0.0)
+    value = float(gain.mean())
+    return {
+        "value": value, "low": value - error, "high": value + error, "weighted": float(np.where(chosen, contrast, 0).mean()),
+        "effective_units": effective_size(weight),
+    }  # fmt: skip
+
+
+def standardise(
+    columns: dict[str, Any], like: dict[str, tuple[float, float]] | None = None
+) -> tuple[Floats, dict[str, tuple[float, float]]]:
+    """Columns as standardised features, by their own mean and deviation or by those of others (`like`); constant ones are 0."""
+    scale = like or {n: (float(np.mean(v)), float(np.std(v))) for n, v in columns.items()}
+    made = [
+        (np.asarray(columns[n], float) - m) / s if s > 0 else np.zeros(len(columns[n])) for n, (m, s) in scale.items()
+    ]
+    return np.stack(made, axis=1), scale
