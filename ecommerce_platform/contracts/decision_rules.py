@@ -51,7 +51,7 @@ class Budget(Strict):
     #: Bounds of a channel's spend, as multiples of what is spent on it now. Nothing beyond what was tried is recommended anyway.
     at_least: float = Field(default=0.25, ge=0, le=1)
     at_most: float = Field(default=4.0, ge=1)
-    #: Days after a flight in which its orders may still come.
+    #: Days after a flight in which its orders may still come; they do not count as ordinary ones.
     carry_over_days: int = Field(default=7, ge=0, le=60)
 
 

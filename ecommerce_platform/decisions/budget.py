@@ -1,13 +1,15 @@
 """How an advertising budget is split between channels: concave response curves of incremental orders, and the best split.
 
-Orders that came because of a campaign are measured in `gold.campaign_performance` (regions with it against regions without);
-orders that are only credited to it are not looked at.
+Orders that came because of a campaign are those beyond what its regions would have had, had they gone as the regions without it;
+orders that are only credited to it are not looked at. `gold.campaign_performance` compares with the days before alone; here the
+regions' usual shares are taken from all ordinary days around, which scatters less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,28 +19,27 @@ from ecommerce_platform.decisions.recommendation import Decided, refused
 from ecommerce_platform.errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-READS = ("gold.campaign_performance",)
+READS = ("gold.fct_orders", "silver.campaigns", "silver.ad_spend")
 MISSING = "`decisions: budget:` in source.yml is not there; `budget: {}` takes what is spent now and may be moved by its defaults"
-#: Exponents tried: from nearly no answer to more money to one in proportion.
-EXPONENTS = np.linspace(0.05, 1.0, 39)
+#: Exponents tried: from nearly no answer to more money to nearly one in proportion.
+EXPONENTS = np.linspace(0.05, 0.95, 37)
 _FEWEST_FLIGHTS = 3
 _DRAWS, _SEED = 200, 1
-#: Width of the exponent's 95 % interval from which on a marginal return is not known.
-WIDEST = 0.75
-
-_FLIGHTS = """
-select channel, start_date, cost_amount::double as cost, expected_orders, incremental_orders,
-    (incremental_orders_high - incremental_orders_low) / 3.92 as error,
-    credited_net_profit::double / nullif(credited_orders, 0) as profit
-from gold.campaign_performance
-where cost_amount > 0 and expected_orders > 0 and incremental_orders_high > incremental_orders_low and channel is not null
-order by channel, start_date
-"""
+#: What is taken for granted of the exponent before looking: near the square root (twice the money, 41 % more orders).
+USUAL, SURE = 0.5, 0.1
+#: Deviation of log spend per expected order within channels, below which more money was never tried.
+LEAST_SPREAD = 0.3
+#: Chance of being better than the present split from which on another one is recommended.
+CHANCE = 0.8
+#: Days around a campaign from which its regions' usual share of orders is taken.
+_AROUND = 180
+_SQL = Path(__file__).with_name("flights.sql")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,9 @@ def fit_responses(
 ) -> Responses:
     """Least squares weighted by the errors, one exponent for all channels, and refits to lifts drawn anew within their errors.
 
+    The exponent is drawn towards `USUAL` as if it had been measured there once with the error `SURE`; so are the refits, each
+    towards a value drawn around it.
+
     Args:
         channel: of each flight.
         intensity: spend / orders expected without it, above 0.
@@ -123,54 +127,91 @@ def fit_responses(
     member = np.array([[c == name for name in channels] for c in channel], float)
     random = np.random.default_rng(seed)
     drawn = np.concatenate([lift[None], lift + error * random.standard_normal((draws, len(lift)))])
+    usual = np.concatenate([[USUAL], random.normal(USUAL, SURE, draws)])
     weight = 1 / error**2
     losses, scales = [], []
     for exponent in EXPONENTS:
         shape = intensity**exponent
         scale = np.maximum((drawn * weight * shape) @ member / ((weight * shape**2) @ member), 0)
         fitted = (scale @ member.T) * shape
-        losses.append((weight * (drawn - fitted) ** 2).sum(axis=1))
+        losses.append((weight * (drawn - fitted) ** 2).sum(axis=1) + ((exponent - usual) / SURE) ** 2)
         scales.append(scale)
     best = np.argmin(losses, axis=0)
     return Responses(channels, np.array(scales)[best, np.arange(len(drawn))], EXPONENTS[best])
 
 
+def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
+    """Incremental orders of each campaign with their standard errors, as a ratio of counts that scatter as counts do.
+
+    Where all campaigns together surely brought orders in the days after them, too, these are counted with them.
+
+    Args:
+        counts: as `flights.sql` gives them.
+
+    Returns:
+        channel, cost, expected (orders without it), incremental, error and profit per campaign; whether later orders count.
+    """
+
+    def read(part: str) -> Floats:
+        return counts[part].fill_null(0).to_numpy().astype(np.float64)
+
+    usual = read("with_ordinarily") / np.maximum(read("without_ordinarily"), 1)
+    uncertain = 1 / np.maximum(read("with_ordinarily"), 1) + 1 / np.maximum(read("without_ordinarily"), 1)
+
+    def compare(during: Floats, elsewhere: Floats) -> tuple[Floats, Floats, Floats]:
+        expected = usual * elsewhere
+        variance = expected + expected**2 * (1 / np.maximum(elsewhere, 1) + uncertain)
+        return expected, during - expected, np.sqrt(np.maximum(variance, 1))
+
+    _, later, error = compare(read("with_later"), read("without_later"))
+    lasts = bool(later.sum() > 1.96 * np.sqrt((error**2).sum()))
+    more = [read("with_later"), read("without_later")] if lasts else [0.0, 0.0]
+    expected, incremental, error = compare(read("with_during") + more[0], read("without_during") + more[1])
+    found = {"expected": expected, "incremental": incremental, "error": error}
+    known = {name: counts[name].to_list() for name in ("channel", "cost", "profit")}
+    return {**known, **{name: values.tolist() for name, values in found.items()}}, lasts
+
+
 def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
     """The split of what flights of all channels cost together, by the response of orders to spend."""
     missing = [MISSING] if rules is None else []
-    flights = con.sql(_FLIGHTS).pl() if _there(con) else None
-    if flights is None or flights.is_empty():
+    after = {"after": (rules or Budget()).carry_over_days, "around": _AROUND}
+    counts = con.sql(_SQL.read_text(encoding="utf-8"), params=after).pl()
+    if counts.is_empty():
         missing.append(
-            "no campaign has its cost and regions without it to compare with (campaigns, ad_spend, web_events and the regions of "
-            "orders are needed)"
+            "no campaign has its channel, its cost and regions without it to compare with (campaigns, ad_spend and the campaign and "
+            "region of orders are needed)"
         )
-    if missing or rules is None or flights is None:
+    if missing or rules is None:
         return refused(missing)
-    counts = dict(flights.group_by("channel").len().iter_rows())
-    kept = flights.filter(flights["channel"].is_in([c for c, n in counts.items() if n >= _FEWEST_FLIGHTS]))
-    if kept["channel"].n_unique() < 2:
+    flights, _ = measure(_enough(counts))
+    if len(set(flights["channel"])) < 2:
         return refused([f"fewer than two channels have {_FEWEST_FLIGHTS} campaigns whose incremental orders are known"])
-    arrays = {n: kept[n].to_numpy() for n in ("cost", "expected_orders", "incremental_orders", "error")}
-    expected = arrays["expected_orders"]
-    responses = fit_responses(
-        kept["channel"].to_list(),
-        arrays["cost"] / expected,
-        arrays["incremental_orders"] / expected,
-        arrays["error"] / expected,
-    )
-    low, high = responses.exponent_interval
-    if high - low > WIDEST or high >= 1:
-        return refused([
-            f"spend varied too little, or followed the orders it brought, to tell what more of it brings: the response's exponent lies between {low:.2f} and "
-            f"{high:.2f}; vary what flights cost, whatever the demand"
-        ])  # fmt: skip
-    return recommend(responses, kept.to_dict(as_series=False), rules)
+    cost, expected, incremental, error = (np.array(flights[n]) for n in ("cost", "expected", "incremental", "error"))
+    spread = _spread(flights["channel"], cost / expected)
+    if spread < LEAST_SPREAD:
+        return refused(
+            [
+                f"spend varied too little, or followed the orders there were, to tell what more of it brings: per expected order it "
+                f"scatters by {spread:.0%} within channels; vary what flights cost, whatever the demand"
+            ]
+        )
+    responses = fit_responses(flights["channel"], cost / expected, incremental / expected, error / expected)
+    return recommend(responses, flights, rules)
 
 
-def _there(con: DuckDBPyConnection) -> bool:
-    from ecommerce_platform.warehouse.lookup import table_exists
+def _enough(counts: pl.DataFrame) -> pl.DataFrame:
+    """The campaigns of channels that have enough of them."""
+    import polars as pl
 
-    return table_exists(con, "gold", "campaign_performance")
+    return counts.filter(pl.len().over("channel") >= _FEWEST_FLIGHTS)
+
+
+def _spread(channel: list[str], intensity: Floats) -> float:
+    """Deviation of log intensity within channels."""
+    logs, name = np.log(intensity), np.array(channel)
+    within = np.concatenate([logs[name == c] - logs[name == c].mean() for c in set(channel)])
+    return float(np.sqrt((within**2).sum() / (len(within) - len(set(channel)))))
 
 
 def recommend(responses: Responses, flights: dict[str, list[Any]], rules: Budget) -> Decided:
@@ -178,14 +219,14 @@ def recommend(responses: Responses, flights: dict[str, list[Any]], rules: Budget
 
     Args:
         responses: fitted curves.
-        flights: channel, cost, expected_orders and profit (of an order) per flight.
+        flights: as `measure` gives them.
         rules: the budget and its bounds.
     """
     channel, cost = np.array(flights["channel"]), np.array(flights["cost"], float)
-    base = float(np.mean(flights["expected_orders"]))
+    base = float(np.mean(flights["expected"]))
     now = np.array([cost[channel == name].mean() for name in responses.channels])
     # Nothing beyond what was tried, at the size of a usual flight.
-    tried = np.array(flights["cost"], float) / np.array(flights["expected_orders"], float) * base
+    tried = np.array(flights["cost"], float) / np.array(flights["expected"], float) * base
     most = np.array([tried[channel == name].max() for name in responses.channels])
     low, high = now * rules.at_least, np.maximum(np.minimum(now * rules.at_most, most), now)
     budget = rules.amount or float(now.sum())
@@ -197,7 +238,6 @@ def recommend(responses: Responses, flights: dict[str, list[Any]], rules: Budget
     gains = (scale * (best.spend**power - present**power)).sum(axis=1)
     optima = [allocate(s, float(e), budget, low, high) for s, e in zip(scale[1:], responses.exponent[1:], strict=True)]
     regret = float(np.mean([o.value for o in optima] - (scale[1:] * best.spend ** power[1:]).sum(axis=1)))
-    interval = np.quantile(gains[1:], [0.025, 0.975])
     ranges = np.quantile([o.spend for o in optima], [0.025, 0.975], axis=0)
     orders = scale[0] * best.spend ** responses.exponent[0]
     rows = [
@@ -212,23 +252,25 @@ def recommend(responses: Responses, flights: dict[str, list[Any]], rules: Budget
         for n, name in enumerate(responses.channels)
     ]  # fmt: skip
     profit = [p for p in flights.get("profit", []) if p is not None]
-    return _judged(rows, gains[0], interval, best.shadow_price, regret, float(np.mean(profit)) if profit else None)
+    worth = float(np.mean(profit)) if profit else None
+    return _judged(rows, gains, best.shadow_price, regret, worth)
 
 
-def _judged(
-    rows: list[dict[str, Any]], gain: float, interval: Floats, price: float, regret: float, profit: float | None
-) -> Decided:
+def _judged(rows: list[dict[str, Any]], gains: Floats, price: float, regret: float, profit: float | None) -> Decided:
     worth = "" if profit is None else f", {price * profit:.2f} of profit before it is paid"
+    chance = float((gains[1:] > 0).mean())
     said = (
-        f"one more unit of money brings {price:.4f} orders{worth}; being wrong about the curves costs {regret:,.1f} orders a "
-        "round of flights on average"
+        f"better than the present split with a chance of {chance:.0%}; one more unit of money brings {price:.4f} orders{worth}; being "
+        f"wrong about the curves costs {regret:,.1f} orders a round of flights on average"
     )
     assumptions = (
-        "orders that come after a flight's last day are not counted; channels do not help each other; one exponent for all; "
-        "the next flights meet the demand of the past ones; 95 % interval over refits"
+        "orders of the days after a flight count where flights together surely brought any; channels do not help each other; one exponent for all, taken to "
+        f"be {USUAL} ± {SURE} before looking; the next flights meet the demand of the past ones; 95 % interval over refits"
     )
-    low, high = float(min(interval[0], gain)), float(max(interval[1], gain))
-    if low <= 0:
-        return Decided("abstained", f"no split is better than the present one for sure; {said}", (), assumptions,
-                       gain, low, high, "orders a round of flights")  # fmt: skip
-    return Decided("made", said, rows, assumptions, gain, low, high, "orders a round of flights")
+    gain = float(gains[0])
+    low, high = (float(x) for x in np.quantile(gains[1:], [0.025, 0.975]))
+    made = chance >= CHANCE and gain > 0
+    return Decided(
+        "made" if made else "abstained", said, rows if made else (), assumptions, gain, min(low, gain), max(high, gain),
+        "orders a round of flights",
+    )  # fmt: skip

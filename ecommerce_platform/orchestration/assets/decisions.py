@@ -65,7 +65,9 @@ def _budget(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.budget import READS, decide_budget
 
     rules = project.source.file.decisions.budget
-    return _decision(project, contract, READS, ["budget.py"], rules, lambda con: decide_budget(con, rules))
+    return _decision(
+        project, contract, READS, ["budget.py", "flights.sql"], rules, lambda con: decide_budget(con, rules)
+    )
 
 
 @fills("price_recommendations")

@@ -216,7 +216,6 @@ incremental as (
         campaign_id,
         regions_with,
         regions_without,
-        orders_expected,
         with_during - orders_expected as orders,
         1.96 * sqrt(with_during + orders_expected * orders_expected * log_error * log_error) as margin,
         cast(with_revenue as double) / nullif(with_during, 0) as revenue_per_order
@@ -251,7 +250,6 @@ select
 
     incremental.regions_with,
     incremental.regions_without,
-    incremental.orders_expected as expected_orders,
     incremental.orders as incremental_orders,
     incremental.orders - incremental.margin as incremental_orders_low,
     incremental.orders + incremental.margin as incremental_orders_high,
