@@ -174,16 +174,19 @@ def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
 
 def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
     """The split of what flights of all channels cost together, by the response of orders to spend."""
-    missing = [MISSING] if rules is None else []
     after = {"after": (rules or Budget()).carry_over_days, "around": _AROUND}
     counts = con.sql(_SQL.read_text(encoding="utf-8"), params=after).pl()
+    missing = [MISSING] if rules is None else []
     if counts.is_empty():
         missing.append(
             "no campaign has its channel, its cost and regions without it to compare with (campaigns, ad_spend and the campaign and "
             "region of orders are needed)"
         )
-    if missing or rules is None:
-        return refused(missing)
+    return refused(missing) if missing or rules is None else split_budget(counts, rules)
+
+
+def split_budget(counts: pl.DataFrame, rules: Budget) -> Decided:
+    """The same from what `flights.sql` counts of each campaign."""
     flights, _ = measure(_enough(counts))
     if len(set(flights["channel"])) < 2:
         return refused([f"fewer than two channels have {_FEWEST_FLIGHTS} campaigns whose incremental orders are known"])

@@ -1,6 +1,6 @@
 """For whom an arm of an experiment does more: learners of effects per person, and curves that say whether to believe them.
 
-Numbers in, numbers out; which experiment and which outcome is asked for is decided in `uplift.py` and `retention.py`.
+Numbers in, numbers out; which experiment and which outcome is asked for is decided in `uplift.py`.
 """
 
 from __future__ import annotations
@@ -159,33 +159,6 @@ def qini(ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS
         float(values[0]), float(min(low, values[0])), float(max(high, values[0])), float(values[1:].std(ddof=1)),
         curves[0], np.minimum(curve_low, curves[0]), np.maximum(curve_high, curves[0]),
     )  # fmt: skip
-
-
-def effective_size(weights: Floats) -> float:
-    """Kish's effective number of units behind weights: (Σ w)² / Σ w²; 0 without any."""
-    squares = float((weights**2).sum())
-    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
-
-
-def policy_value(
-    chosen: NDArray[np.bool_], effects: Effects, treated: NDArray[np.bool_], outcome: Floats, share: float
-) -> dict[str, float]:
-    """What treating the chosen brings per person beyond treating nobody, from an experiment that did not follow the policy.
-
-    Returns:
-        value, low and high (doubly robust, 95 %), `weighted` (inverse probability weighting alone, a check on the models) and
-        `effective_units`, those whose own arm agrees with the policy, by Kish.
-    """
-    gain = np.where(chosen, effects.score, 0.0)
-    error = 1.959964 * float(gain.std(ddof=1)) / np.sqrt(len(gain))
-    contrast = outcome * np.where(treated, 1 / share, -1 / (1 - share))
-    agrees = treated == chosen
-    weight = np.where(agrees, np.where(chosen, 1 / share, 1 / (1 - share)), 0.0)
-    value = float(gain.mean())
-    return {
-        "value": value, "low": value - error, "high": value + error, "weighted": float(np.where(chosen, contrast, 0).mean()),
-        "effective_units": effective_size(weight),
-    }  # fmt: skip
 
 
 def standardise(

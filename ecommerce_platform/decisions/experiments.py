@@ -7,7 +7,7 @@ belong to a unit in `trials.py`, and what was planned in `experiments.yml` (`con
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Metrics whose values are so skewed that quantiles come from the bootstrap.
+#: Metrics whose values are skewed as a rule, so that quantiles come from the bootstrap; of others where the arms show it.
 MONEY = frozenset({"revenue", "profit"})
 #: A ratio of sums → what is summed above and below the line.
 RATIOS = {"aov": ("revenue", "orders")}
@@ -152,14 +152,18 @@ def _compare(units: Units, control: str, arm: str, metric: str, reading: Reading
         x = units.before[metric]
         a0, a1, explained = cuped(y0, y1, x[at], x[to])
         if explained > 0:
-            # Less what is foretold is nearer to a normal distribution, so Welch serves.
-            adjusted = replace(_means(a0, a1, metric, reading), control=float(a0.mean()), treated=float(a1.mean()))
+            adjusted = _means(a0, a1, metric, reading)
     return _sized(plain, adjusted, explained, y0, y1, reading, metric)
 
 
+def _needed(y0: Floats, y1: Floats) -> float:
+    """Units an arm from which on a mean's normal interval is to be trusted."""
+    return max(SKEWNESS_RULE * skewness(y) ** 2 for y in (y0, y1))
+
+
 def _means(y0: Floats, y1: Floats, metric: str, reading: Reading) -> Estimate:
-    sequential = reading.plan.sequential
-    if sequential is None and metric in MONEY:
+    skewed = metric in MONEY or min(len(y0), len(y1)) < _needed(y0, y1)
+    if reading.plan.sequential is None and skewed:
         return bootstrap_t(y0, y1, reading.alpha, reading.draws, reading.seed)
     return welch(y0, y1, reading.alpha)
 
@@ -177,7 +181,7 @@ def _sized(
     found = power.detectable(len(y0), len(y1), 0.8, reading.alpha) * spread
     notes = []
     if metric not in RATIOS:
-        needed = max(SKEWNESS_RULE * skewness(y) ** 2 for y in (y0, y1))
+        needed = _needed(y0, y1)
         if min(len(y0), len(y1)) < needed:
             notes.append(f"skewed: a mean's interval is to be trusted from {needed:,.0f} units an arm on")
     return {

@@ -63,7 +63,6 @@ class Arm:
     known: pl.DataFrame
     treated: NDArray[np.bool_]
     orders: Floats
-    profit: Floats
     #: Planned share of the treated among both.
     share: float
 
@@ -73,7 +72,7 @@ def read_arms(con: DuckDBPyConnection, plans: ExperimentPlans) -> tuple[list[Arm
     known = con.execute(trials.ARMS).fetchall()
     if not known:
         return [], ["the source maps no experiment_assignments (who was put into which arm, and when)"]
-    _, last, costs = con.execute(trials.ORDERS).fetchall()[0]
+    _, last, _ = con.execute(trials.ORDERS).fetchall()[0]
     if last is None:
         return [], ["there is no counted order"]
     windows = {e: trials.plan_of(e, arms, plans)[0].outcome_window_days for e, arms, _, _ in known}
@@ -91,10 +90,8 @@ def read_arms(con: DuckDBPyConnection, plans: ExperimentPlans) -> tuple[list[Arm
             wrong.append(f"{experiment}: fewer than {FEWEST} persons in an arm, or no control")
         elif sample_ratio_p(sizes, planned) < plans.ratio_threshold:
             wrong.append(f"{experiment}: sample ratio mismatch")
-        elif (last - end).days + 1 < plan.outcome_window_days or not costs:
-            wrong.append(
-                f"{experiment}: its outcome window is still open" if costs else f"{experiment}: no cost is known"
-            )
+        elif (last - end).days + 1 < plan.outcome_window_days:
+            wrong.append(f"{experiment}: its outcome window is still open")
         else:
             shares = dict(zip(arms, planned, strict=True))
             known_before = features_at(con, mine.select("person_id", at=mine["assigned_at"]))
@@ -119,7 +116,7 @@ def _arm(
     mine = units.filter(among)
     return Arm(
         experiment, arm, days, mine["person_id"].to_list(), known.filter(among), (mine["arm"] == arm).to_numpy(),
-        mine["orders"].to_numpy().astype(np.float64), mine["profit"].to_numpy(),
+        mine["orders"].to_numpy().astype(np.float64),
         shares[arm] / (shares[arm] + shares[control]),
     )  # fmt: skip
 

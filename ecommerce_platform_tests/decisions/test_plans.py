@@ -14,7 +14,8 @@ import pytest
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.decision_rules import Budget, DecisionRules, Staffing, Stock
-from ecommerce_platform.decisions.budget import decide_budget, fit_responses
+from ecommerce_platform.decisions import budget
+from ecommerce_platform.decisions.budget import decide_budget, fit_responses, measure, split_budget
 from ecommerce_platform.decisions.recommendation import Decided, frame, refresh_decision, refused
 from ecommerce_platform.decisions.roi import decide_roi
 from ecommerce_platform.decisions.staffing import decide_staffing, whole_weeks
@@ -30,7 +31,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
     for schema in ("silver", "gold", "ml"):
         con.execute(f"create schema {schema}")
     for name in (
-        "gold.fct_orders", "gold.fct_order_items", "gold.campaign_performance", "silver.inventory_snapshots", "ml.decisions"
+        "gold.fct_orders", "gold.fct_order_items", "silver.campaigns", "silver.ad_spend", "silver.inventory_snapshots", "ml.decisions"
     ):  # fmt: skip
         con.execute(create_table_sql(CATALOG.contract(name)))
     with con:
@@ -128,51 +129,94 @@ def test_shelves_that_nobody_counts_are_named(con: duckdb.DuckDBPyConnection) ->
     assert decide_stock(con, None).reason.startswith("`decisions: inventory:` in source.yml lacks service_level")
 
 
-def flights(con: duckdb.DuckDBPyConnection, spread: float, seed: int = 1, per_channel: int = 8) -> dict[str, float]:
-    """Campaigns of three channels whose orders answer to the root of what they cost; channel → what one unit brings."""
+def flights(
+    spread: float, seed: int = 1, per_channel: int = 8, later: float = 0.0
+) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Counts of campaigns of three channels whose orders answer to the root of what they cost; channel → what one unit brings."""
     random = np.random.default_rng(seed)
-    worth = {"search": 9.0, "social": 4.0, "display": 1.5}
+    worth = {"search": 18.0, "social": 8.0, "display": 3.0}
     channel = np.repeat(list(worth), per_channel)
     cost = 400 * spread ** random.uniform(-0.5, 0.5, len(channel))
-    true = np.array([worth[c] for c in channel]) * np.sqrt(cost)
-    error = np.full(len(channel), 15.0)
-    measured = true + error * random.standard_normal(len(channel))
-    add(con, "gold.campaign_performance", {
-        "campaign_id": list(map(str, range(len(channel)))), "channel": channel, "start_date": MONDAY, "cost_amount": cost,
-        "expected_orders": 1000.0, "incremental_orders": measured, "incremental_orders_low": measured - 1.96 * error,
-        "incremental_orders_high": measured + 1.96 * error, "credited_orders": 100, "credited_net_profit": 900.0,
-    })  # fmt: skip
-    return worth
+    brought = np.array([worth[c] for c in channel]) * np.sqrt(cost)
+    usual = np.full(len(channel), 2_000.0)
+    return pl.DataFrame(
+        {
+            "channel": channel, "start_date": MONDAY, "cost": cost, "profit": 9.0,
+            "with_during": random.poisson(usual + brought), "without_during": random.poisson(usual),
+            "with_later": random.poisson(1_000 + later * brought), "without_later": random.poisson(usual / 2),
+            "with_ordinarily": random.poisson(5 * usual), "without_ordinarily": random.poisson(5 * usual),
+        }
+    ), worth  # fmt: skip
 
 
-def test_more_is_spent_where_more_orders_come_of_it(con: duckdb.DuckDBPyConnection) -> None:
-    worth = flights(con, spread=8)
-    found = decide_budget(con, Budget())
+def test_more_is_spent_where_more_orders_come_of_it() -> None:
+    counts, worth = flights(spread=8)
+    found = split_budget(counts, Budget())
     rows = {row["channel"]: row for row in found.rows}
     assert found.status == "made"
-    assert found.low is not None and found.low > 0  # noqa: PT018
-    assert rows["search"]["spend"] > rows["search"]["spend_now"] > rows["display"]["spend_now"] * 0.5
+    assert rows["search"]["spend"] > rows["search"]["spend_now"]
     assert rows["display"]["spend"] < rows["display"]["spend_now"]
     assert sum(r["spend"] for r in rows.values()) == pytest.approx(sum(r["spend_now"] for r in rows.values()))
     gained = sum(worth[c] * (np.sqrt(r["spend"]) - np.sqrt(r["spend_now"])) for c, r in rows.items())
-    assert found.value == pytest.approx(gained, rel=0.5)
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 < found.low < gained < found.high
 
 
-def test_spend_that_hardly_varied_tells_nothing(con: duckdb.DuckDBPyConnection) -> None:
-    flights(con, spread=1.1)
-    found = decide_budget(con, Budget())
+def test_orders_after_the_last_day_count_where_there_surely_are_any() -> None:
+    none, lasts = measure(flights(spread=8)[0])
+    assert not lasts
+    more, lasts = measure(flights(spread=8, later=0.5)[0])
+    assert lasts
+    assert sum(more["incremental"]) > 1.3 * sum(none["incremental"])
+
+
+def test_a_budget_of_another_size_is_split_within_the_bounds() -> None:
+    counts, _ = flights(spread=8)
+    rows = split_budget(counts, Budget(amount=1_500, at_least=0.5, at_most=2)).rows
+    assert sum(row["spend"] for row in rows) == pytest.approx(1_500)
+    assert all(row["lower_bound"] <= row["spend"] <= row["upper_bound"] for row in rows)
+
+
+def test_spend_that_hardly_varied_tells_nothing() -> None:
+    found = split_budget(flights(spread=1.1)[0], Budget())
     assert (found.status, found.rows) == ("refused", ())
     assert "varied too little" in found.reason
 
 
-def test_a_channel_with_two_campaigns_has_no_curve(con: duckdb.DuckDBPyConnection) -> None:
-    flights(con, spread=8, per_channel=2)
-    assert "fewer than two channels have 3 campaigns" in decide_budget(con, Budget()).reason
+def test_a_channel_with_two_campaigns_has_no_curve() -> None:
+    assert "fewer than two channels have 3 campaigns" in split_budget(flights(8, per_channel=2)[0], Budget()).reason
+
+
+def test_campaigns_are_counted_by_region_and_day(con: duckdb.DuckDBPyConnection) -> None:
+    """One campaign on days 10 and 11 in the north; days 12 and 13 come after it, all others are ordinary."""
+    add(con, "silver.campaigns", {"campaign_id": ["c"], "channel": ["search"], "start_date": [MONDAY + timedelta(10)],
+                                  "end_date": [MONDAY + timedelta(11)]})  # fmt: skip
+    add(
+        con,
+        "silver.ad_spend",
+        {"campaign_id": "c", "spend_date": [MONDAY + timedelta(n) for n in (10, 11)], "cost_amount": 7.5},
+    )
+    number = {("north", 10): 9, ("north", 11): 8, ("north", 12): 7, ("south", 13): 4}
+    placed = [
+        (r, d)
+        for r in ("north", "south")
+        for d in range(30)
+        for _ in range(number.get((r, d), 2 if r == "north" else 3))
+    ]
+    add(con, "gold.fct_orders", {
+        "order_id": list(map(str, range(len(placed)))), "region": [r for r, _ in placed], "is_counted": True, "profit_amount": 4.0,
+        "order_date": [MONDAY + timedelta(d) for _, d in placed], "campaign_id": ["c" if p == ("north", 10) else None for p in placed],
+    })  # fmt: skip
+    (row,) = con.sql(budget._SQL.read_text(), params={"after": 2, "around": 15}).pl().iter_rows(named=True)
+    assert (row["cost"], row["profit"]) == (15, 4)
+    assert (row["with_during"], row["without_during"]) == (17, 6)
+    assert (row["with_later"], row["without_later"]) == (7 + 2, 3 + 4)
+    # Days 0 to 9 and 14 to 26.
+    assert (row["with_ordinarily"], row["without_ordinarily"]) == (2 * 23, 3 * 23)
 
 
 def test_campaigns_nobody_knows_and_figures_nobody_gave_are_named(con: duckdb.DuckDBPyConnection) -> None:
-    assert "regions without it" in decide_budget(con, Budget()).reason
-    con.execute("drop table gold.campaign_performance")
     assert "regions without it" in decide_budget(con, Budget()).reason
     assert "`decisions: budget:`" in decide_budget(con, None).reason
     assert "discount_rate" in decide_roi(con, DecisionRules()).reason
