@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FOLDS, SPLITS, DRAWS, SEED = 5, 3, 400, 1
+FOLDS, SPLITS, DRAWS, SEED = 5, 3, 200, 1
 #: Weight of the ridge penalty, per unit: effects are small beside what persons differ in, so they are shrunk strongly.
 PENALTY = 0.05
 
@@ -139,20 +139,16 @@ def qini(ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS
     sorted_score, sorted_ranking = score[order], ranking[order]
     starts = np.flatnonzero(np.concatenate([[True], np.diff(sorted_ranking) != 0]))
     random, size = np.random.default_rng(seed), len(score)
-    weights = np.ones((draws + 1, size))
-    for draw in range(1, draws + 1):
-        weights[draw] = np.bincount(random.integers(0, size, size), minlength=size)
-    gains, totals = (np.add.reduceat(w, starts, axis=1) for w in (weights * sorted_score, weights))
-    reached = np.cumsum(totals, axis=1)
-    middle = (reached - totals / 2) / size
-    values = (gains * (0.5 - middle)).sum(axis=1) / size
     shares = np.arange(0.1, 1.05, 0.1)
-    curves = np.array(
-        [
-            np.interp(shares, np.concatenate([[0], r / size]), np.concatenate([[0], np.cumsum(g) / size]))
-            for g, r in zip(gains, reached, strict=True)
-        ]
-    )
+    values, curves = np.empty(draws + 1), np.empty((draws + 1, 10))
+    # Draw by draw: all at once would be as many copies of the shop as there are draws.
+    for draw in range(draws + 1):
+        weight = np.bincount(random.integers(0, size, size), minlength=size) if draw else np.ones(size)
+        gain, total = np.add.reduceat(weight * sorted_score, starts), np.add.reduceat(weight, starts)
+        reached = np.cumsum(total)
+        values[draw] = (gain * (0.5 - (reached - total / 2) / size)).sum() / size
+        ends = np.concatenate([[0], reached / size]), np.concatenate([[0], np.cumsum(gain) / size])
+        curves[draw] = np.interp(shares, *ends)
     low, high = np.quantile(values[1:], [alpha / 2, 1 - alpha / 2])
     curve_low, curve_high = np.quantile(curves[1:], [0.025, 0.975], axis=0)
     return Qini(
