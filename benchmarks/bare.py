@@ -40,7 +40,7 @@ def scan(raw: Path, table, columns: list[str]) -> str:
         names = ", ".join(f"'{c}': 'VARCHAR'" for c in columns)
         option = f", format='{'array' if kind == 'json' else 'newline_delimited'}', columns={{{names}}}"
         return f"read_json({found!r}, filename=true{option})"
-    option = ", all_varchar=true, header=true" if kind == "csv" else ""
+    option = ", all_varchar=true, header=true, quote='\"', escape='\"'" if kind == "csv" else ""
     if table.delimiter:
         option += f", delim='{table.delimiter}'"
     if kind == "csv" and table.encoding != "utf-8":
@@ -116,7 +116,7 @@ def write_history(con: duckdb.DuckDBPyConnection, project: Project) -> None:
                     from (
                         select first(columns(* exclude ({key}, _version, _next, _load_date)) order by _load_date),
                             {key}, _version, min(_load_date) as _load_date, min(_load_date) as valid_from,
-                            arg_max(_next, _load_date) as _next
+                            arg_max_null(_next, _load_date) as _next
                         from (
                             select * exclude (_new), sum(_new) over (partition by {key} order by _load_date) as _version
                             from (
