@@ -18,7 +18,7 @@ from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.simulation.advertising import MEDIA
 from ecommerce_platform.simulation.catalogue import CATEGORIES
 from ecommerce_platform.simulation.orders import DELIVERED
-from ecommerce_platform.simulation.people import NEVER
+from ecommerce_platform.simulation.people import AGE_BANDS, NEVER
 from ecommerce_platform.simulation.places import REGIONS
 from ecommerce_platform.simulation.planted import planted_effects
 from ecommerce_platform.simulation.seasons import SECONDS
@@ -75,6 +75,7 @@ def _tables(shop: Shop) -> dict[str, Any]:
         "silver.inventory_snapshots": _stock(shop),
         "silver.campaigns": _campaigns(shop),
         "silver.ad_spend": _spend(shop),
+        "gold.dim_customer": _customers(shop),
         "silver.experiment_assignments": _assignments(shop),
     }
 
@@ -225,3 +226,9 @@ def _assignments(shop: Shop) -> Any:
         for trial in shop.trials
     ]
     return pl.concat([pl.DataFrame(schema=empty), *parts])
+
+
+def _customers(shop: Shop) -> Any:
+    return _frame(
+        person_id=_numbered("p", np.arange(len(shop.customers))), age_group=_names(AGE_BANDS, shop.customers.age_band)
+    )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FOLDS, SPLITS, DRAWS, SEED = 5, 3, 200, 1
+FOLDS, SPLITS, DRAWS, SEED = 5, 2, 200, 1
 #: Weight of the ridge penalty, per unit: effects are small beside what persons differ in, so they are shrunk strongly.
 PENALTY = 0.05
 

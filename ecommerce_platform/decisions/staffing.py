@@ -29,7 +29,7 @@ MISSING = (
     "a person packs in a day, what that day costs, and how often all shall be packed"
 )
 #: Draws of weeks for intervals.
-_DRAWS, _SEED = 200, 1
+_DRAWS, _SEED = 100, 1
 _ORDERS = "select order_date, count(*) from gold.fct_orders where is_counted and order_date is not null group by 1"
 
 

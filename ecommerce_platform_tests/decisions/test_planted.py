@@ -152,7 +152,7 @@ def test_recommended_prices_raise_the_true_profit(outside: float) -> None:
 
 @pytest.fixture(scope="module")
 def shelves() -> Iterator[list[Planted]]:
-    made = [Planted.of(orders=30_000, days=400, seed=seed) for seed in range(9581, 9584)]
+    made = [Planted.of(orders=30_000, days=500, seed=seed) for seed in range(9581, 9584)]
     yield made
     for shop in made:
         shop.con.close()
