@@ -89,16 +89,21 @@ def refresh_decision(
     if settled and not full_checks and table_exists(con, *contract.table.split(".", 1)):
         return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
     found = decide(con)
-    con.register("_decided", frame(contract, found.rows).to_arrow())
-    con.register("_ledger", frame(ledger, [_entry(contract, found, reads)]).to_arrow())
+    given: dict[str, tuple[Contract, Rows]] = {
+        "_decided": (contract, found.rows),
+        "_ledger": (ledger, [_entry(contract, found, reads)]),
+    }
+    given |= {f"_{table.name}": (table, found.beside.get(table.table, ())) for table in beside}
+    for name, (table, rows) in given.items():
+        con.register(name, frame(table, rows).to_arrow())
     try:
         return replace_table(
             con, contract, _typed(contract, "_decided"), code_version=version, reads=reads, seen=now,
-            also_write=lambda: _also(con, ledger, beside, found),
+            also_write=lambda: _also(con, ledger, beside),
         )  # fmt: skip
     finally:
-        con.unregister("_decided")
-        con.unregister("_ledger")
+        for name in given:
+            con.unregister(name)
 
 
 def frame(contract: Contract, rows: Rows) -> Any:
@@ -129,15 +134,13 @@ def _entry(contract: Contract, found: Decided, reads: Sequence[str]) -> dict[str
     }  # fmt: skip
 
 
-def _also(con: DuckDBPyConnection, ledger: Contract, beside: Sequence[Contract], found: Decided) -> None:
+def _also(con: DuckDBPyConnection, ledger: Contract, beside: Sequence[Contract]) -> None:
     """Writes what goes with a decision's table, within its transaction."""
     upsert_rows(con, ledger, _typed(ledger, "_ledger"))
     for contract in beside:
         ensure_table(con, contract)
-        con.execute(f"delete from {contract.table}").fetchall()
-        con.register("_beside", frame(contract, found.beside.get(contract.table, ())).to_arrow())
-        upsert_rows(con, contract, _typed(contract, "_beside"))
-        con.unregister("_beside")
+        con.execute(f"delete from {contract.table}")
+        upsert_rows(con, contract, _typed(contract, f"_{contract.name}"))
 
 
 def _typed(contract: Contract, relation: str) -> str:

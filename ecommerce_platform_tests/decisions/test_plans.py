@@ -262,6 +262,26 @@ def test_a_refusal_empties_the_table_and_says_why(con: duckdb.DuckDBPyConnection
     assert refresh(con, made, None, full_checks=True)
 
 
+def test_what_is_written_beside_a_table_is_whole(con: duckdb.DuckDBPyConnection) -> None:
+    from ecommerce_platform.warehouse.changes import record_change
+
+    record_change(con, "gold.fct_orders", "1")
+    con.execute(create_table_sql(CATALOG.contract("gold.dim_customer")))
+    scores, curves = CATALOG.contract("ml.uplift_scores"), CATALOG.contract("ml.uplift_curves")
+    shown = dict.fromkeys((n for n, c in curves.columns.items() if c.type == "DOUBLE"), 0.5)
+
+    def curve(arm: str) -> dict[str, Any]:
+        return {**shown, "experiment_id": "X", "arm": arm, "persons": 9}
+
+    for arms in (["a", "b"], ["b"], []):
+        found = Decided("abstained", "why", beside={"ml.uplift_curves": [curve(arm) for arm in arms]})
+        refresh_decision(
+            con, scores, LEDGER, lambda _, found=found: found, ["gold.fct_orders"], [], arms, beside=[curves]
+        )  # fmt: skip
+        assert con.execute("select arm from ml.uplift_curves order by 1").fetchall() == [(arm,) for arm in arms]
+    assert seen(con) == [("uplift_scores", "abstained", 0, "why")]
+
+
 def test_figures_that_are_none_are_null_and_columns_nobody_knows_an_error() -> None:
     made = frame(LEDGER, [{"decision": "x", "expected_value": float("nan"), "rows": 3}])
     assert made["expected_value"].to_list() == [None]

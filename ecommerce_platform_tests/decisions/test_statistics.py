@@ -171,7 +171,7 @@ def test_closed_form_intervals_cover_no_effect_as_often_as_they_say(split: tuple
 @pytest.mark.parametrize("split", SPLITS, ids=str)
 def test_bootstrap_intervals_cover_no_effect_as_often_as_they_say(split: tuple[int, int]) -> None:
     def drawn(a: np.ndarray, b: np.ndarray, run: int) -> tuple[float, float]:
-        found = bootstrap_t(a, b, draws=199, seed=run)
+        found = bootstrap_t(a, b, draws=299, seed=run)
         return found.low, found.high
 
     share = covered(2_000, 12, split, drawn)
