@@ -30,11 +30,18 @@ _DROP = date(2026, 1, 1)
 def docs(
     folder: Annotated[Path, typer.Option("--to", help="Where to write them.")] = Path("docs"),
 ) -> None:
-    """Writes the data dictionary, the metrics and the ER diagram from the contracts."""
+    """Writes the data dictionary, the metrics, the ER diagram and the page about models from what is declared."""
     from ecommerce_platform.contracts.catalog import read_catalog
     from ecommerce_platform.contracts.documents import write_documents
+    from ecommerce_platform.ml.cards import models_page
+    from ecommerce_platform.ml.models import described
+    from ecommerce_platform.persons.identity import ABOUT
 
-    for path in write_documents(read_catalog(), folder):
+    catalog = read_catalog()
+    written = write_documents(catalog, folder)
+    written.append(folder / "models.md")
+    written[-1].write_text(models_page([*described(catalog), ABOUT]), encoding="utf-8")
+    for path in written:
         say(f"wrote {short(path)}")
 
 

@@ -123,7 +123,9 @@ class Qini:
     curve_high: Floats
 
 
-def qini(ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS, seed: int = SEED) -> Qini:
+def qini(
+    ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS, seed: int = SEED, *, widened: float = 1.0
+) -> Qini:
     """The Qini coefficient of a ranking (Radcliffe 2007) from unbiased scores, with an interval by bootstrap over persons.
 
     Equal values of the ranking share the middle of their ranks.
@@ -134,6 +136,7 @@ def qini(ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS
         alpha: one minus the level.
         draws: of the bootstrap.
         seed: of it.
+        widened: the interval's ends lie so many times as far from the coefficient: what a bootstrap over persons cannot see.
     """
     order = np.argsort(-ranking, kind="stable")
     sorted_score, sorted_ranking = score[order], ranking[order]
@@ -149,10 +152,10 @@ def qini(ranking: Floats, score: Floats, alpha: float = 0.05, draws: int = DRAWS
         values[draw] = (gain * (0.5 - (reached - total / 2) / size)).sum() / size
         ends = np.concatenate([[0], reached / size]), np.concatenate([[0], np.cumsum(gain) / size])
         curves[draw] = np.interp(shares, *ends)
-    low, high = np.quantile(values[1:], [alpha / 2, 1 - alpha / 2])
+    low, high = values[0] + widened * (np.quantile(values[1:], [alpha / 2, 1 - alpha / 2]) - values[0])
     curve_low, curve_high = np.quantile(curves[1:], [0.025, 0.975], axis=0)
     return Qini(
-        float(values[0]), float(min(low, values[0])), float(max(high, values[0])), float(values[1:].std(ddof=1)),
+        float(values[0]), float(min(low, values[0])), float(max(high, values[0])), widened * float(values[1:].std(ddof=1)),
         curves[0], np.minimum(curve_low, curves[0]), np.maximum(curve_high, curves[0]),
     )  # fmt: skip
 

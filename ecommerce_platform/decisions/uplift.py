@@ -28,6 +28,9 @@ READS = (*trials.READS, "gold.dim_customer")
 #: Units of an arm from which on effects per person are looked for.
 FEWEST = 500
 _AGES = 8
+#: What folds learn from the same persons goes together, which a bootstrap over persons with their scores fixed does not see: over
+#: shops whose experiments do nothing, Qini coefficients scatter 1.47 times as far as it says (47 arms).
+WIDENED = 1.5
 
 #: What is known of a person before a moment.
 _FEATURES = """
@@ -192,7 +195,7 @@ def evaluate(arms: list[Arm]) -> Iterator[tuple[Arm, Effects, Qini, Qini]]:
         features, _ = standardise(design(arm.known, age_groups(arm.known)))
         effects = cross_fit(features, arm.treated, arm.orders, arm.share)
         rule = qini(arm.known["orders"].to_numpy().astype(np.float64), effects.score, alpha)
-        yield arm, effects, qini(effects.x_learner, effects.score, alpha), rule
+        yield arm, effects, qini(effects.x_learner, effects.score, alpha, widened=WIDENED), rule
 
 
 def scored(arm: Arm, now: pl.DataFrame, outcome: Floats) -> list[dict[str, Any]]:

@@ -58,6 +58,10 @@ def noise_orders(persons: int = 600, seed: int = 1) -> pl.DataFrame:
     return orders_frame(person, rng.integers(0, DAYS, len(person)), rng.lognormal(4, 1, len(person)))
 
 
+#: Region and age group of persons, of whom nothing is known.
+NO_GROUPS = pl.DataFrame(schema=dict.fromkeys(("person_id", "region", "age_group"), pl.String))
+
+
 def persons_frame(recency: object, frequency: object, monetary: object) -> pl.DataFrame:
     """Persons as in `gold.rfm`, numbered p00000, p00001 and so on."""
     frame = pl.DataFrame({"recency_days": recency, "frequency": frequency, "monetary": monetary}, strict=False)

@@ -354,48 +354,129 @@ described as (
 
 ),
 
-buyers as (
+-- What is known beside the orders, one under the other and then gathered by person: seven joins of millions of persons
+-- need more memory at once than one grouping, which can go to disk.
+parts as (
 
     select
         as_of_date,
-        person_id
-    from bought
+        person_id,
+        'registered' as part,
+        cast(null as bigint) as number_1,
+        cast(null as bigint) as number_2,
+        cast(null as bigint) as number_3,
+        cast(null as bigint) as number_4,
+        cast(null as decimal(18, 4)) as amount,
+        cast(null as varchar) as label,
+        registered_date as on_date
+    from registered
+    union all
+    select
+        as_of_date,
+        person_id,
+        'gaps' as part,
+        cast(gaps as bigint) as number_1,
+        cast(gap_total as bigint) as number_2,
+        cast(gap_squares as bigint) as number_3,
+        cast(longest_gap_days as bigint) as number_4,
+        null as amount,
+        null as label,
+        null as on_date
+    from gaps
+    union all
+    select
+        as_of_date,
+        person_id,
+        'channels' as part,
+        cast(channels as bigint) as number_1,
+        null as number_2,
+        null as number_3,
+        null as number_4,
+        null as amount,
+        favourite_channel as label,
+        null as on_date
+    from channels
+    union all
+    select
+        as_of_date,
+        person_id,
+        'categories' as part,
+        cast(products as bigint) as number_1,
+        cast(categories as bigint) as number_2,
+        null as number_3,
+        null as number_4,
+        null as amount,
+        favourite_category as label,
+        null as on_date
+    from categories
+    union all
+    select
+        as_of_date,
+        person_id,
+        'returned' as part,
+        cast(returned_orders as bigint) as number_1,
+        null as number_2,
+        null as number_3,
+        null as number_4,
+        cast(refund_amount as decimal(18, 4)) as amount,
+        null as label,
+        null as on_date
+    from returned
+    union all
+    select
+        as_of_date,
+        person_id,
+        'reviewed' as part,
+        cast(reviews as bigint) as number_1,
+        cast(score_total as bigint) as number_2,
+        cast(lowest_score as bigint) as number_3,
+        null as number_4,
+        null as amount,
+        null as label,
+        null as on_date
+    from reviewed
+    union all
+    select
+        as_of_date,
+        person_id,
+        'visits' as part,
+        cast(sessions as bigint) as number_1,
+        cast(product_views as bigint) as number_2,
+        cast(adds_to_cart as bigint) as number_3,
+        null as number_4,
+        null as amount,
+        null as label,
+        last_visit_date as on_date
+    from visits
 
 ),
 
--- What is known beside the orders: looked up with few columns at hand, which the long row of an order would slow down.
 known as (
 
     select
-        buyers.as_of_date,
-        buyers.person_id,
-        registered.registered_date,
-        gaps.gaps,
-        gaps.gap_total,
-        gaps.gap_squares,
-        gaps.longest_gap_days,
-        channels.channels,
-        channels.favourite_channel,
-        categories.products,
-        categories.categories,
-        categories.favourite_category,
-        returned.returned_orders,
-        returned.refund_amount,
-        reviewed.reviews,
-        reviewed.score_total,
-        reviewed.lowest_score,
-        visits.sessions,
-        visits.product_views,
-        visits.adds_to_cart,
-        visits.last_visit_date
-    from buyers
-    left join registered on buyers.as_of_date = registered.as_of_date and buyers.person_id = registered.person_id
-    left join gaps on buyers.as_of_date = gaps.as_of_date and buyers.person_id = gaps.person_id
-    left join channels on buyers.as_of_date = channels.as_of_date and buyers.person_id = channels.person_id
-    left join categories on buyers.as_of_date = categories.as_of_date and buyers.person_id = categories.person_id
-    left join returned on buyers.as_of_date = returned.as_of_date and buyers.person_id = returned.person_id
-    left join reviewed on buyers.as_of_date = reviewed.as_of_date and buyers.person_id = reviewed.person_id
-    left join visits on buyers.as_of_date = visits.as_of_date and buyers.person_id = visits.person_id
+        as_of_date,
+        person_id,
+        max(case when part = 'registered' then on_date end) as registered_date,
+        max(case when part = 'gaps' then number_1 end) as gaps,
+        max(case when part = 'gaps' then number_2 end) as gap_total,
+        max(case when part = 'gaps' then number_3 end) as gap_squares,
+        max(case when part = 'gaps' then number_4 end) as longest_gap_days,
+        max(case when part = 'channels' then number_1 end) as channels,
+        max(case when part = 'channels' then label end) as favourite_channel,
+        max(case when part = 'categories' then number_1 end) as products,
+        max(case when part = 'categories' then number_2 end) as categories,
+        max(case when part = 'categories' then label end) as favourite_category,
+        max(case when part = 'returned' then number_1 end) as returned_orders,
+        max(case when part = 'returned' then amount end) as refund_amount,
+        max(case when part = 'reviewed' then number_1 end) as reviews,
+        max(case when part = 'reviewed' then number_2 end) as score_total,
+        max(case when part = 'reviewed' then number_3 end) as lowest_score,
+        max(case when part = 'visits' then number_1 end) as sessions,
+        max(case when part = 'visits' then number_2 end) as product_views,
+        max(case when part = 'visits' then number_3 end) as adds_to_cart,
+        max(case when part = 'visits' then on_date end) as last_visit_date
+    from parts
+    group by as_of_date, person_id
 
 )
 
@@ -451,7 +532,7 @@ select
     known.favourite_channel,
     coalesce(known.categories, 0) as categories,
     known.favourite_category,
-    cast(coalesce(known.products, 0) as bigint) as products,
+    coalesce(known.products, 0) as products,
 
     bought.deliveries,
     bought.delivery_days_total / nullif(bought.deliveries, 0) as avg_delivery_days,
@@ -466,7 +547,7 @@ select
         as refund_amount,
     case when recorded.has_reviews then coalesce(known.reviews, 0) end as reviews,
     known.score_total / nullif(known.reviews, 0) as avg_review_score,
-    known.lowest_score as lowest_review_score,
+    cast(known.lowest_score as integer) as lowest_review_score,
 
     case when recorded.has_visits then coalesce(known.sessions, 0) end as sessions,
     case when recorded.has_visits then coalesce(known.product_views, 0) end as product_views,
