@@ -53,11 +53,8 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
-<<<<<<< HEAD
 app.add_typer(experiments.app, name="experiment")
-=======
 app.add_typer(models.app, name="models")
->>>>>>> main
 
 
 def main() -> None:
