@@ -25,6 +25,7 @@ from ecommerce_platform.cli import (
     models,
     persons,
     publishing,
+    serving,
     sources,
 )
 from ecommerce_platform.cli.console import FAILED, USAGE, say_line, show_log
@@ -44,7 +45,8 @@ for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
-    documents.docs, documents.questions, instance.ui, documents.data_docs,
+    serving.api, serving.mcp,
+    documents.docs, documents.questions, documents.targets, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
     sources.new_source, sources.check_source,
@@ -55,6 +57,8 @@ for command in (instance.setup, instance.variables):
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(models.app, name="models")
+app.add_typer(serving.users, name="users")
+app.add_typer(serving.keys, name="keys")
 
 
 def main() -> None:
