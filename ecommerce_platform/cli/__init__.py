@@ -20,6 +20,7 @@ from ecommerce_platform.cli import (
     building,
     documents,
     drops,
+    experiments,
     instance,
     looking,
     models,
@@ -55,6 +56,7 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(experiments.app, name="experiment")
 app.add_typer(models.app, name="models")
 app.add_typer(serving.users, name="users")
 app.add_typer(serving.keys, name="keys")

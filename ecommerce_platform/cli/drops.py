@@ -29,6 +29,13 @@ def generate(
     lost: Annotated[
         float, typer.Option(min=0, max=1, help="Share of what is wanted of an empty shelf that is not bought.")
     ] = 0.0,
+    vary_ads: Annotated[
+        bool, typer.Option("--vary-ads", help="Spend on each flight of advertising drawn over a factor of eight.")
+    ] = False,
+    no_uplift: Annotated[bool, typer.Option("--no-uplift", help="No experiment does anything.")] = False,
+    outside: Annotated[
+        float, typer.Option(min=0, max=10, help="Percent of lines lost to other shops with each percent dearer.")
+    ] = 0.0,
     shop: Annotated[
         Literal["synthetic", "analytics"],
         typer.Option(help="Which shop: synthetic with all its systems, or analytics, a small one in a SQLite file."),
@@ -53,6 +60,9 @@ def generate(
             seed=seed,
             dirty_share=dirty,
             lost_share=lost,
+            vary_ads=vary_ads,
+            uplift=not no_uplift,
+            outside=outside,
             progress=progress.step,
         )
     say(f"generated {truth.orders:,} orders over {days} days in {short(settings.raw)}")
