@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -90,6 +91,50 @@ def test_an_orders_region_is_the_state_of_its_customer(olist: Shop) -> None:
     assert olist.query("select count(*) from gold.dim_customer where region is distinct from state") == [(0,)]
 
 
+def test_a_postal_codes_state_and_city_are_those_of_most_of_its_points(olist: Shop, test_data: Path) -> None:
+    """Counted from the file itself; of a tie any may stand. Some codes would have another state by the alphabet."""
+    import duckdb
+
+    with duckdb.connect() as con:
+        con.execute(
+            "create table points as select geolocation_zip_code_prefix as zip, geolocation_state as state, trim(geolocation_city) as city "
+            f"from read_csv('{test_data / 'olist' / FILES['geolocation']}', all_varchar = true)"
+        )
+        for column, several, others in (("state", 8, 4), ("city", 8_000, 2_000)):
+            con.execute(
+                f"create or replace temp table counted as select zip, {column} as value, count(*) as points from points group by all"
+            )
+            kept = olist.query(f"select postal_code, {column} from silver.postal_codes")
+            most: dict[str, set[str]] = {}
+            last: dict[str, str] = {}
+            for zip_code, value, points, highest in con.execute(
+                "select zip, value, points, max(points) over (partition by zip) from counted order by zip, value"
+            ).fetchall():
+                last[zip_code] = value
+                if points == highest:
+                    most.setdefault(zip_code, set()).add(value)
+            ((found,),) = con.execute(
+                "select count(*) from (select zip from counted group by zip having count(*) > 1)"
+            ).fetchall()
+            assert found >= several, column
+            assert [(code, value) for code, value in kept if value not in most[code]] == []
+            assert len(kept) == len(most)
+            assert sum(value != last[code] for code, value in kept) >= others, column
+
+
+def test_strange_days_have_what_they_came_from_and_black_friday_is_explained(olist: Shop) -> None:
+    windows = olist.query("select series, window_start, window_end, direction, drivers, explanation from gold.anomalies")
+    assert len(windows) > 15
+    assert [window for window in windows if not window[4]] == []
+    friday = date(2017, 11, 24)
+    found = {series: rest for series, start, end, *rest in windows if start <= friday <= end}
+    assert found.keys() == {"orders", "revenue"}
+    for direction, drivers, explanation in found.values():
+        assert direction == "up"
+        assert "number of orders (100% of the change)" in drivers
+        assert drivers.split("; ")[-1] in explanation
+
+
 def test_categories_are_translated_and_the_untranslated_keep_their_code(olist: Shop) -> None:
     assert olist.query("select count(*) from gold.dim_product where category = 'health_beauty'")[0][0] > 0
     assert olist.query(
@@ -111,7 +156,7 @@ def test_the_exports_known_quirks_are_findings_with_the_right_counts(olist: Shop
         for name in FILES:
             con.execute(f"create view {name} as select * from {file(name)}")
         con.execute(
-            "create view places as select geolocation_zip_code_prefix as zip, max(geolocation_state) as state, "
+            "create view places as select geolocation_zip_code_prefix as zip, mode(geolocation_state order by geolocation_state) as state, "
             "median(cast(geolocation_lat as double)) as lat, median(cast(geolocation_lng as double)) as lng "
             "from geolocation group by 1"
         )
