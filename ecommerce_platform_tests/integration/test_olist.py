@@ -126,6 +126,7 @@ def test_strange_days_have_what_they_came_from_and_black_friday_is_explained(oli
     windows = olist.query("select series, window_start, window_end, direction, drivers, explanation from gold.anomalies")
     assert len(windows) > 15
     assert [window for window in windows if not window[4]] == []
+    assert olist.query("select count(*) from gold.anomalies where expected > 0 and expected < 0.5") == [(0,)]
     friday = date(2017, 11, 24)
     found = {series: rest for series, start, end, *rest in windows if start <= friday <= end}
     assert found.keys() == {"orders", "revenue"}
