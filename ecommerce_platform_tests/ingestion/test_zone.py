@@ -544,7 +544,7 @@ def test_an_endpoint_that_is_down_is_given_up_after_a_few_tries_and_short_pauses
     with pytest.raises(PassingError, match="cannot be reached or does not answer"):
         zone.drops(SOURCE)
     assert 2 <= len(tries) <= 12
-    assert 0 < sum(pauses) < 30
+    assert 0 < sum(pauses) < 20
 
 
 @pytest.mark.parametrize(
