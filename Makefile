@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # What running takes, and what developing takes besides: `make run` on a fresh clone does not wait for linters and test servers.
 EXTRAS := sources,notify
 CORE := $(VENV)/.installed-core
+SERVE := $(VENV)/.installed-serve
 STAMP := $(VENV)/.installed
 comma := ,
 # The tests' Azure Blob server: one that is there already, else one beside the virtual environment.
@@ -19,7 +20,7 @@ export ECOMMERCE_SOURCE := $(SOURCE)
 # `SOURCE` may be a folder outside the package: relative paths are meant from here.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite run test test-long test-properties test-servers lint ui bench docs clean
+.PHONY: help setup azurite run test test-long test-properties test-servers lint ui dashboard api bench docs clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,9 +44,13 @@ $(CORE): pyproject.toml constraints.txt
 	$(call install,$(EXTRAS))
 	@touch $@
 
+$(SERVE): pyproject.toml constraints.txt
+	$(call install,$(EXTRAS)$(comma)serve)
+	@touch $(CORE) $@
+
 $(STAMP): pyproject.toml constraints.txt
 	$(call install,$(EXTRAS)$(comma)serve$(comma)dev)
-	@touch $(CORE) $@
+	@touch $(CORE) $(SERVE) $@
 
 setup: $(STAMP)  ## install everything into .venv and initialise DAGSTER_HOME
 	@$(BIN)/ecommerce setup
@@ -84,6 +89,12 @@ lint: $(STAMP)
 
 ui: $(CORE)  ## Dagster UI on http://127.0.0.1:3000; beside it the Data Docs that its checks link to
 	@$(BIN)/ecommerce data-docs & exec $(BIN)/ecommerce ui
+
+dashboard: $(SERVE)  ## the dashboard on http://127.0.0.1:8501; prints a link that signs this browser in
+	@exec $(BIN)/ecommerce dashboard
+
+api: $(SERVE)  ## the API on http://127.0.0.1:8000: the published figures for programs
+	@exec $(BIN)/ecommerce api
 
 bench: $(STAMP)  ## our way beside the bare engine and pandas, as ratios
 	@for what in benchmarks benchmarks.first_minutes benchmarks.incremental benchmarks.identity; do env -u ECOMMERCE_SOURCE $(BIN)/python -m $$what || exit 1; done

@@ -27,6 +27,7 @@ import polars as pl
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import IdentityRules
 from ecommerce_platform.ml.evaluation import b_cubed, pair_scores
+from ecommerce_platform.ml.lifecycle import Place
 from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.orchestration.resources import connection_config, open_warehouse
 from ecommerce_platform.persons import identity
@@ -182,10 +183,7 @@ def _warehouse(folder: Path, made: pl.DataFrame, seed: int) -> dict[str, object]
             seconds[table] = time.perf_counter() - begin
 
         with timed(identities.LINKS):
-            with connect() as con:
-                linking = identities.current_linking(
-                    con, project.catalog.contract("ml.models"), settings.models, THRESHOLD
-                )
+            linking = identities.current_linking(Place(connect, settings.models, project.catalog), THRESHOLD)
             contract = project.catalog.contract(identities.LINKS)
             written = identities.refresh_links(connect, contract, linking, config, log=project.logs[identities.LINKS])
             rows[identities.LINKS] = written.rows

@@ -59,6 +59,24 @@ class MetricError(InputError):
     """A metric is asked for in a way that has no meaning, or by a name that there is not."""
 
 
+class LimitError(InputError):
+    """A query takes more time or memory than it may; at a quieter time, or asked for less, it may not."""
+
+
+class BusyError(PlatformError):
+    """Too much is asked at once.
+
+    Args:
+        what: as of every error.
+        own: it is this user who asks too much; else all together do.
+        retry_after: seconds after which it is worth a try again.
+    """
+
+    def __init__(self, what: str, *, own: bool, retry_after: int) -> None:
+        super().__init__(what, fix=f"try again in {retry_after} s")
+        self.own, self.retry_after = own, retry_after
+
+
 class PassingError(InputError):
     """Something outside stood in the way and may be gone at the next try: a file in the middle of being copied."""
 

@@ -74,7 +74,12 @@ class Settings(BaseSettings):
     #: Where browsers find Data Docs, below the source's name; `ecommerce data-docs` serves them there.
     data_docs_url: str = Field(default="http://127.0.0.1:3070", pattern=r"^https?://[^/]+.*[^/]$")
 
-    #: Hosts, besides this machine, under which browsers reach the UI and Data Docs, separated by commas: behind a proxy.
+    #: Requests a second that one API key may send.
+    api_rate: float = Field(default=200.0, gt=0, le=100_000)
+    #: What `ecommerce mcp` may do for whoever starts it on this machine.
+    mcp_role: Literal["viewer", "analyst", "admin"] = "analyst"
+
+    #: Hosts, besides this machine, under which browsers reach what is served here, separated by commas: behind a proxy.
     allowed_hosts: str = Field(default="", pattern=r"^[\w.\-:\[\], ]*$")
 
     @field_validator("alert_urls")
@@ -180,6 +185,8 @@ class Settings(BaseSettings):
             "ECOMMERCE_THREADS": str(self.threads),
             "ECOMMERCE_QUERY_SECONDS": f"{self.query_seconds:g}",
             "ECOMMERCE_ALLOWED_HOSTS": self.allowed_hosts,
+            "ECOMMERCE_API_RATE": f"{self.api_rate:g}",
+            "ECOMMERCE_MCP_ROLE": self.mcp_role,
             "ECOMMERCE_UI_URL": self.ui_url,
             "ECOMMERCE_ENGINE": self.engine,
             "ECOMMERCE_FOLLOW_LINKS": str(self.follow_links).lower(),

@@ -18,7 +18,7 @@ from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.simulation.advertising import MEDIA
 from ecommerce_platform.simulation.catalogue import CATEGORIES
 from ecommerce_platform.simulation.orders import DELIVERED
-from ecommerce_platform.simulation.people import NEVER
+from ecommerce_platform.simulation.people import AGE_BANDS, NEVER
 from ecommerce_platform.simulation.places import REGIONS
 from ecommerce_platform.simulation.planted import planted_effects
 from ecommerce_platform.simulation.seasons import SECONDS
@@ -74,6 +74,9 @@ def _tables(shop: Shop) -> dict[str, Any]:
         "silver.reviews": _reviews(shop),
         "silver.inventory_snapshots": _stock(shop),
         "silver.campaigns": _campaigns(shop),
+        "silver.ad_spend": _spend(shop),
+        "gold.dim_customer": _customers(shop),
+        "silver.experiment_assignments": _assignments(shop),
     }
 
 
@@ -128,6 +131,7 @@ def _orders(shop: Shop) -> Any:
         region=_names(REGIONS, orders.region),
         revenue_amount=net / 100,
         profit_amount=net / 300,
+        cost_known_lines=np.diff(lines.bounds),
         campaign_id=_names([f.code for f in shop.seasons.flights], orders.credited_to),
         is_counted=(orders.fate == DELIVERED) | (orders.ended >= end),
     )
@@ -137,6 +141,9 @@ def _items(shop: Shop) -> Any:
     orders, lines, end = shop.orders, shop.lines, shop.seasons.days * SECONDS
     gross = lines.price * lines.quantity
     valid = (orders.fate == DELIVERED) | (orders.ended >= end)
+    cost = shop.catalogue.cost[-1]
+    import polars as pl
+
     return _frame(
         order_id=_numbered("o", lines.order),
         line_number=lines.number,
@@ -147,6 +154,7 @@ def _items(shop: Shop) -> Any:
         gross_amount=gross / 100,
         discount_amount=lines.discount / 100,
         revenue_amount=(gross - lines.discount) / 100,
+        unit_cost=pl.Series(cost[lines.product] / 100).set(pl.Series(cost[lines.product] < 0), None),
         is_valid=valid[lines.order],
     )
 
@@ -189,4 +197,38 @@ def _campaigns(shop: Shop) -> Any:
         channel=[MEDIA[f.medium].channel for f in flights],
         start_date=_days(first),
         end_date=_days(last),
+    )
+
+
+def _spend(shop: Shop) -> Any:
+    days, flights = shop.ad_days, shop.seasons.flights
+    return _frame(
+        spend_date=_days(days.day),
+        campaign_id=_names([f.code for f in flights], days.flight),
+        impressions=days.impressions,
+        clicks=days.clicks,
+        cost_amount=days.cost / 100,
+    )
+
+
+def _assignments(shop: Shop) -> Any:
+    """Every person is one customer record here."""
+    import polars as pl
+
+    empty = {"experiment_id": pl.String, "customer_id": pl.String, "arm": pl.String, "assigned_at": pl.Datetime("us")}
+    parts = [
+        _frame(
+            experiment_id=[trial.experiment.code] * len(trial.person),
+            customer_id=_numbered("p", trial.person),
+            arm=_names(trial.experiment.arms, trial.arm),
+            assigned_at=_moments(trial.assigned, NEVER),
+        )
+        for trial in shop.trials
+    ]
+    return pl.concat([pl.DataFrame(schema=empty), *parts])
+
+
+def _customers(shop: Shop) -> Any:
+    return _frame(
+        person_id=_numbered("p", np.arange(len(shop.customers))), age_group=_names(AGE_BANDS, shop.customers.age_band)
     )

@@ -15,7 +15,20 @@ import sys
 
 import typer
 
-from ecommerce_platform.cli import alerts, building, documents, drops, instance, models, persons, publishing, sources
+from ecommerce_platform.cli import (
+    alerts,
+    building,
+    documents,
+    drops,
+    experiments,
+    instance,
+    looking,
+    models,
+    persons,
+    publishing,
+    serving,
+    sources,
+)
 from ecommerce_platform.cli.console import FAILED, USAGE, say_line, show_log
 from ecommerce_platform.disk import keep_private
 from ecommerce_platform.errors import CheckError, understood
@@ -33,7 +46,8 @@ for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
-    documents.docs, documents.questions, instance.ui, documents.data_docs,
+    looking.dashboard, looking.report, serving.api, serving.mcp,
+    documents.docs, documents.questions, documents.targets, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
     sources.new_source, sources.check_source,
@@ -42,6 +56,10 @@ for command in (
 for command in (instance.setup, instance.variables):
     app.command(hidden=True)(command)
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(experiments.app, name="experiment")
+app.add_typer(models.app, name="models")
+app.add_typer(serving.users, name="users")
+app.add_typer(serving.keys, name="keys")
 
 
 def main() -> None:

@@ -30,11 +30,18 @@ _DROP = date(2026, 1, 1)
 def docs(
     folder: Annotated[Path, typer.Option("--to", help="Where to write them.")] = Path("docs"),
 ) -> None:
-    """Writes the data dictionary, the metrics and the ER diagram from the contracts."""
+    """Writes the data dictionary, the metrics, the ER diagram and the page about models from what is declared."""
     from ecommerce_platform.contracts.catalog import read_catalog
     from ecommerce_platform.contracts.documents import write_documents
+    from ecommerce_platform.ml.cards import models_page
+    from ecommerce_platform.ml.models import described
+    from ecommerce_platform.persons.identity import ABOUT
 
-    for path in write_documents(read_catalog(), folder):
+    catalog = read_catalog()
+    written = write_documents(catalog, folder)
+    written.append(folder / "models.md")
+    written[-1].write_text(models_page([*described(catalog), ABOUT]), encoding="utf-8")
+    for path in written:
         say(f"wrote {short(path)}")
 
 
@@ -78,6 +85,71 @@ def _build_for_questions(settings: Settings, export: Path) -> None:
         else:
             land(export, read_project(settings).source, open_zone(settings), _DROP, _DROP)
         select = " or ".join(f'+key:"{table.replace(".", "/")}"' for table in sorted(tables_asked()))
+        result = run_build(settings, select, progress.built)
+    for table, why in result.failed.items():
+        raise CheckError(f"{table} was not built: {why}", where=settings.source_name)
+
+
+def targets(
+    file: Annotated[
+        Path | None, typer.Argument(help="SQLite file of the small analytics shop; default: one is generated (seed 1).")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--to", help="Where to write the page.")] = Path("docs"),
+) -> None:
+    """Writes what the published targets of the small analytics shop are worth, beside our models on the same shop."""
+    import tempfile
+
+    from ecommerce_platform.ml.published_targets import read_transactions, targets_page
+    from ecommerce_platform.orchestration.resources import open_warehouse
+    from ecommerce_platform.simulation import generate_analytics_shop
+
+    with tempfile.TemporaryDirectory(prefix="targets-") as there:
+        command = f"ecommerce targets {file}" if file else "ecommerce targets"
+        shop = file or generate_analytics_shop(Path(there, "shop.sqlite"))
+        rows = read_transactions(shop)
+        settings = given_settings(
+            source="analytics_shop", data_dir=Path(there, "data"), dagster_home=Path(there, "home")
+        )
+        _export_tables(shop, Path(there, "export"))
+        _build_models(settings, Path(there, "export"))
+        with open_warehouse(settings).connect() as con:
+            page = targets_page(rows, con, command)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "small-analytics-shop.md"
+    path.write_text(page, encoding="utf-8")
+    say(f"wrote {short(path)}")
+
+
+def _export_tables(database: Path, folder: Path) -> None:
+    """Writes each table of the SQLite file as CSV, as a drop holds it."""
+    import csv
+    import sqlite3
+    from contextlib import closing
+
+    folder.mkdir()
+    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as con:
+        for table in ("customers", "transactions"):
+            found = con.execute(f"select * from {table} order by 1")
+            with (folder / f"{table}.csv").open("w", newline="", encoding="utf-8") as out:
+                writer = csv.writer(out)
+                writer.writerow([name for name, *_ in found.description])
+                writer.writerows(found)
+
+
+def _build_models(settings: Settings, export: Path) -> None:
+    """Lands an export and builds every model of the shop, with what it is made from."""
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.errors import CheckError
+    from ecommerce_platform.ingestion.landing import land
+    from ecommerce_platform.ingestion.zone import open_zone
+    from ecommerce_platform.ml.models import all_models
+    from ecommerce_platform.operations.builds import run_build
+    from ecommerce_platform.orchestration.project import read_project
+
+    with bar(f"building {settings.source_name}") as progress:
+        land(export, read_project(settings).source, open_zone(settings), _DROP, _DROP)
+        tables = sorted(table for model in all_models(read_catalog()).values() for table in model.scored_on)
+        select = " or ".join(f'+key:"{table.replace(".", "/")}"' for table in tables)
         result = run_build(settings, select, progress.built)
     for table, why in result.failed.items():
         raise CheckError(f"{table} was not built: {why}", where=settings.source_name)

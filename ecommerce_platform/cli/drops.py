@@ -20,30 +20,63 @@ if TYPE_CHECKING:
 
 
 def generate(
-    orders: Annotated[int, typer.Option(min=1, help="How many orders.")] = 100_000,
+    orders: Annotated[
+        int | None, typer.Option(min=1, help="How many orders; default: 100000, of the analytics shop 15000.")
+    ] = None,
     days: Annotated[int, typer.Option(min=1, help="Over how many days.")] = 730,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 1,
     dirty: Annotated[float, typer.Option(min=0, max=1, help="Share of records with a fault.")] = 0.002,
     lost: Annotated[
         float, typer.Option(min=0, max=1, help="Share of what is wanted of an empty shelf that is not bought.")
     ] = 0.0,
+    vary_ads: Annotated[
+        bool, typer.Option("--vary-ads", help="Spend on each flight of advertising drawn over a factor of eight.")
+    ] = False,
+    no_uplift: Annotated[bool, typer.Option("--no-uplift", help="No experiment does anything.")] = False,
+    outside: Annotated[
+        float, typer.Option(min=0, max=10, help="Percent of lines lost to other shops with each percent dearer.")
+    ] = 0.0,
+    shop: Annotated[
+        Literal["synthetic", "analytics"],
+        typer.Option(help="Which shop: synthetic with all its systems, or analytics, a small one in a SQLite file."),
+    ] = "synthetic",
+    file: Annotated[
+        Path, typer.Option("--to", help="With --shop analytics: the SQLite file; one that is there is replaced.")
+    ] = Path("analytics_shop.sqlite"),
 ) -> None:
-    """Writes the generated shop's drops."""
+    """Writes the generated shop's drops, or the small analytics shop's SQLite file."""
     from ecommerce_platform.simulation import generate_shop
 
+    if shop == "analytics":
+        _generate_analytics(file, orders or 15_000, days, seed)
+        return
     settings = given_settings()
     _ready_for_generated_drops(settings)
     with bar("generating") as progress:
         truth = generate_shop(
             settings.data,
-            orders=orders,
+            orders=orders or 100_000,
             days=days,
             seed=seed,
             dirty_share=dirty,
             lost_share=lost,
+            vary_ads=vary_ads,
+            uplift=not no_uplift,
+            outside=outside,
             progress=progress.step,
         )
     say(f"generated {truth.orders:,} orders over {days} days in {short(settings.raw)}")
+
+
+def _generate_analytics(file: Path, orders: int, days: int, seed: int) -> None:
+    from ecommerce_platform.simulation import generate_analytics_shop
+
+    if file.exists() and file.read_bytes()[:16] not in (b"", b"SQLite format 3\0"):
+        raise InputError("is no SQLite file, and would be replaced", where=file, fix="name another file with --to")
+    customers = max(1, round(orders * 2 / 15))
+    generate_analytics_shop(file, transactions=orders, customers=customers, days=days, seed=seed)
+    say(f"generated {orders:,} transactions of {customers:,} customers over {days} days in {short(file)}")
+    say(f"to load it: ECOMMERCE_SOURCE=analytics_shop ECOMMERCE_ANALYTICS_SHOP_FILE={file} ecommerce extract")
 
 
 def _ready_for_generated_drops(settings: Settings) -> None:

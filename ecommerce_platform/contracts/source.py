@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, field_validator, model_validator
 
 from ecommerce_platform.contracts.contract import Contract, Strict
+from ecommerce_platform.contracts.decision_rules import DecisionRules
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
 from ecommerce_platform.contracts.yaml_file import line_of, read_model
 from ecommerce_platform.errors import DefinitionError, SettingsError, raise_all
@@ -373,6 +374,8 @@ class SourceFile(Strict):
     identity: IdentityRules = IdentityRules()
     #: Bounds of KPIs that are worth a message when they are broken.
     alerts: tuple[KpiAlert, ...] = ()
+    #: Figures that decisions need; without them they are refused.
+    decisions: DecisionRules = DecisionRules()
 
     @field_validator("time_zone")
     @classmethod

@@ -158,6 +158,8 @@ class _File:
     #: The table, as the first of its names has it.
     name: str
     table: _Table
+    #: Where manifests tell of it: `tables`, or `restricted` for what is personal in clear.
+    part: str
 
     @property
     def path(self) -> Path:
@@ -167,7 +169,7 @@ class _File:
     @property
     def folders(self) -> list[Path]:
         """The snapshots that hold it."""
-        return [path.parents[1] for path in self.paths]
+        return [path.parents[1] for path in self.paths]  # <snapshot>/<layer or restricted>/<table>.parquet
 
     @property
     def decides(self) -> bool:
@@ -181,7 +183,7 @@ class _File:
         shutil.copymode(self.path, first)
         sync(first)
         # First said, then done: a kill in between leaves a file that is rewritten (and said) again.
-        _say(self.path, first, self.folders, self.name)
+        _say(self.path, first, self.folders, self.part, self.name)
         for other in self.paths[1:]:
             new = other.with_name(f"{_NEW}{other.name}")
             os.link(first, new)
@@ -193,18 +195,24 @@ class _File:
 
 def _files(published: Path, wanted: Wanted) -> list[_File]:
     """Every Parquet file of all snapshots, once, whatever its names."""
-    names: dict[tuple[int, int], list[tuple[Path, str]]] = {}
+    names: dict[tuple[int, int], list[tuple[Path, str, str]]] = {}
     manifests: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
     for folder in snapshot_folders(published):
         manifest = read_manifest(folder)
-        for table, entry in manifest["tables"].items():
+        told = [(part, *of) for part in ("tables", "restricted") for of in manifest.get(part, {}).items()]
+        for part, table, entry in told:
             path = folder / entry["file"]
             if path.is_file():
                 stat = path.stat()
-                names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table))
+                names.setdefault((stat.st_dev, stat.st_ino), []).append((path, table, part))
                 manifests.setdefault((stat.st_dev, stat.st_ino), []).append(manifest)
     return [
-        _File([path for path, _ in shared], shared[0][1], _Table.of(shared[0][1], manifests[file], wanted))
+        _File(
+            [path for path, _, _ in shared],
+            shared[0][1],
+            _Table.of(shared[0][1], manifests[file], wanted),
+            shared[0][2],
+        )
         for file, shared in names.items()
     ]
 
@@ -214,7 +222,7 @@ def _decides(table: str) -> bool:
     return table.startswith("silver.")
 
 
-def _say(old: Path, new: Path, folders: Sequence[Path], table: str) -> None:
+def _say(old: Path, new: Path, folders: Sequence[Path], part: str, table: str) -> None:
     """Makes manifests say what the file that takes the place of `old` is.
 
     A file that was damaged before stays one that is not what was published, so that the next publish writes it anew.
@@ -222,7 +230,7 @@ def _say(old: Path, new: Path, folders: Sequence[Path], table: str) -> None:
     before, after = fingerprint(old), fingerprint(new)
     for folder in folders:
         manifest = read_manifest(folder)
-        entry = manifest["tables"][table]
+        entry = manifest[part][table]
         # The one before as well: what a kill has left is still what was published.
         if not entry.get("sha256") or before in (entry["sha256"], entry.get("sha256_before")):
             entry |= {"sha256": after, "sha256_before": before}

@@ -9,6 +9,7 @@ back. Unpickling runs whatever code the file holds, so nothing here or elsewhere
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -16,7 +17,8 @@ import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version as installed
@@ -48,7 +50,7 @@ class Card(BaseModel):
     """What is known about one trained model version; the content of `card.json` and a row of `ml.models`.
 
     `trained_at` is UTC. `data_from` and `data_to` are the first and last day with data, null when unknown.
-    `parameters` and `metrics` are plain JSON values. `artifact_path` (relative to the models folder) and
+    `parameters` and `metrics` are plain JSON values. `method` is what scores say of a promoted model. `artifact_path` (relative to the models folder) and
     `sha256` (of `model.skops`) are filled when the artifact is saved.
     """
 
@@ -67,9 +69,26 @@ class Card(BaseModel):
     metrics: dict[str, Any]
     baseline: str
     promoted: bool
+    method: str = ""
     libraries: dict[str, str]
     artifact_path: str = ""
     sha256: str = ""
+
+    @property
+    def published_as(self) -> str:
+        """What scores say in `model`: the method, or the baseline by name where that did not win."""
+        return (self.method or self.model) if self.promoted else f"baseline:{self.baseline}"
+
+    @property
+    def verdict(self) -> str:
+        """What is published, and why, in a sentence."""
+        method = self.method or self.model
+        if self.promoted:
+            if why := self.metrics.get("not_evaluated"):
+                return f"{method} is published and was compared with nothing: {why}."
+            return f"{method} is published: it beat the baseline {self.baseline}."
+        said = self.metrics.get("not_evaluated") or self.metrics.get("refused")
+        return f"the baseline {self.baseline} is published, not {method}: {said or 'it did not win on later data'}."
 
 
 def libraries(*names: str) -> dict[str, str]:
@@ -102,7 +121,7 @@ def make_version(trained_at: datetime, digest: str) -> str:
     return f"{trained_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
 
 
-def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
+def save_artifact(models_dir: Path, state: Any, card: Card, extra: Mapping[str, bytes] | None = None) -> Card:
     """Writes an artifact and returns its card with path and hash filled in.
 
     A reader sees the whole folder or none of it: everything is written and synced under a temporary name,
@@ -112,6 +131,7 @@ def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
         models_dir: the folder of all models; created when missing.
         state: scikit-learn objects, arrays and plain containers of them.
         card: what is known; `artifact_path` and `sha256` in it are ignored.
+        extra: further files of the folder, by name, for people: nothing reads them.
 
     Raises:
         InputError: `state` holds a type that loading would refuse, or the version on disk is damaged.
@@ -119,26 +139,63 @@ def save_artifact(models_dir: Path, state: Any, card: Card) -> Card:
     import skops.io
 
     folder = _folder(models_dir, card.model, card.version)
-    data = skops.io.dumps(state)
+    data = _canonical(skops.io.dumps(state))
     _refuse_untrusted(data, folder / MODEL_FILE)
     if folder.exists():
         return load_artifact(models_dir, card.model, card.version)[1]
-    return _save(models_dir, folder, MODEL_FILE, data, card)
+    return _save(models_dir, folder, {**(extra or {}), MODEL_FILE: data}, MODEL_FILE, card)
 
 
-def save_json_artifact(models_dir: Path, data: bytes, card: Card) -> Card:
+def _canonical(data: bytes) -> bytes:
+    """A skops file in which nothing depends on when and where it was written: equal models are equal bytes.
+
+    skops calls objects by their address in memory and stamps the files within with the time. Here they are numbered as
+    they come, one object still one number.
+    """
+    numbers: dict[str, int] = {}
+
+    def numbered(value: Any) -> Any:
+        if isinstance(value, list):
+            return [numbered(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        if "__loader__" not in value:
+            return {name: numbered(part) for name, part in value.items()}
+        found = {n: numbered(v) if n not in ("__id__", "file") else v for n, v in value.items()}
+        if "__id__" in value:
+            found["__id__"] = numbers.setdefault(str(value["__id__"]), len(numbers))
+        if "file" in value:
+            stem, dot, ending = str(value["file"]).partition(".")
+            found["file"] = f"{numbers.setdefault(stem, len(numbers))}{dot}{ending}"
+        return found
+
+    with zipfile.ZipFile(io.BytesIO(data)) as given:
+        schema = numbered(json.loads(given.read("schema.json")))
+        files = {"schema.json": json.dumps(schema, indent=1).encode()}
+        for name in given.namelist():
+            stem, dot, ending = name.partition(".")
+            if name != "schema.json":
+                files[f"{numbers.get(stem, stem)}{dot}{ending}"] = given.read(name)
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in sorted(files):
+            made.writestr(zipfile.ZipInfo(name), files[name], zipfile.ZIP_DEFLATED)
+    return written.getvalue()
+
+
+def save_json_artifact(models_dir: Path, data: bytes, card: Card, extra: Mapping[str, bytes] | None = None) -> Card:
     """As `save_artifact`, for a model whose stored form is JSON text already."""
     folder = _folder(models_dir, card.model, card.version)
     if folder.exists():
         return load_json_artifact(models_dir, card.model, card.version)[1]
-    return _save(models_dir, folder, JSON_FILE, data, card)
+    return _save(models_dir, folder, {**(extra or {}), JSON_FILE: data}, JSON_FILE, card)
 
 
-def _save(models_dir: Path, folder: Path, file: str, data: bytes, card: Card) -> Card:
+def _save(models_dir: Path, folder: Path, files: Mapping[str, bytes], model_file: str, card: Card) -> Card:
     filled = card.model_copy(
         update={
             "artifact_path": folder.relative_to(models_dir).as_posix(),
-            "sha256": hashlib.sha256(data).hexdigest(),
+            "sha256": hashlib.sha256(files[model_file]).hexdigest(),
         }
     )
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +203,8 @@ def _save(models_dir: Path, folder: Path, file: str, data: bytes, card: Card) ->
     temporary = folder.parent / f".writing-{card.version}-{uuid.uuid4().hex[:8]}"
     temporary.mkdir()
     try:
-        _write_synced(temporary / file, data)
+        for name, data in files.items():
+            _write_synced(temporary / name, data)
         _write_synced(temporary / CARD_FILE, (filled.model_dump_json(indent=2) + "\n").encode())
         _sync_folder(temporary)
         temporary.rename(folder)
@@ -200,6 +258,29 @@ def load_json_artifact(models_dir: Path, model: str, version: str, *, sha256: st
     return _read(folder, folder / JSON_FILE, model, version, sha256)
 
 
+def check_artifact(models_dir: Path, model: str, version: str, *, sha256: str | None = None) -> Card:
+    """The card of a version whose file is there and is what was saved, whatever it holds.
+
+    Raises:
+        InputError: as `load_json_artifact`.
+    """
+    folder = _folder(models_dir, model, version)
+    file = MODEL_FILE if (folder / MODEL_FILE).exists() else JSON_FILE
+    return _read(folder, folder / file, model, version, sha256)[1]
+
+
+def check_format(state: Mapping[str, Any], format_: int) -> None:
+    """Refuses a stored state of another format than the one its module writes.
+
+    Raises:
+        InputError: it is one.
+    """
+    if state.get("format") != format_:
+        raise InputError(
+            f"the artifact has format {state.get('format')}, this version reads {format_}", fix=TRAIN_AGAIN
+        )
+
+
 def _read(folder: Path, path: Path, model: str, version: str, sha256: str | None) -> tuple[bytes, Card]:
     card = _read_card(folder, model, version)
     try:
@@ -244,6 +325,8 @@ def registry_frame(card: Card) -> pl.DataFrame:
         "metrics": json.dumps(card.metrics, sort_keys=True, allow_nan=False),
         "baseline": card.baseline,
         "promoted": card.promoted,
+        "published_as": card.published_as,
+        "verdict": card.verdict,
         "artifact_path": card.artifact_path,
         "sha256": card.sha256,
     }

@@ -1,7 +1,7 @@
 """Scoring a user's file with a stored model: reading, checking, and the way to the model's own scoring.
 
-Every value is read as text and converted by the same few rules, whatever the file's format, so that a table
-written to CSV and read back is scored exactly as it was in the warehouse. What a model then does with the
+Every value is read as text and converted by the rules of the model's columns (`columns.py`), whatever the file's format,
+so that a table written to CSV and read back is scored exactly as it was in the warehouse. What a model then does with the
 rows is in the model's module; which version is the current one is for the caller to look up in `ml.models`.
 """
 
@@ -10,93 +10,93 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml import segments
+from ecommerce_platform.ml.columns import MONEY, MONEY_LIMIT, Rule
+from ecommerce_platform.ml.lifecycle import Model, predict_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
 _LINES_AT_ONCE = 100_000
 _DELIMITERS = (",", ";", "\t", "|")
-_TEXT, _WHOLE, _MONEY = "text", "a whole number of at least 1", "an amount of money"
-_COLUMNS = {"person_id": _TEXT, "recency_days": _WHOLE, "frequency": _WHOLE, "monetary": _MONEY}
-_FIXES = {
-    _TEXT: "every row needs a person_id",
-    _WHOLE: "write days and counts as plain digits, such as 12",
-    _MONEY: "write amounts with a point and no currency or thousands separators, such as 1234.50",
-}
 
 
-def predict_file(models_dir: Path, model: str, registered: str | Mapping[str, Any], file: Path) -> pl.DataFrame:
+def predict_file(models_dir: Path, model: Model, registered: str | Mapping[str, Any], file: Path) -> pl.DataFrame:
     """Scores the rows of a file with one stored version of a model.
 
     Args:
         models_dir: the folder of all models.
-        model: the model's name; `segments` is the one there is.
+        model: the model.
         registered: the version; or, better, its row in `ml.models` (`version`, `sha256`), which also proves
             that the artifact is the one that was trained.
         file: `.csv` (comma, semicolon, tab or bar; gzipped as `.csv.gz`), `.parquet`, or JSON lines
-            (`.jsonl`, `.ndjson`, `.json`; one object a line; gzipped as well). Needs the columns person_id,
-            recency_days (≥ 1), frequency (≥ 1) and monetary (money, rounded to four decimals; zero and below
-            count as 0.01); others are left aside. The whole file is held in memory.
+            (`.jsonl`, `.ndjson`, `.json`; one object a line; gzipped as well). Needs the model's `columns`; others are
+            left aside. The whole file is held in memory.
 
     Returns:
-        A row per row of the file, in its order, with the columns of `ml.segments`: person_id, segment,
-        segment_name, distance, model (`kmeans_rfm`, or `baseline:rfm_score_terciles` where the model did not
-        win), model_version.
+        A row per row of the file, in its order: what the model says of it, `model` (the method, or
+        `baseline:<name>` where it did not win) and `model_version`.
 
     Raises:
-        InputError: no such model or version, an artifact that was changed, or a file that cannot be used;
-            names file, record (counted from 1 without the header; for JSON the line), column and value.
+        InputError: the model scores no files, there is no such version, an artifact that was changed, or a file that
+            cannot be used; names file, record (counted from 1 without the header; for JSON the line), column and value.
     """
-    if model not in _SCORERS:
-        raise InputError(f"there is no model {model!r}", fix=f"use one of: {', '.join(_SCORERS)}")
+    if not model.columns:
+        raise InputError(
+            f"{model.name} scores no files", fix=f"look at {' and '.join(model.scored_on)}, which builds fill"
+        )
     # Read before the model is loaded: a wrong file is the likelier mistake, and scikit-learn takes seconds to
     # import.
-    rows = read_rows(file)
+    rows = read_rows(file, model.columns)
     if isinstance(registered, str):
-        return _SCORERS[model](models_dir, registered, None, rows)
-    return _SCORERS[model](models_dir, str(registered["version"]), str(registered["sha256"]), rows)
+        return predict_rows(models_dir, model, registered, rows)
+    return predict_rows(models_dir, model, str(registered["version"]), rows, sha256=str(registered["sha256"]))
 
 
-def read_rows(file: Path) -> pl.DataFrame:
-    """The rows of a file as `train_segments` takes them, every value checked.
+def read_rows(file: Path, columns: Mapping[str, Rule]) -> pl.DataFrame:
+    """The rows of a file with typed columns, every value checked.
+
+    Args:
+        file: as for `predict_file`.
+        columns: which columns, and what each holds.
 
     Returns:
-        person_id VARCHAR, recency_days BIGINT, frequency BIGINT, monetary DECIMAL(18,4), in the file's order.
+        These columns in their types and order, in the file's order of rows. An optional one that the file lacks is null.
 
     Raises:
         InputError: as `predict_file`.
     """
+    import polars as pl
+
     kind = file.name.lower().removesuffix(".gz").rpartition(".")[2]
-    raw = _read(file, kind)
-    missing = [name for name in _COLUMNS if name not in raw.columns]
+    raw = _read(file, kind, columns)
+    missing = [name for name, rule in columns.items() if name not in raw.columns and not rule.optional]
     if missing:
         raise InputError(
             f"the columns {', '.join(missing)} are missing; there are {', '.join(raw.columns) or 'none'}",
             where=file,
-            fix=f"give the columns {', '.join(_COLUMNS)} (as in gold.rfm), named in the first line",
+            fix=f"give the columns {', '.join(columns)}, named in the first line",
         )
-    texts = raw.select(list(_COLUMNS))
-    rows = texts.select(_converted(name, rule).alias(name) for name, rule in _COLUMNS.items())
-    for name, rule in _COLUMNS.items():
+    texts = raw.select(pl.col(n) if n in raw.columns else pl.lit(None, dtype=pl.String).alias(n) for n in columns)
+    rows = texts.select(rule.convert(name).cast(rule.dtype).alias(name) for name, rule in columns.items())
+    for name, rule in columns.items():
         _refuse_nulls(rows[name], texts[name], rule, file, "line" if kind.startswith(("js", "nd")) else "record")
     return rows
 
 
-def _read(file: Path, kind: str) -> pl.DataFrame:
+def _read(file: Path, kind: str, columns: Mapping[str, Rule]) -> pl.DataFrame:
     """A file as it is, by its kind."""
     import polars as pl
 
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        "csv": _read_csv,
-        "parquet": _read_parquet,
-        **dict.fromkeys(("jsonl", "ndjson", "json"), _read_json_lines),
+    readers: dict[str, Callable[[], pl.DataFrame]] = {
+        "csv": lambda: _read_csv(file),
+        "parquet": lambda: _read_parquet(file, columns),
+        **dict.fromkeys(("jsonl", "ndjson", "json"), lambda: _read_json_lines(file, tuple(columns))),
     }
     if kind not in readers:
         raise InputError(
@@ -105,9 +105,9 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
     if not file.is_file():
         raise InputError("there is no such file", where=file, fix="correct the path")
     if not file.stat().st_size:
-        raise InputError("the file is empty", where=file, fix=f"give the columns {', '.join(_COLUMNS)}")
+        raise InputError("the file is empty", where=file, fix=f"give the columns {', '.join(columns)}")
     try:
-        return readers[kind](file)
+        return readers[kind]()
     except (OSError, EOFError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
         raise InputError(
             f"the file cannot be read as {kind}: {str(error).splitlines()[0]}",
@@ -116,33 +116,16 @@ def _read(file: Path, kind: str) -> pl.DataFrame:
         ) from None
 
 
-def _converted(name: str, rule: str) -> pl.Expr:
-    """The column as its type; null wherever the text does not follow the rule."""
-    import polars as pl
-
-    if rule == _TEXT:
-        return pl.when(pl.col(name).str.strip_chars() != "").then(pl.col(name))
-    text = pl.col(name).str.strip_chars()
-    number = text.cast(pl.Float64, strict=False)
-    if rule == _WHOLE:
-        # Pandas writes whole numbers as 12.0 where a column once had a null.
-        whole = text.cast(pl.Int64, strict=False)
-        from_float = pl.when(number.is_finite() & (number == number.floor()) & (number < 2**53)).then(number)
-        value = pl.coalesce(whole, from_float.cast(pl.Int64, strict=False))
-        return pl.when(value >= 1).then(value)
-    money = text.cast(pl.Decimal(18, 4), strict=False)
-    return pl.when(number.is_finite() & (number.abs() < segments.MONETARY_LIMIT)).then(money)
-
-
-def _refuse_nulls(values: pl.Series, texts: pl.Series, rule: str, file: Path, counted: str) -> None:
-    wrong = values.is_null().arg_true()
+def _refuse_nulls(values: pl.Series, texts: pl.Series, rule: Rule, file: Path, counted: str) -> None:
+    there = (texts.str.strip_chars() != "").fill_null(False)
+    wrong = (values.is_null() & there if rule.optional else values.is_null()).arg_true()
     if not len(wrong):
         return
     # Every place would be a wall of text: the first wrong one is named, the others are counted.
     text = texts[wrong[0]]
-    said = "the value is missing" if text is None or not text.strip() else f"{text[:40]!r} is not {rule}"
+    said = f"{text[:40]!r} is not {rule.says}" if there[wrong[0]] else "the value is missing"
     more = f" (and {len(wrong) - 1:,} more in this column)" if len(wrong) > 1 else ""
-    raise InputError(f"{said}{more}", where=f"{file}, {counted} {wrong[0] + 1}, column {values.name}", fix=_FIXES[rule])
+    raise InputError(f"{said}{more}", where=f"{file}, {counted} {wrong[0] + 1}, column {values.name}", fix=rule.fix)
 
 
 @contextmanager
@@ -180,35 +163,33 @@ def _refuse_long_lines(file: Path, delimiter: str) -> None:
                 raise InputError(
                     f"{len(record)} values where the first line has {expected} columns",
                     where=f"{file}, line {records.line_num}",
-                    fix=f"put values that contain {delimiter!r} in double quotes; {_FIXES[_MONEY]}",
+                    fix=f"put values that contain {delimiter!r} in double quotes; {MONEY.fix}",
                 )
 
 
-def _read_parquet(file: Path) -> pl.DataFrame:
+def _read_parquet(file: Path, columns: Mapping[str, Rule]) -> pl.DataFrame:
     import polars as pl
 
     frame = pl.read_parquet(file)
-    as_text = pl.all().cast(pl.String)
-    if not frame.schema.get("monetary", pl.String()).is_float():
-        return frame.select(as_text)
-    # Through the decimal, because the text of a double can be longer than the amount it stands for.
-    money = pl.col("monetary")
-    amount = pl.when(money.is_finite() & (money.abs() < segments.MONETARY_LIMIT)).then(money)
-    decimal = amount.cast(pl.Decimal(18, 4)).cast(pl.String)
-    return frame.select(as_text).with_columns(
-        pl.coalesce(frame.select(decimal).to_series(), pl.col("monetary")).alias("monetary")
-    )
+    money = [n for n, rule in columns.items() if rule.kind == "money" and frame.schema.get(n, pl.String()).is_float()]
+    exact = []
+    for name in money:
+        # Through the decimal, because the text of a double can be longer than the amount it stands for.
+        amount = pl.when(pl.col(name).is_finite() & (pl.col(name).abs() < MONEY_LIMIT)).then(pl.col(name))
+        decimal = amount.cast(pl.Decimal(18, 4)).cast(pl.String)
+        exact.append(pl.coalesce(decimal, pl.col(name).cast(pl.String)).alias(name))
+    return frame.with_columns(exact).select(pl.all().cast(pl.String))
 
 
-def _read_json_lines(file: Path) -> pl.DataFrame:
+def _read_json_lines(file: Path, columns: Sequence[str]) -> pl.DataFrame:
     import polars as pl
 
-    parts = [pl.DataFrame(schema=dict.fromkeys(_COLUMNS, pl.String))]
+    parts = [pl.DataFrame(schema=dict.fromkeys(columns, pl.String))]
     rows: list[tuple[str | None, ...]] = []
     seen: set[str] = set()
 
     def keep() -> None:
-        parts.append(pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String), orient="row"))
+        parts.append(pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row"))
         rows.clear()
 
     with _opened(file) as lines:
@@ -229,23 +210,15 @@ def _read_json_lines(file: Path) -> pl.DataFrame:
                     fix="write one object on each line, without a list around them",
                 )
             seen.update(record)
-            rows.append(tuple(_as_text(record.get(name)) for name in _COLUMNS))
+            rows.append(tuple(_as_text(record.get(name)) for name in columns))
             if len(rows) == _LINES_AT_ONCE:
                 keep()
     keep()
     frame = pl.concat(parts)
-    return frame.select([name for name in _COLUMNS if name in seen])
+    return frame.select([name for name in columns if name in seen])
 
 
 def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value)  # true, lists, objects: text that no rule takes for a number
-
-
-def _score_segments(models_dir: Path, version: str, sha256: str | None, rows: pl.DataFrame) -> pl.DataFrame:
-    model = segments.load_segments(models_dir, version, sha256=sha256)
-    return segments.segment_rows(model, version, rows)
-
-
-_SCORERS: dict[str, Callable[[Path, str, str | None, pl.DataFrame], pl.DataFrame]] = {segments.MODEL: _score_segments}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ORDER_COLUMNS = ("person_id", "order_date", "revenue")
 #: Shorter windows hold too few purchases to compare anything on.
 MIN_HORIZON_DAYS = 7
+HORIZON_DAYS = 90
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def rfm_as_of(orders: pl.DataFrame, as_of: date) -> pl.DataFrame:
     )
 
 
-def split_orders(orders: pl.DataFrame, *, horizon_days: int = 90) -> LaterData | None:
+def split_orders(orders: pl.DataFrame, *, horizon_days: int = HORIZON_DAYS) -> LaterData | None:
     """Cuts a purchase history so that its last days can judge what was fitted on the days before.
 
     The window of later days is `horizon_days` long, or a quarter of the history when that is shorter.
@@ -102,10 +103,13 @@ def split_orders(orders: pl.DataFrame, *, horizon_days: int = 90) -> LaterData |
     if horizon < MIN_HORIZON_DAYS:
         return None
     cutoff = end - timedelta(days=horizon)
-    revenue = (
-        persons.filter(pl.col("order_date") >= cutoff)
-        .group_by("person_id")
-        .agg(pl.col("revenue").cast(pl.Decimal(38, 4)).sum().cast(pl.Decimal(18, 4)))
-        .sort("person_id")
-    )
+    revenue = revenue_by_person(persons.filter(pl.col("order_date") >= cutoff))
     return LaterData(cutoff, end, first, rfm_as_of(persons, cutoff), rfm_as_of(persons, end), revenue)
+
+
+def revenue_by_person(orders: pl.DataFrame) -> pl.DataFrame:
+    """Revenue of each person with an order: person_id and revenue (DECIMAL(18,4)), sorted by person_id."""
+    import polars as pl
+
+    total = pl.col("revenue").cast(pl.Decimal(38, 4)).sum().cast(pl.Decimal(18, 4))
+    return orders.group_by("person_id").agg(total).sort("person_id")

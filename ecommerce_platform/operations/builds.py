@@ -172,7 +172,7 @@ def _import_ahead(project: Project) -> None:
     moment there are none.
     """
     from ecommerce_platform.ingestion.zone import LocalZone
-    from ecommerce_platform.ml import segments
+    from ecommerce_platform.ml.models import import_libraries
     from ecommerce_platform.quality import gx
 
     if not isinstance(project.zone, LocalZone):
@@ -183,7 +183,7 @@ def _import_ahead(project: Project) -> None:
         with suppress(Exception):  # whoever needs them says what is wrong
             # First what Great Expectations would import lazily: two threads must not wake the same module.
             if first:
-                segments.load()
+                import_libraries(project.catalog)
             gx.load()
 
     threading.Thread(target=work, name="imports ahead", daemon=True).start()

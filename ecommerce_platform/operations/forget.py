@@ -190,6 +190,7 @@ class _Forgetting:
         add_tombstones(data, read_tombstones(data), journal.customer_ids, self.today)
         # What a killed publish has left is in no snapshot, so it was not looked into.
         self._snapshots(journal, plan, dry=False)
+        self._accounts(journal)
         plan.done = True
         return plan
 
@@ -208,6 +209,7 @@ class _Forgetting:
         self._take_out_of_tables(journal, tombstones)
         done.before, done.after = compact(self.warehouse)
         self._snapshots(journal, done, dry=False)
+        self._accounts(journal)
         done.untouched = self._untouched(found, journal, outside)
         done.customer_ids = self._shown(journal)
         end_journal(data)
@@ -288,6 +290,14 @@ class _Forgetting:
         done.snapshots = clean_snapshots(settings.published, wanted, dry=dry)
         if settings.publish_url:
             done.mirror = clean_mirror(settings.published, settings.publish_url, wanted, settings.scratch, dry=dry)
+
+    def _accounts(self, journal: Journal) -> None:
+        """Takes the person's ids out of the log of who looked at whom, and out of what people keep."""
+        from ecommerce_platform.serving.access.accounts import Accounts
+        from ecommerce_platform.serving.access.store import NAME
+
+        if (self.settings.data / NAME).is_file():
+            Accounts.of(self.settings.data).forget(sorted(journal.customer_ids | journal.person_ids))
 
     def _hash_key(self) -> str | None:
         """What personal data was published hashed with."""

@@ -89,7 +89,7 @@ def declare(project: Project) -> dg.Definitions:
 def table_assets(project: Project) -> list[dg.AssetsDefinition]:
     """The assets of raw tables, and of every table of the catalog that is made and means something with this source."""
     # They register what fills a table.
-    from ecommerce_platform.orchestration.assets import insight, ml, profiles  # noqa: F401
+    from ecommerce_platform.orchestration.assets import decisions, insight, ml, profiles  # noqa: F401
 
     assets = [bronze_asset(project, raw) for raw in project.source.file.tables]
     for name, table in project.catalog.tables.items():

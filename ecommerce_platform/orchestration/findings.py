@@ -24,6 +24,7 @@ from ecommerce_platform.warehouse.contract_checks import BLOCKS, SHOWN
 
 if TYPE_CHECKING:
     import dagster as dg
+    from duckdb import DuckDBPyConnection
 
 #: Runs that are looked at in one tick, of each way to end; the others are looked at in the next.
 _RUNS = 50
@@ -640,6 +641,7 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
             con, seen.alerts, seen.contracts,
             newest_load=date.fromisoformat(newest) if newest else None, currency=seen.currency,
         )  # fmt: skip
+        broken += passed_thresholds(settings, con, date.fromisoformat(newest) if newest else None)
         unusual = anomalies(con)
     finally:
         con.close()
@@ -651,6 +653,23 @@ def _look_at_figures(settings: Settings, seen: Watched, state: AlertState, now: 
     if state.snapshot:  # what the first look finds has been there before
         result.once += [_anomaly_finding(anomaly, common) for anomaly in new]
     state.snapshot = folder.name
+
+
+def passed_thresholds(settings: Settings, con: DuckDBPyConnection, newest_load: date | None) -> list[Breach]:
+    """What people asked to be told of in the dashboard."""
+    from ecommerce_platform.contracts.metrics import read_metrics
+    from ecommerce_platform.serving.access.accounts import Accounts
+    from ecommerce_platform.serving.access.saved import thresholds
+    from ecommerce_platform.serving.access.store import NAME
+    from ecommerce_platform.serving.thresholds import passed
+
+    if not (settings.data / NAME).is_file():
+        return []
+    kept = thresholds(Accounts.of(settings.data))
+    return [
+        Breach(f"{p.threshold.name} ({p.threshold.owner.removeprefix('user:')})", "", p.says, "warning")
+        for p in passed(con, read_metrics(), kept, newest_load)
+    ]
 
 
 def _kpi_finding(breach: Breach, seen: Watched, common: Mapping[str, Any]) -> Finding:

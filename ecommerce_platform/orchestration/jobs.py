@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from ecommerce_platform.orchestration.partitions import FULL_CHECKS, LOAD_JOB, ONLY_PENDING
+from ecommerce_platform.orchestration.partitions import FULL_CHECKS, FULL_TRAINING, LOAD_JOB, ONLY_PENDING
 
 #: Everything but publishing; what the command line runs.
 BUILD_JOB = "build"
@@ -59,7 +59,7 @@ def jobs(assets: Sequence[dg.AssetsDefinition], expectations: Sequence[dg.AssetC
         found.append(_job(EXPECTATIONS_JOB, asked, "Asks the business expectations about the tables as they are."))
     if weekly:
         about = "Customer-level tables and models, which change slowly and cost the most."
-        found.append(_job(CUSTOMER_MARTS_JOB, customers - asked, about))
+        found.append(_job(CUSTOMER_MARTS_JOB, customers - asked, about, tags={FULL_TRAINING: "true"}))
     return found
 
 

@@ -27,6 +27,8 @@ LOAD_JOB = "daily_load"
 ONLY_PENDING = "ecommerce/only_pending"
 #: Tag of a run that checks whole tables, not only the rows it has written.
 FULL_CHECKS = "ecommerce/full_checks"
+#: Tag of a run that trains models with all methods and folds rather than with the quick choice.
+FULL_TRAINING = "ecommerce/full_training"
 #: Tag of a run that leaves models alone until a week has passed since they were made; whoever asks for them gets them.
 WHEN_DUE = "ecommerce/when_due"
 #: Drops still come as long as the newest is not older: a shop that delivers once a month has a key for each day.

@@ -13,6 +13,8 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.kpi_alert import check_kpi_alerts
 from ecommerce_platform.contracts.source import Source, check_ignored, read_source
 from ecommerce_platform.ingestion.landing import Drops
+from ecommerce_platform.ml.lifecycle import Model
+from ecommerce_platform.ml.models import makeable
 from ecommerce_platform.orchestration.partitions import Days, current_days, daily_partitions
 from ecommerce_platform.persons.links import add_logs
 from ecommerce_platform.quality.suites import Suite, read_suites
@@ -49,6 +51,11 @@ class Project:
     def models(self) -> dict[str, SqlModel]:
         """Every table that is a SELECT, parsed, without those that would be meaningless with this source."""
         return parse_models(self.catalog, self.compiled)
+
+    @cached_property
+    def trained(self) -> dict[str, Model]:
+        """The models that can be trained with this source, by name."""
+        return makeable(self.catalog, self.models)
 
     @cached_property
     def contracts(self) -> dict[str, Contract]:

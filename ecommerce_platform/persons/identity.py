@@ -27,6 +27,8 @@ import numpy as np
 
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import artifacts
+from ecommerce_platform.ml.cards import About, Exhibit
+from ecommerce_platform.ml.columns import TEXT, Rule
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,6 +36,28 @@ if TYPE_CHECKING:
 
 MODEL = "identity"
 BASELINE = "exact_keys"
+METHOD = "splink"
+#: What `ecommerce predict identity` asks of a file of customer records.
+FILE_COLUMNS = {
+    "customer_id": TEXT,
+    **dict.fromkeys(("full_name", "email", "phone"), Rule("text", optional=True)),
+    "birth_date": Rule("day", optional=True),
+    "postal_code": Rule("text", optional=True),
+}
+ABOUT = About(
+    MODEL,
+    "Who is who",
+    "How alike two customer records have to be for them to be one person's.",
+    (
+        "Learnt without knowing who is who, so not judged on the shop's own records: docs/persons.md has the figures on "
+        "generated ones.",
+        "Strangers in one house who share everything but a first name that is missing cannot be told apart.",
+    ),
+    BASELINE,
+    ("silver.customer_links",),
+    ("silver.customers",),
+    {name: f"{rule.says}, may be missing" if rule.optional else rule.says for name, rule in FILE_COLUMNS.items()},
+)
 #: The columns of a customer record that are looked at.
 COLUMNS = ("customer_id", "full_name", "email", "phone", "birth_date", "postal_code")
 RECORDS_SQL = Path(__file__).with_name("identity_records.sql").read_text(encoding="utf-8").rstrip().rstrip(";")
@@ -486,8 +510,15 @@ def _card(parameters: Parameters, moment: datetime, rows: int, seed: int) -> art
         },
         baseline=BASELINE,
         promoted=True,
+        method=METHOD,
         libraries=artifacts.libraries("splink", "duckdb"),
     )
+
+
+def exhibits(card: artifacts.Card) -> list[Exhibit]:
+    """What a card shows: how much each level of likeness weighs."""
+    rows = [(c, level, w) for c, levels in card.metrics["weights"].items() for level, w in levels.items()]
+    return [Exhibit("Match weights in bits", header=("comparison", "level", "weight"), rows=rows)]
 
 
 def weights(settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:

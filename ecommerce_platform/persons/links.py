@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import Catalog
@@ -23,12 +22,14 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.errors import InputError, PassingError
 from ecommerce_platform.ml import artifacts
+from ecommerce_platform.ml.cards import card_files
+from ecommerce_platform.ml.lifecycle import Place, register
 from ecommerce_platform.persons import identity
 from ecommerce_platform.warehouse.changes import Log, changed_rows, record_change, record_seen, seen_versions, unseen
 from ecommerce_platform.warehouse.contract_checks import check_rows, check_table
 from ecommerce_platform.warehouse.incremental import AlsoWrite
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.registry import newest_version
+from ecommerce_platform.warehouse.registry import current_version, newest_version
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import (
     WHOLE_ABOVE,
@@ -37,7 +38,6 @@ from ecommerce_platform.warehouse.write import (
     count_rows,
     find_difference,
     replace_table,
-    upsert,
 )
 
 if TYPE_CHECKING:
@@ -66,37 +66,63 @@ class Linking:
         return sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
-def current_linking(con: DuckDBPyConnection, registry: Contract, models: Path, threshold: float) -> Linking:
-    """The newest trained parameters with the threshold; those of the package where none were trained yet.
+def current_linking(place: Place, threshold: float) -> Linking:
+    """The trained parameters in force with the threshold; those of the package where none were trained yet.
 
     The package's are stored and registered when they are first used, so that a later package changes nothing.
 
     Args:
-        con: a connection to the warehouse.
-        registry: the contract of `ml.models`.
-        models: the folder of all models.
+        place: where models live.
         threshold: probability from which records are linked.
 
     Raises:
         InputError: the stored parameters are missing or were changed after training.
     """
-    if row := newest_version(con, identity.MODEL):
-        data, _ = artifacts.load_json_artifact(models, identity.MODEL, row["version"], sha256=row["sha256"])
+    with place.connect() as con:
+        row = current_version(con, identity.MODEL) if newest_version(con, identity.MODEL) else None
+    if row:
+        data, _ = artifacts.load_json_artifact(place.models, identity.MODEL, row["version"], sha256=row["sha256"])
         return Linking(identity.Parameters.from_json(row["version"], data), threshold)
     default = identity.default_identity()
-    _register(con, registry, models, default)
+    _register(place, default)
     return Linking(default.parameters, threshold)
 
 
-def train_parameters(
-    connect: Connect, registry: Contract, models: Path, scratch: Mapping[str, Any], *, seed: int
-) -> artifacts.Card:
+def links_among(place: Place, registered: Mapping[str, Any], rows: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """Which records of a file are one person's, by the stored parameters of a version.
+
+    Args:
+        place: where models live.
+        registered: the version's row in `ml.models`.
+        rows: records with `identity.FILE_COLUMNS`, one per customer_id.
+        threshold: probability from which records are linked.
+
+    Returns:
+        The columns of `identity.score`, `model` and `model_version`; a row per pair.
+
+    Raises:
+        InputError: a record occurs twice, or the stored parameters cannot be used.
+    """
+    import duckdb
+    import polars as pl
+
+    twice = rows.filter(rows["customer_id"].is_duplicated())
+    if twice.height:
+        raise InputError(f"the record {twice['customer_id'][0]!r} occurs twice", fix="give one row per customer_id")
+    version = registered["version"]
+    data, card = artifacts.load_json_artifact(place.models, identity.MODEL, version, sha256=registered["sha256"])
+    with duckdb.connect(":memory:") as memory:
+        memory.register("given", rows.to_arrow())
+        records = memory.sql(f"{identity.records_select('given')} order by customer_id").pl()
+        found = identity.score(memory, identity.Parameters.from_json(version, data), records, threshold)
+    return found.with_columns(model=pl.lit(card.published_as), model_version=pl.lit(version))
+
+
+def train_parameters(place: Place, scratch: Mapping[str, Any], *, seed: int) -> artifacts.Card:
     """Learns link parameters from the warehouse's own records, stores and registers them; the next build uses them.
 
     Args:
-        connect: opens the warehouse; it is closed while training runs.
-        registry: the contract of `ml.models`.
-        models: the folder of all models.
+        place: where models live; the warehouse is closed while training runs.
         scratch: DuckDB settings of the database in memory that trains.
         seed: of the random pairs.
 
@@ -105,23 +131,19 @@ def train_parameters(
     """
     import duckdb
 
-    with connect() as con:
+    with place.connect() as con:
         if not table_exists(con, *CUSTOMERS.split(".")):
             raise InputError("there are no customers to learn from", fix="run `ecommerce build` first")
         records = con.sql(f"{identity.records_select(CUSTOMERS)} order by customer_id").pl()
     with duckdb.connect(":memory:", config=dict(scratch)) as memory:
         trained = identity.train_identity(memory, records, seed=seed)
-    with connect() as con:
-        return _register(con, registry, models, trained)
+    return _register(place, trained)
 
 
-def _register(
-    con: DuckDBPyConnection, registry: Contract, models: Path, trained: identity.TrainedIdentity
-) -> artifacts.Card:
-    card = artifacts.save_json_artifact(models, trained.parameters.to_json(), trained.card)
-    con.register("_link_card", artifacts.registry_frame(card).to_arrow())
-    upsert(con, registry, _typed(registry, "select * from _link_card"))
-    con.unregister("_link_card")
+def _register(place: Place, trained: identity.TrainedIdentity) -> artifacts.Card:
+    files = card_files(identity.ABOUT, trained.card, (), identity.exhibits(trained.card))
+    card = artifacts.save_json_artifact(place.models, trained.parameters.to_json(), trained.card, files)
+    register(place, card)
     return card
 
 

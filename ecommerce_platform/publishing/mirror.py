@@ -133,7 +133,7 @@ class _Mirror:
 
     def __init__(self, folder: Path, store: ObjectStore, progress: Progress | None, log: Any) -> None:
         self.folder, self.store, self.progress, self.log = folder, store, progress, log
-        self.manifest = read_manifest(folder)
+        self.manifest = {**read_manifest(folder), "restricted": {}}  # what is in clear stays here
         self.name = str(self.manifest["snapshot"])
         self.there = store.objects(_SNAPSHOTS)
         self.before = self._current()

@@ -2,7 +2,8 @@
 
 A snapshot is one state of all tables: they are read in one transaction, and not while tables lag behind what they
 are made from. Tables that did not change are hard links into the snapshot before, so a snapshot costs what changed.
-Columns a contract marks `pii` are published as keyed hashes: equal values stay equal, the values stay here.
+Columns a contract marks `pii` are published as keyed hashes: equal values stay equal. The values themselves are written, for
+gold tables with a key of one column, to the snapshot's `restricted/`, which its owner alone reads and no mirror copies.
 How snapshots are read is in `reading/snapshots.py`; which state a table is in, in `changes.py`.
 """
 
@@ -15,7 +16,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,9 @@ READERS_TIME = timedelta(hours=1)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 #: Seconds between two log lines about the same wait.
 _REPEAT_LOG = 60.0
+
+#: Rows of a Parquet row group where single rows are looked up.
+_SMALL_GROUP = 16_384
 
 _KEY_FILE = ".hash_key"
 #: What the group may not read of a snapshot.
@@ -307,6 +311,7 @@ class _Attempt:
             else:
                 entry["rows"] = self._write(con, self.catalog.contract(table), target)
             entry["bytes"] = target.stat().st_size
+        restricted = self._restrict(con, known, same)
         moment = self._free_moment()
         self.manifest = {
             "format": FORMAT,
@@ -320,6 +325,7 @@ class _Attempt:
             "lagging": self.late,
             "loads": _loads(con),
             "tables": entries,
+            "restricted": restricted,
             "about": self.options.about,
         }
 
@@ -330,6 +336,30 @@ class _Attempt:
         entry["rows"], entry["linked"] = before["rows"], _link(self.previous / before["file"], target)
         # A copy is looked at like what is written.
         entry["sha256"] = before["sha256"] if entry["linked"] else None
+
+    def _restrict(self, con: DuckDBPyConnection, tables: Sequence[str], same: Collection[str]) -> dict[str, Any]:
+        """Writes or links what is personal in clear; gives table → what the manifest says of its file."""
+        found = {}
+        for table in tables:
+            contract = self.catalog.contract(table)
+            personal = _kept_in_clear(contract)
+            if not personal:
+                continue
+            folder = self.building / _CLOSED[0]
+            folder.mkdir(mode=0o700, exist_ok=True)
+            file = f"{_CLOSED[0]}/{contract.name}.parquet"
+            before = self.before.get("restricted", {}).get(table) if table in same else None
+            if before and self.previous:
+                entry = {**before, "linked": _link(self.previous / before["file"], self.building / file)}
+            else:
+                columns = ", ".join(map(quote, [*contract.key, *personal]))
+                con.execute(
+                    f"copy (select {columns} from {contract.layer}.{quote(contract.name)} order by {quote(contract.key[0])}) "
+                    f"to '{_text(str(self.building / file))}' (format parquet, compression zstd, row_group_size {_SMALL_GROUP})"
+                )
+                entry = {"key": list(contract.key), "columns": personal, "linked": False, "sha256": None}
+            found[table] = {**entry, "file": file, "bytes": (self.building / file).stat().st_size}
+        return found
 
     def _nothing_is_lost(self, known: Sequence[str]) -> None:
         """That every table that readers have now, and that the platform still knows, is in the warehouse."""
@@ -347,7 +377,7 @@ class _Attempt:
         name = manifest["snapshot"]
         folder = self.published / "snapshots" / name
         if not self.unchanged:
-            for entry in manifest["tables"].values():
+            for entry in (*manifest["tables"].values(), *manifest["restricted"].values()):
                 file = self.building / entry["file"]
                 entry["sha256"] = entry["sha256"] or fingerprint(file)
             text = json.dumps(manifest, indent=2, ensure_ascii=False)
@@ -396,6 +426,8 @@ class _Attempt:
         before = self.before.get("tables", {}).get(table)
         if not before or not self._same_values(before, entry):
             return False
+        if _kept_in_clear(self.catalog.contract(table)) and table not in self.before.get("restricted", {}):
+            return False  # from before what is personal was published in clear, too
         # One without a hash is from before they were kept, and written once more so that it has one.
         return table not in self.damaged and bool(before.get("sha256"))
 
@@ -425,7 +457,7 @@ class _Attempt:
 
         try:
             row = con.execute(
-                f"copy ({_select(contract)}) to '{_text(str(target))}' (format parquet, compression zstd)",
+                f"copy ({_select(contract)}) to '{_text(str(target))}' (format parquet, compression zstd{_groups(contract)})",
                 {"key": self.key} if any(c.pii for c in contract.all_columns.values()) else None,
             ).fetchone()
         except duckdb.BinderException as error:
@@ -682,7 +714,28 @@ def _select(contract: Contract) -> str:
         else quote(n)
         for n, c in contract.all_columns.items()
     )
-    return f"select {columns} from {contract.layer}.{quote(contract.name)}"
+    order = f" order by {quote(contract.key[0])}" if _read_by_key(contract) else ""
+    return f"select {columns} from {contract.layer}.{quote(contract.name)}{order}"
+
+
+def _read_by_key(contract: Contract) -> bool:
+    """Whether readers look up single rows by its key, a customer, say: it is sorted, in groups so small that a look reads little.
+
+    Of a million rows of 300 bytes a look-up then takes 7 ms of processor instead of 57, and writing a tenth more.
+    """
+    one = contract.key[0] if len(contract.key) == 1 else ""
+    return contract.layer in ("gold", "ml") and bool(one) and contract.all_columns[one].type == "VARCHAR"
+
+
+def _groups(contract: Contract) -> str:
+    return f", row_group_size {_SMALL_GROUP}" if _read_by_key(contract) else ""
+
+
+def _kept_in_clear(contract: Contract) -> list[str]:
+    """The personal columns of a table that are published in clear, too."""
+    if contract.layer != "gold" or len(contract.key) != 1:
+        return []
+    return [name for name, column in contract.all_columns.items() if column.pii]
 
 
 def key_fingerprint(key: str) -> str:

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ecommerce_platform.errors import InputError
+from ecommerce_platform.errors import InputError, LimitError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,7 +40,12 @@ class Rows:
 
 @contextmanager
 def ask(
-    con: DuckDBPyConnection, sql: str, *, seconds: float, stuck: Callable[[], None] | None = None
+    con: DuckDBPyConnection,
+    sql: str,
+    *,
+    seconds: float,
+    stuck: Callable[[], None] | None = None,
+    stop: Event | None = None,
 ) -> Iterator[Rows]:
     """Runs one SELECT on an open snapshot; its rows are fetched until the block ends, all within the time.
 
@@ -49,12 +54,14 @@ def ask(
         sql: one SELECT (also DESCRIBE, SHOW and SUMMARIZE, which DuckDB reads as SELECTs).
         seconds: how long all of it may take.
         stuck: called `GRACE` seconds after that if the query does not end although it was interrupted.
+        stop: once it is set, the query is interrupted before its time.
 
     Raises:
-        InputError: it is not one SELECT, does not run, reaches for what is not in the snapshot, or takes too long.
+        InputError: it is not one SELECT, does not run, or reaches for what is not in the snapshot; a LimitError where it
+            takes too long or too much memory, or was stopped.
     """
     _one_select(con, sql)
-    with _limit(con, seconds, stuck) as over:
+    with _limit(con, seconds, stuck, stop) as over:
 
         def run(step: Callable[[], Any]) -> Any:
             if over():
@@ -112,7 +119,7 @@ def _explained(step: Callable[[], Any], seconds: float) -> Any:
             fix="`ecommerce status` lists the tables",
         ) from None
     except duckdb.OutOfMemoryException as error:
-        raise InputError(
+        raise LimitError(
             f"the query needs more memory than it may use: {_said(error)}",
             where="ECOMMERCE_MEMORY_LIMIT",
             fix="ask for less, or set it higher",
@@ -129,8 +136,8 @@ def _said(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def _too_long(seconds: float) -> InputError:
-    return InputError(
+def _too_long(seconds: float) -> LimitError:
+    return LimitError(
         f"the query was stopped after {seconds:g} s",
         where="ECOMMERCE_QUERY_SECONDS",
         fix="ask for less, or set it higher",
@@ -138,13 +145,19 @@ def _too_long(seconds: float) -> InputError:
 
 
 @contextmanager
-def _limit(con: DuckDBPyConnection, seconds: float, stuck: Callable[[], None] | None) -> Iterator[Callable[[], bool]]:
-    """Interrupts whatever runs on the connection once the time is up; gives what tells whether it is."""
+def _limit(
+    con: DuckDBPyConnection, seconds: float, stuck: Callable[[], None] | None, stop: Event | None
+) -> Iterator[Callable[[], bool]]:
+    """Interrupts whatever runs on the connection once the time is up or it is stopped; gives what tells whether it is."""
     ended, end = Event(), monotonic() + seconds
 
+    def over() -> bool:
+        return monotonic() >= end or bool(stop and stop.is_set())
+
     def watch() -> None:
-        if ended.wait(seconds):
-            return
+        while not over():
+            if ended.wait(_AGAIN if stop else seconds):
+                return
         # Again and again: one interrupt only stops the statement that is running.
         while not ended.wait(_AGAIN):
             con.interrupt()
@@ -154,7 +167,7 @@ def _limit(con: DuckDBPyConnection, seconds: float, stuck: Callable[[], None] | 
     thread = Thread(target=watch, name="query limit", daemon=True)
     thread.start()
     try:
-        yield lambda: monotonic() >= end
+        yield over
     finally:
         ended.set()
         thread.join()

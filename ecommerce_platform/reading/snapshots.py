@@ -316,7 +316,8 @@ def verify(folder: Path, known: dict[tuple[int, int], str] | None = None) -> Ver
     seen = {} if known is None else known
     damaged: dict[str, str] = {}
     unknown = []
-    for table, entry in read_manifest(folder)["tables"].items():
+    manifest = read_manifest(folder)
+    for table, entry in (*manifest["tables"].items(), *manifest.get("restricted", {}).items()):
         try:
             stat = (folder / entry["file"]).stat()
             file = (stat.st_dev, stat.st_ino)

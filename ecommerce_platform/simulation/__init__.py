@@ -5,7 +5,8 @@ it delivers. Nothing here reads what the platform made of them, and the platform
 here.
 """
 
+from ecommerce_platform.simulation.analytics import generate_analytics_shop
 from ecommerce_platform.simulation.shop import generate_shop
 from ecommerce_platform.simulation.truth import TableTruth, Truth, read_truth
 
-__all__ = ["TableTruth", "Truth", "generate_shop", "read_truth"]
+__all__ = ["TableTruth", "Truth", "generate_analytics_shop", "generate_shop", "read_truth"]

@@ -6,7 +6,7 @@ causes is decided by `lift`; how many it is credited with is more, for some clic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,8 @@ MEDIA = (
     Medium("affiliate", "Affiliate", 0.22, 0.08, 0.050, 55, 0.030),
 )
 _EVERY_DAYS, _LENGTH_DAYS, _FIRST_DAY = 28, 14, 7
+#: Of varied spend: the exponent of the response, and the ratio of the most to the least that a flight costs.
+RESPONSE, SPREAD = 0.5, 8.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Flight:
     regions: tuple[int, ...]
     first: int
     last: int
+    #: How hard it is pushed: what is spent, as a multiple of the medium's usual. None: spend follows the orders it brings.
+    pressure: float | None = None
+
+    @property
+    def lift(self) -> float:
+        """Share of orders it adds to those of the customers it reaches: a concave response to what is spent."""
+        return MEDIA[self.medium].lift * (1.0 if self.pressure is None else self.pressure**RESPONSE)
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,20 @@ def make_flights(rng: Rng, days: int) -> tuple[Flight, ...]:
     return tuple(found)
 
 
+def vary_spend(rng: Rng, flights: tuple[Flight, ...]) -> tuple[Flight, ...]:
+    """The same flights, each with a spend of its own that has nothing to do with demand: log-uniform over `SPREAD`."""
+    return tuple(
+        replace(f, pressure=float(p))
+        for f, p in zip(flights, SPREAD ** rng.uniform(-0.5, 0.5, len(flights)), strict=True)
+    )
+
+
+def usual_cost(medium: int) -> float:
+    """Cents that a flight of the usual pressure costs per order that its regions would have had anyway."""
+    m = MEDIA[medium]
+    return m.cents_per_click / m.conversion * (m.lift + m.clicked)
+
+
 def flight_of_day(flights: tuple[Flight, ...], days: int) -> np.ndarray:
     """Index of the flight that runs on each day, -1 where none does."""
     running = np.full(days, -1)
@@ -89,7 +112,9 @@ def flight_of_day(flights: tuple[Flight, ...], days: int) -> np.ndarray:
     return running
 
 
-def make_ad_days(rng: Rng, flights: tuple[Flight, ...], order_flight: np.ndarray, order_day: np.ndarray) -> AdDays:
+def make_ad_days(
+    rng: Rng, flights: tuple[Flight, ...], order_flight: np.ndarray, order_day: np.ndarray, usual: np.ndarray
+) -> AdDays:
     """Clicks, contacts and costs that go with the orders credited to the flights.
 
     Args:
@@ -97,6 +122,7 @@ def make_ad_days(rng: Rng, flights: tuple[Flight, ...], order_flight: np.ndarray
         flights: all flights.
         order_flight: flight that each order is credited to, -1 for none.
         order_day: day of each order.
+        usual: orders a day that the regions of each flight have without advertising, over the whole time.
     """
     flight = np.concatenate([np.full(f.last - f.first + 1, i) for i, f in enumerate(flights)] or [np.zeros(0, int)])
     day = np.concatenate([np.arange(f.first, f.last + 1) for f in flights] or [np.zeros(0, int)])
@@ -105,7 +131,10 @@ def make_ad_days(rng: Rng, flights: tuple[Flight, ...], order_flight: np.ndarray
     media = np.array([[MEDIA[f.medium].conversion, MEDIA[f.medium].cents_per_click, MEDIA[f.medium].clicks_per_view]
                       for f in flights]).reshape(-1, 3)  # fmt: skip
     conversion, price, per_view = media[flight].T
-    clicks = rng.poisson((credited + 0.5) / conversion) + credited
+    pressed = np.array([f.pressure is not None for f in flights], dtype=bool)[flight]
+    spend = np.array([(f.pressure or 0) * usual_cost(f.medium) * usual[i] for i, f in enumerate(flights)])[flight]
+    expected = np.where(pressed, np.maximum(spend / price - credited, 0), (credited + 0.5) / conversion)
+    clicks = rng.poisson(expected) + credited
     impressions = clicks + rng.poisson(clicks * (1 / per_view - 1))
     cost = np.round(clicks * price * rng.lognormal(0, 0.06, len(day))).astype(np.int64)
     first_clicks = clicks - rng.binomial(clicks, 0.02)

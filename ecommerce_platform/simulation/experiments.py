@@ -5,7 +5,7 @@ The extra visits that an uplift means are made in `people`; here it is only said
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,7 +62,9 @@ class Trial:
         return factor
 
 
-def make_trials(rng: Rng, days: int, known_from: np.ndarray, leaves: np.ndarray) -> tuple[Trial, ...]:
+def make_trials(
+    rng: Rng, days: int, known_from: np.ndarray, leaves: np.ndarray, *, uplift: bool = True
+) -> tuple[Trial, ...]:
     """The experiments of a shop: those whom the web shop knows before the first day are drawn into arms by lot.
 
     Args:
@@ -70,9 +72,11 @@ def make_trials(rng: Rng, days: int, known_from: np.ndarray, leaves: np.ndarray)
         days: how many days the shop delivers.
         known_from: moment from which the web shop knows each person.
         leaves: day after which each person does not come any more; long gone ones are not asked.
+        uplift: false gives the same draws, but no arm does anything.
     """
     found = []
-    for experiment in EXPERIMENTS:
+    for planned in EXPERIMENTS:
+        experiment = planned if uplift else replace(planned, uplift=(_NOTHING,) * len(planned.arms))
         first = max(int(days * experiment.begin), 1)
         last = min(first + max(int(days * experiment.length), 1), days) - 1
         if last < first:

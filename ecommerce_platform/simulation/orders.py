@@ -161,7 +161,13 @@ class Placed:
 
 
 def make_orders(
-    seed: int, seasons: Seasons, places: Places, wanted: int, progress: Callable[[str, int, int], None]
+    seed: int,
+    seasons: Seasons,
+    places: Places,
+    wanted: int,
+    progress: Callable[[str, int, int], None],
+    *,
+    uplift: bool = True,
 ) -> Placed:
     """Exactly `wanted` orders, and the people behind them.
 
@@ -172,13 +178,13 @@ def make_orders(
     registered = wanted - guests
     pilot = 5_000
     few = make_customers(seed, "pilot", seasons, places, pilot)
-    per_person = len(_customer_orders(seed, seasons, places, few)[1]) / pilot
+    per_person = len(_customer_orders(seed, seasons, places, few, uplift)[1]) / pilot
     surplus = 1.05
     while True:
         size = max(5, int(registered / max(per_person, 0.01) * surplus))
         customers = make_customers(seed, "customers", seasons, places, size)
         progress("customers", size, size)
-        trials, orders = _customer_orders(seed, seasons, places, customers)
+        trials, orders = _customer_orders(seed, seasons, places, customers, uplift)
         if len(orders) >= registered:
             break
         surplus *= 1.2
@@ -257,6 +263,18 @@ def make_lines(rng: Rng, seasons: Seasons, catalogue: Catalogue, customers: Cust
     )
 
 
+def elsewhere(rng: Rng, catalogue: Catalogue, lines: Lines, outside: float) -> np.ndarray:
+    """Whether each line is bought in another shop, because it is dearer than the product was in its cheapest month.
+
+    What stays falls by `outside` percent with each percent of price; 0 knows no other shop.
+    """
+    if outside <= 0:
+        return np.zeros(len(lines.order), dtype=bool)
+    paid = lines.price - lines.discount / lines.quantity
+    stays = np.minimum((paid / catalogue.price.min(axis=0)[lines.product]) ** -outside, 1)
+    return rng.random(len(stays)) >= stays
+
+
 def leave_out(orders: Orders, lines: Lines, lost: np.ndarray) -> tuple[Orders, Lines]:
     """Orders and lines without those lines that nobody could buy (a mask); nobody places an order without a line."""
     stays = np.flatnonzero(~lost)
@@ -325,11 +343,13 @@ def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Order
 
 
 def _customer_orders(
-    seed: int, seasons: Seasons, places: Places, customers: Customers
+    seed: int, seasons: Seasons, places: Places, customers: Customers, uplift: bool
 ) -> tuple[tuple[Trial, ...], Orders]:
     """Orders of all visits, without those of customers whom a late delivery drove away."""
     parts = [make_visits(stream(seed, "visits"), seasons, customers)]
-    trials = make_trials(stream(seed, "experiments"), seasons.days, customers.joined[WEB_SHOP], customers.leaves)
+    trials = make_trials(
+        stream(seed, "experiments"), seasons.days, customers.joined[WEB_SHOP], customers.leaves, uplift=uplift
+    )
     rng = stream(seed, "uplift")
     for trial in trials:
         lift = trial.lift(customers.age_band)
@@ -339,7 +359,7 @@ def _customer_orders(
         at = np.full(len(customers), flight.first * SECONDS)
         region = places.region[customers.place(np.arange(len(customers)), at)]
         reached = np.isin(region, flight.regions) & (customers.joined[WEB_SHOP] < flight.first * SECONDS)
-        lift = reached * MEDIA[flight.medium].lift
+        lift = reached * flight.lift
         parts.append(make_more_visits(rng, seasons, customers, lift, flight.first, flight.last, index))
     visits = Visits(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Visits)))
     rng = stream(seed, "fulfilment")

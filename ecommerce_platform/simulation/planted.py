@@ -46,6 +46,7 @@ def planted_effects(shop: Shop) -> dict[str, Any]:
         "companions": [[sku[p], sku[companion[p]]] for p in pairs],
         "companion_pairs": _companion_pairs(shop),
         "price_elasticity": {c.code: c.elasticity for c in CATEGORIES},
+        "outside_option": shop.outside,
         "campaigns": _campaigns(shop),
         "sales": {
             s.code: {
@@ -133,6 +134,8 @@ def _campaigns(shop: Shop) -> list[dict[str, Any]]:
             "incremental_revenue": decimal_text(int(revenue[i])),
             "credited_orders": int(credited[i]),
             "cost_amount": decimal_text(int(cost[i])),
+            "spend_factor": flight.pressure,
+            "lift": flight.lift,
         }
         for i, flight in enumerate(flights)
     ]

@@ -35,6 +35,9 @@ def generate_shop(
     dirty_share: float = 0.002,
     start: date = date(2024, 1, 1),
     lost_share: float = 0.0,
+    vary_ads: bool = False,
+    uplift: bool = True,
+    outside: float = 0.0,
     progress: Progress | None = None,
 ) -> Truth:
     """Writes a synthetic shop's drops to `<out_dir>/raw/<day>/` and the truth to `<out_dir>/truth/`.
@@ -49,6 +52,9 @@ def generate_shop(
         dirty_share: share of the delivered records with one fault each, 0 to 0.2.
         start: first day.
         lost_share: share of what is wanted of a product while its shelf is empty that is not bought, 0 to 1.
+        vary_ads: whether each flight of advertising costs something else, over a factor of eight, whatever the demand.
+        uplift: false makes a shop whose experiments do nothing.
+        outside: percent of a product's lines that go to other shops with each percent that it is dearer; 0 for none.
         progress: called with what is being done, how much of it is done, and how much there is.
 
     Returns:
@@ -60,12 +66,24 @@ def generate_shop(
     _check(orders, days, seed, dirty_share, start)
     if not 0 <= lost_share <= 1:
         raise InputError(f"not a share from 0 to 1: {lost_share}", where="lost_share", fix="give 0 for none")
+    if not 0 <= outside <= 10:
+        raise InputError(f"not from 0 to 10: {outside}", where="outside", fix="give 0 for no other shops")
     raw = out_dir / "raw"
     if raw.exists() and any(p for p in raw.iterdir() if not p.name.startswith(".")):
         raise InputError("there are drops already", where=raw, fix="remove them or generate into another folder")
     tell = progress or (lambda what, done, total: None)
 
-    shop = simulate(orders=orders, days=days, seed=seed, start=start, progress=tell, lost_share=lost_share)
+    shop = simulate(
+        orders=orders,
+        days=days,
+        seed=seed,
+        start=start,
+        progress=tell,
+        lost_share=lost_share,
+        vary_ads=vary_ads,
+        uplift=uplift,
+        outside=outside,
+    )
     feeds = make_feeds(shop, dirty_share)
     staging = out_dir / "raw.partial"
     if staging.exists():

@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights
+from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights, vary_spend
 from ecommerce_platform.simulation.catalogue import Catalogue, make_catalogue
 from ecommerce_platform.simulation.clickstream import Clicks, make_clicks
 from ecommerce_platform.simulation.economy import make_economy
@@ -19,6 +19,7 @@ from ecommerce_platform.simulation.orders import (
     Orders,
     Payments,
     Reviews,
+    elsewhere,
     leave_out,
     make_lines,
     make_orders,
@@ -53,6 +54,8 @@ class Shop:
     #: Share of what is wanted of a product whose shelf is empty that is lost, and the units that were, per product.
     lost_share: float
     lost_units: np.ndarray
+    #: Percent of a product's lines that go to other shops with each percent that it is dearer.
+    outside: float
     payments: Payments
     reviews: Reviews
     returns: Returns
@@ -62,21 +65,35 @@ class Shop:
     clicks: Clicks
 
 
-def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progress, lost_share: float = 0.0) -> Shop:
+def simulate(
+    *,
+    orders: int,
+    days: int,
+    seed: int,
+    start: date,
+    progress: Progress,
+    lost_share: float = 0.0,
+    vary_ads: bool = False,
+    uplift: bool = True,
+    outside: float = 0.0,
+) -> Shop:
     """The shop in memory, clean; the arguments are those of `generate_shop`."""
     economy = make_economy(stream(seed, "economy"), start, days)
     flights = make_flights(stream(seed, "flights"), days)
+    if vary_ads:
+        flights = vary_spend(stream(seed, "ad spend"), flights)
     seasons = make_seasons(stream(seed, "seasons"), stream(seed, "strange days"), start, days, economy, flights)
     places = make_places(stream(seed, "places"))
     catalogue = make_catalogue(stream(seed, "catalogue"), seasons, orders)
-    placed = make_orders(seed, seasons, places, orders, progress)
+    placed = make_orders(seed, seasons, places, orders, progress, uplift=uplift)
     wanted = make_lines(stream(seed, "lines"), seasons, catalogue, placed.customers, placed.orders)
     impatient = stream(seed, "lost sales").random(len(wanted.order)) < lost_share
     stock = make_stock(stream(seed, "stock"), seasons, catalogue, placed.orders, wanted, impatient)
     counted = np.where(placed.orders.fate[wanted.order] == DELIVERED, wanted.quantity, 0)
     orders_placed, lines = placed.orders, wanted
-    if stock.lost.any():
-        orders_placed, lines = leave_out(placed.orders, wanted, stock.lost)
+    gone = stock.lost | elsewhere(stream(seed, "outside option"), catalogue, wanted, outside)
+    if gone.any():
+        orders_placed, lines = leave_out(placed.orders, wanted, gone)
     progress("lines", len(lines.order), len(lines.order))
     sold = (catalogue, orders_placed, lines)
     shop = Shop(
@@ -90,12 +107,21 @@ def simulate(*, orders: int, days: int, seed: int, start: date, progress: Progre
         orders=orders_placed,
         lines=lines,
         lost_share=lost_share,
+        outside=outside,
         lost_units=np.bincount(wanted.product[stock.lost], counted[stock.lost], len(catalogue)).astype(np.int64),
         payments=make_payments(stream(seed, "payments"), orders_placed, lines),
         reviews=make_reviews(stream(seed, "reviews"), seasons, *sold),
         returns=make_returns(stream(seed, "returns"), seasons, *sold),
         stock=stock,
-        ad_days=make_ad_days(stream(seed, "ad days"), flights, orders_placed.credited_to, orders_placed.day),
+        ad_days=make_ad_days(
+            stream(seed, "ad days"),
+            flights,
+            orders_placed.credited_to,
+            orders_placed.day,
+            np.array(
+                [np.isin(orders_placed.region[orders_placed.caused_by < 0], f.regions).sum() / days for f in flights]
+            ),
+        ),
         social=make_social(stream(seed, "social"), seasons, *sold),
         clicks=make_clicks(stream(seed, "clicks"), seasons, *sold),
     )

@@ -32,11 +32,18 @@ def settings(tmp_path: Path) -> Settings:
     settings = read_settings(data_dir=tmp_path, dagster_home=tmp_path / "home", source="synthetic")
     catalog = read_catalog()
     with open_warehouse(settings).connect() as con:
-        for table in ("gold.rfm", "gold.fct_orders", "ml.models", "ml.evaluations", "ml.segments"):
+        for table in (
+            "gold.rfm",
+            "gold.fct_orders",
+            "gold.customer_features",
+            "ml.models",
+            "ml.evaluations",
+            "ml.segments",
+        ):
             con.execute(create_table_sql(catalog.contract(table)).replace(" not null", ""))
         con.execute(PERSONS, [0, 120])
         con.execute(ORDERS)
-        for table in ("gold.rfm", "gold.fct_orders"):
+        for table in ("gold.rfm", "gold.fct_orders", "gold.customer_features"):
             record_change(con, table)
     return settings
 

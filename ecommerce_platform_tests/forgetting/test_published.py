@@ -160,6 +160,21 @@ def test_the_manifest_has_the_hash_of_the_file_without_her(tmp_path: Path, catal
     assert {stat.S_IMODE(path.stat().st_mode) for path in (file, folder / "manifest.json")} == {0o640}
 
 
+def test_what_is_in_clear_beside_the_tables_goes_too(tmp_path: Path, catalog: Catalog) -> None:
+    people = (
+        "select unnest(['a', 'b']) as person_id, unnest(['Ada', 'Bob']) as full_name, unnest(['a@x', null]) as email"
+    )
+    folder = snapshot(tmp_path, {"gold.dim_customer": people, "restricted.dim_customer": people}, {})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["tables"].pop("restricted.dim_customer")
+    entry = {k: entry[k] for k in ("file", "bytes")} | {"key": ["person_id"], "columns": ["full_name", "email"]}
+    manifest["restricted"] = {"gold.dim_customer": entry | {"sha256": fingerprint(folder / entry["file"])}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    clean_snapshots(tmp_path, Wanted(catalog, Journal(person_ids={"a"}), {}))
+    assert rows(folder, "restricted.dim_customer") == [("a", None, None), ("b", "Bob", None)]
+    assert verify(folder).damaged == {}
+
+
 def test_a_kill_between_hash_and_file_leaves_what_is_named_and_done_again(
     tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

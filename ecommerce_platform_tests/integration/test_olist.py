@@ -239,7 +239,8 @@ def test_predict_gives_exactly_the_labels_of_training(olist: Shop, tmp_path: Pat
             "where s.segment is distinct from p.segment or s.segment_name is distinct from p.segment_name"
         ).fetchone()
         registered = con.execute(
-            "select model, version, seed, code_version, metrics, baseline, promoted, artifact_path, sha256 from ml.models"
+            "select model, version, seed, code_version, metrics, baseline, promoted, artifact_path, sha256 from ml.models "
+            "where model = 'segments'"
         ).fetchall()
     assert differing == (0,)
     ((model, version, seed, code, metrics, baseline, _, artifact, digest),) = registered

@@ -58,6 +58,10 @@ def noise_orders(persons: int = 600, seed: int = 1) -> pl.DataFrame:
     return orders_frame(person, rng.integers(0, DAYS, len(person)), rng.lognormal(4, 1, len(person)))
 
 
+#: Region and age group of persons, of whom nothing is known.
+NO_GROUPS = pl.DataFrame(schema=dict.fromkeys(("person_id", "region", "age_group"), pl.String))
+
+
 def persons_frame(recency: object, frequency: object, monetary: object) -> pl.DataFrame:
     """Persons as in `gold.rfm`, numbered p00000, p00001 and so on."""
     frame = pl.DataFrame({"recency_days": recency, "frequency": frequency, "monetary": monetary}, strict=False)
@@ -67,3 +71,25 @@ def persons_frame(recency: object, frequency: object, monetary: object) -> pl.Da
         pl.col("frequency").cast(pl.Int64),
         pl.col("monetary").cast(pl.Decimal(18, 4)),
     )
+
+
+def returning_customers(customers: int = 800, days: int = 900, seed: int = 0) -> pl.DataFrame:
+    """Purchase days of customers who buy and leave as BG/NBD says, each at a level of amounts of their own."""
+    from ecommerce_platform.ml.purchase_process import BgNbd
+
+    rng = np.random.default_rng(seed)
+    model = BgNbd(0.9, 60.0, 0.6, 4.0)
+    rate, leaves = rng.gamma(model.r, 1 / model.alpha, customers), rng.beta(model.a, model.b, customers)
+    level = 1 / rng.gamma(4.0, 1 / 100.0, customers)
+    person, day, revenue = [], [], []
+    for i in range(customers):
+        clock = float(rng.uniform(0, days))
+        while clock < days:
+            person.append(i)
+            day.append(int(clock))
+            revenue.append(rng.gamma(5.0, level[i]))
+            if day[-1] != day[0] and rng.random() < leaves[i]:
+                break
+            clock += rng.exponential(1 / rate[i])
+    orders = orders_frame(np.array(person), np.array(day), np.array(revenue))
+    return orders.group_by("person_id", "order_date").agg(pl.col("revenue").sum()).sort("person_id", "order_date")

@@ -3,19 +3,40 @@ were set later are set otherwise, and everything stays as it is, to the last byt
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 import sqlglot
 from sqlglot import exp
 
 from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.ml import churn
+from ecommerce_platform.ml.churn import fit_method
+from ecommerce_platform.ml.churn_model import METHODS, Recency
+from ecommerce_platform.ml.churn_rows import (
+    FEATURES,
+    LABELLED,
+    TO_SCORE,
+    described,
+    labelled_rows,
+    refuse_leaks,
+    rows_to_score,
+    shop_horizon,
+)
+from ecommerce_platform.ml.classification import METRICS
 from ecommerce_platform.ml.features import TABLE, features_as_of, features_sql
+from ecommerce_platform.ml.lifecycle import Place, score, train
+from ecommerce_platform.ml.lifetime_value import customers_as_of
 from ecommerce_platform.simulation.shop import generate_shop
 from ecommerce_platform_tests.driver import Driver
+from ecommerce_platform_tests.ml.churn_shop import exactly
+from ecommerce_platform_tests.ml.shelf import open_place
 
 CATALOG = read_catalog()
 START = date(2024, 1, 1)
@@ -150,3 +171,123 @@ def test_the_intervals_of_churn_factors_are_corrected_for_as_many_factors_as_the
     assert factors
     assert sql
     assert f"{norm.ppf(1 - 0.05 / len(factors) / 2):.3f} as deviations" in sql
+
+
+# -- churn: the same, with what became of the customers -----------------------------------------------------------
+
+#: The shop is 150 days old: a short window, so that there are cut-offs.
+WINDOW = 30
+
+
+def make(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute(f"update silver.shop set churn_window_days = {WINDOW}")
+    for table in LABELLED.reads:
+        rebuild(con, table)
+
+
+def test_outcomes_are_what_the_days_after_the_gap_show(con: duckdb.DuckDBPyConnection) -> None:
+    make(con)
+    found = shop_horizon(con)
+    assert found is not None
+    assert len(found.cut_offs) == 3
+    rows = labelled_rows(con)
+    refuse_leaks(rows, FEATURES)
+    bought: dict[str, set[date]] = {}
+    for person, day in con.execute("select person_id, order_date from gold.fct_customer_days").fetchall():
+        bought.setdefault(person, set()).add(day)
+    assert 0 < rows["is_lost"].sum() < rows.height
+    for cut in found.cut_offs:
+        here = rows.filter(pl.col("as_of_date") == cut)
+        customers = {p for p, days in bought.items() if any(cut - timedelta(days=2 * WINDOW) < d <= cut for d in days)}
+        assert set(here["person_id"]) == customers
+        after = cut + timedelta(days=found.gap)
+        for person, lost in here.select("person_id", "is_lost").iter_rows():
+            assert lost == (not any(after < d <= after + timedelta(days=WINDOW) for d in bought[person]))
+        assert here["outcome_to"][0] == cut + timedelta(days=found.gap + WINDOW) <= found.last
+    assert rows_to_score(con)["as_of_date"].unique().to_list() == [found.last]
+    assert set(TO_SCORE.reads) == set(LABELLED.reads)
+
+
+def learned(rows: pl.DataFrame) -> list[str]:
+    """All that is fitted on the rows, to the last digit."""
+    fits = [fit_method(method, [rows], FEATURES, 1, False) for method in METHODS]
+    base = Recency.fit(rows["recency_days"].to_numpy(), rows["is_lost"].to_numpy())
+    return [exactly([f.encoder.to_state(), f.scorer.to_state()]) for f in fits] + [exactly([base.days, base.share])]
+
+
+def test_what_came_later_changes_not_a_byte_of_features_and_parameters(con: duckdb.DuckDBPyConnection) -> None:
+    make(con)
+    found = shop_horizon(con)
+    assert found is not None
+    *earlier, newest = found.cut_offs
+    before = (described(con, found, earlier), described(con, found, [newest]).select("person_id", *FEATURES))
+
+    for (table,) in con.execute(
+        "select 'gold.' || table_name from duckdb_tables() where schema_name = 'gold' and database_name = 'memory'"
+    ).fetchall():
+        con.execute(f"drop table {table}")
+    change_what_came_later(con, newest)
+    make(con)
+    after = (described(con, found, earlier), described(con, found, [newest]).select("person_id", *FEATURES))
+
+    assert [frame.write_csv() for frame in before] == [frame.write_csv() for frame in after]
+    assert learned(before[0]) == learned(after[0])
+    # Asked on that day, the shop would have chosen the same days by itself.
+    assert labelled_rows(con).equals(before[0].select(labelled_rows(con).columns))
+
+
+@pytest.mark.parametrize("rows", [labelled_rows, rows_to_score])
+def test_a_shop_without_orders_has_no_rows(con: duckdb.DuckDBPyConnection, rows: object) -> None:
+    make(con)
+    con.execute("delete from gold.fct_customer_days")
+    frame = rows(con)  # type: ignore[operator]
+    assert frame.height == 0
+    assert set(FEATURES) <= set(frame.columns)
+
+
+def test_tables_of_churn_are_filled_as_declared_and_an_unchanged_shop_trains_nothing(
+    warehouse: Path, tmp_path: Path
+) -> None:
+    shutil.copy(warehouse, tmp_path / "warehouse.duckdb")
+    there = open_place(tmp_path)
+    with there.connect() as con:
+        con.execute(f"update silver.shop set churn_window_days = {WINDOW}")
+    done = train(churn.MODEL, there)
+    assert done.card is not None
+    assert done.card.metrics["not_evaluated"] is None
+    assert [name for name, _ in asked(there, "select distinct metric, 1 from ml.evaluations order by 1")] == sorted(
+        METRICS
+    )
+    for table in churn.MODEL.scored_on:
+        assert score(churn.MODEL, there, table)[0].rows > 0
+    assert asked(there, "select count(*), sum(customers) from ml.churn_deciles") == [
+        (10, done.card.metrics["cut_offs"][-1]["customers"])
+    ]
+    ((version, last, low, high, told),) = asked(
+        there,
+        "select any_value(model_version), min(as_of_date), min(churn_probability), max(churn_probability), count(reasons) "
+        "from ml.churn_scores",
+    )
+    assert (version, last) == (done.card.version, START + timedelta(days=149))
+    assert 0 <= low < high <= 1
+    assert told > 0
+    again = train(churn.MODEL, there)
+    assert again.card is None
+    assert not again.written.changed
+
+
+def asked(there: Place, sql: str) -> list[tuple[Any, ...]]:
+    with there.connect() as con:
+        return con.execute(sql).fetchall()
+
+
+def test_lifetime_value_describes_customers_as_the_table_does(con: duckdb.DuckDBPyConnection) -> None:
+    for parent in sorted(tables_in(features_sql(CUTS))):
+        rebuild(con, parent)
+    days = con.sql("select person_id, order_date, revenue_amount as revenue from gold.fct_customer_days").pl()
+    features = features_as_of(con, CUTS)
+    for day in CUTS:
+        found = customers_as_of(days, day)
+        of_table = features.filter(features["as_of_date"] == day).select(found.columns)
+        assert found.height > 50
+        assert found.equals(of_table)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml.artifacts import Card, save_artifact
+from ecommerce_platform.ml.artifacts import Card
+from ecommerce_platform.ml.columns import Rule
+from ecommerce_platform.ml.lifecycle import keep, signed, train_frames
+from ecommerce_platform.ml.models import find_model
 from ecommerce_platform.ml.predict import predict_file, read_rows
 from ecommerce_platform.ml.rfm import split_orders
-from ecommerce_platform.ml.segments import segment_rows, train_segments
-from ecommerce_platform_tests.ml.shop import noise_orders, planted_orders
+from ecommerce_platform.ml.segments import MODEL, score_segments
+from ecommerce_platform_tests.ml.shop import NO_GROUPS, noise_orders, planted_orders
 
 HEADER = "person_id,recency_days,frequency,monetary\n"
 
@@ -24,13 +29,14 @@ def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Card, pl.DataFrame, pl.DataFrame]:
     """Models folder, card, persons and the labels that training gave them, for either kind of winner."""
-    later = split_orders(planted_orders()[0] if request.param == "model" else noise_orders())
+    orders = planted_orders()[0] if request.param == "model" else noise_orders()
+    later = split_orders(orders)
     assert later is not None
-    fitted = train_segments(later.after, later=later, seed=3, code_version="c0de")
+    fitted = train_frames(MODEL, {"persons": later.after, "orders": orders, "groups": NO_GROUPS}, seed=3)
     assert fitted.card.promoted == (request.param == "model")
     folder = tmp_path_factory.mktemp("models")
-    card = save_artifact(folder, fitted.model.to_state(), fitted.card)
-    return folder, card, later.after, segment_rows(fitted.model, card.version, later.after)
+    card = keep(folder, fitted)
+    return folder, card, later.after, signed(score_segments(fitted.fitted, later.after), card)
 
 
 @pytest.mark.parametrize("kind", ["csv", "semicolons.csv", "csv.gz", "parquet", "doubles.parquet", "jsonl"])
@@ -55,8 +61,8 @@ def test_a_file_gets_exactly_the_labels_of_training(
         case "jsonl":
             persons.with_columns(pl.col("monetary").cast(pl.Float64)).write_ndjson(file)
     row = {"version": card.version, "sha256": card.sha256}
-    assert predict_file(folder, "segments", row, file).equals(labels)
-    assert predict_file(folder, "segments", card.version, file).equals(labels)
+    assert predict_file(folder, MODEL, row, file).equals(labels)
+    assert predict_file(folder, MODEL, card.version, file).equals(labels)
 
 
 def test_amounts_survive_the_text_to_the_last_digit(tmp_path: Path) -> None:
@@ -66,15 +72,15 @@ def test_amounts_survive_the_text_to_the_last_digit(tmp_path: Path) -> None:
     frame = pl.DataFrame({"person_id": cents, "recency_days": 1, "frequency": 1, "monetary": amounts})
     file = tmp_path / "x.csv"
     frame.write_csv(file)
-    assert read_rows(file)["monetary"].equals(amounts)
+    assert read_rows(file, MODEL.columns)["monetary"].equals(amounts)
     frame.with_columns(pl.col("monetary").cast(pl.Float64)).write_parquet(tmp_path / "x.parquet")
-    assert read_rows(tmp_path / "x.parquet")["monetary"].equals(amounts)
+    assert read_rows(tmp_path / "x.parquet", MODEL.columns)["monetary"].equals(amounts)
 
 
 def test_ids_stay_text_and_numbers_may_look_like_those_of_a_spreadsheet(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.write_text(HEADER + '007,12.0, 3 ,1e3\n"a, b ",1,1,-0.5\n')
-    assert [(*row[:3], str(row[3])) for row in read_rows(file).rows()] == [
+    assert [(*row[:3], str(row[3])) for row in read_rows(file, MODEL.columns).rows()] == [
         ("007", 12, 3, "1000.0000"),
         ("a, b ", 1, 1, "-0.5000"),
     ]
@@ -122,11 +128,32 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(
     if content is not None:
         file.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(InputError) as error:
-        read_rows(file)
+        read_rows(file, MODEL.columns)
     for part in (name, *said, "→"):
         assert part in str(error.value)
 
 
-def test_an_unknown_model_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="use one of: segments"):
-        predict_file(tmp_path, "horoscope", "v", tmp_path / "a.csv")
+def test_an_unknown_model_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"use one of: .*segments"):
+        find_model(read_catalog(), "horoscope")
+
+
+def test_columns_have_rules_of_their_own(tmp_path: Path) -> None:
+    columns = {
+        "share": Rule("number", at_least=0, at_most=1),
+        "region": Rule("text", choices=("north", "south")),
+        "since": Rule("day", optional=True),
+    }
+    file = tmp_path / "x.csv"
+    file.write_text("share,region,since\n0.25,north,2026-01-31\n1,south,\n")
+    assert read_rows(file, columns).rows() == [(0.25, "north", date(2026, 1, 31)), (1.0, "south", None)]
+    file.write_text("share,region\n0.25,north\n")
+    assert read_rows(file, columns).rows() == [(0.25, "north", None)]
+    for line, said in (
+        ("1.5,north,", "'1.5' is not a number from 0 to 1"),
+        ("1,east,", "'east' is not one of north, south"),
+        ("1,north,31.1.2026", "'31.1.2026' is not a day"),
+    ):
+        file.write_text(f"share,region,since\n{line}\n")
+        with pytest.raises(InputError, match=said):
+            read_rows(file, columns)

@@ -20,18 +20,10 @@ from sklearn.metrics import adjusted_rand_score
 from ecommerce_platform.contracts.contract import read_contract
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import artifacts
+from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Trained, signed, train_frames
 from ecommerce_platform.ml.rfm import LaterData, rfm_as_of, split_orders
-from ecommerce_platform.ml.segments import (
-    PUBLISHED_AS_BASELINE,
-    PUBLISHED_AS_MODEL,
-    SegmentsModel,
-    TrainedSegments,
-    score_segments,
-    segment_rows,
-    source_version,
-    train_segments,
-)
-from ecommerce_platform_tests.ml.shop import noise_orders, orders_frame, persons_frame, planted_orders
+from ecommerce_platform.ml.segments import MODEL, SegmentsModel, judge, score_segments
+from ecommerce_platform_tests.ml.shop import NO_GROUPS, noise_orders, orders_frame, persons_frame, planted_orders
 
 ML = Path(artifacts.__file__).parent
 CONTRACTS = ML.parent / "models" / "ml"
@@ -53,9 +45,21 @@ def later_of(orders: pl.DataFrame) -> LaterData:
     return later
 
 
-def train(persons: pl.DataFrame, later: LaterData | None, **changed: object) -> TrainedSegments:
-    given = {"seed": 3, "code_version": "c0de", "trained_at": NOON, **changed}
-    return train_segments(persons, later=later, **given)  # type: ignore[arg-type]
+def train(persons: pl.DataFrame, orders: pl.DataFrame, *, seed: int = 3, trained_at: datetime = NOON) -> Trained:
+    inputs = {"persons": persons, "orders": orders, "groups": NO_GROUPS}
+    return train_frames(MODEL, inputs, seed=seed, trained_at=trained_at)
+
+
+def metric(judged: Evaluation, name: str) -> Comparison:
+    return next(c for c in judged.comparisons if c.metric == name)
+
+
+def rows_of(trained: Trained, persons: pl.DataFrame) -> pl.DataFrame:
+    return signed(score_segments(trained.fitted, persons), trained.card)
+
+
+#: No later days to judge on.
+NONE = planted_orders(1)[0].clear()
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +68,8 @@ def planted() -> LaterData:
 
 
 @pytest.fixture(scope="module")
-def winner(planted: LaterData) -> TrainedSegments:
-    return train(planted.after, planted)
+def winner(planted: LaterData) -> Trained:
+    return train(planted.after, planted_orders()[0])
 
 
 @pytest.fixture(scope="module")
@@ -74,63 +78,58 @@ def noise() -> LaterData:
 
 
 @pytest.fixture(scope="module")
-def loser(noise: LaterData) -> TrainedSegments:
-    return train(noise.after, noise)
+def loser(noise: LaterData) -> Trained:
+    return train(noise.after, noise_orders())
 
 
 # --- the model ---------------------------------------------------------------------------------------------
 
 
-def test_planted_groups_are_found(planted: LaterData, winner: TrainedSegments) -> None:
+def test_planted_groups_are_found(planted: LaterData, winner: Trained) -> None:
     truth = planted_orders()[1]
-    scored = score_segments(winner.model, planted.after)
+    scored = score_segments(winner.fitted, planted.after)
     assert adjusted_rand_score([truth[p] for p in scored["person_id"]], scored["segment"]) > 0.98
 
 
-def test_segment_0_has_the_highest_money_and_predict_itself_says_so(
-    planted: LaterData, winner: TrainedSegments
-) -> None:
-    scored = score_segments(winner.model, planted.after)
+def test_segment_0_has_the_highest_money_and_predict_itself_says_so(planted: LaterData, winner: Trained) -> None:
+    scored = score_segments(winner.fitted, planted.after)
     money = scored.join(planted.after, on="person_id").group_by("segment").agg(pl.col("monetary").mean())
     assert money.sort("monetary", descending=True)["segment"].to_list() == [0, 1, 2]
     values = planted.after.select("recency_days", "frequency", pl.col("monetary").cast(pl.Float64)).to_numpy()
-    predicted = winner.model.pipeline.predict(values.astype(float))
+    predicted = winner.fitted.clusters.pipeline.predict(values.astype(float))
     assert predicted.tolist() == scored["segment"].to_list()
 
 
-def test_names_say_what_sets_a_segment_apart_and_differ(winner: TrainedSegments) -> None:
-    assert winner.model.names == ("High value, occasional", "Lapsed", "Low value, frequent, recent")
+def test_names_say_what_sets_a_segment_apart_and_differ(winner: Trained) -> None:
+    assert winner.fitted.clusters.names == ("High value, occasional", "Lapsed", "Low value, frequent, recent")
 
 
 @pytest.mark.parametrize("which", ["winner", "loser"])
 def test_the_order_of_rows_changes_nothing(which: str, request: pytest.FixtureRequest) -> None:
+    # The lifecycle sorts what it hands over; the model does not rely on it.
     later = request.getfixturevalue({"winner": "planted", "loser": "noise"}[which])
+    orders = planted_orders()[0] if which == "winner" else noise_orders()
     first = request.getfixturevalue(which)
-    shuffled = replace(
-        later,
-        **{
-            name: getattr(later, name).sample(fraction=1, shuffle=True, seed=5)
-            for name in ("before", "after", "revenue")
-        },
-    )
-    again = train(shuffled.after, shuffled)
-    assert again.card.model_dump() == first.card.model_dump()
-    assert again.evaluations.equals(first.evaluations)
-    assert score_segments(again.model, later.after).equals(score_segments(first.model, later.after))
+    mixed = [frame.sample(fraction=1, shuffle=True, seed=5) for frame in (later.after, orders)]
+    again = train(*mixed)
+    assert again.card.metrics == first.card.metrics
+    assert again.evaluations.drop("version").equals(first.evaluations.drop("version"))
+    assert score_segments(again.fitted, later.after).equals(score_segments(first.fitted, later.after))
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
     # In processes of their own: a library takes its number of threads when it is loaded. Enough persons that
     # sums over two threads do round differently.
     script = """
-import hashlib, numpy as np
-from ecommerce_platform.ml.segments import train_segments
-from ecommerce_platform_tests.ml.shop import persons_frame
+import numpy as np, pathlib, tempfile
+from ecommerce_platform.ml import lifecycle
+from ecommerce_platform.ml.segments import MODEL
+from ecommerce_platform_tests.ml.shop import NO_GROUPS, persons_frame, planted_orders
 rng = np.random.default_rng(0)
 n = 20_000
 frame = persons_frame(rng.integers(1, 365, n), rng.geometric(0.5, n), rng.lognormal(4, 1, n))
-model = train_segments(frame, later=None, seed=1, code_version="x").model
-print(hashlib.sha256(model.pipeline[-1].cluster_centers_.tobytes()).hexdigest())
+trained = lifecycle.train_frames(MODEL, {"persons": frame, "orders": planted_orders(40)[0], "groups": NO_GROUPS})
+print(trained.card.promoted, lifecycle.keep(pathlib.Path(tempfile.mkdtemp()), trained).sha256)
 """
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
     printed = {
@@ -146,52 +145,56 @@ print(hashlib.sha256(model.pipeline[-1].cluster_centers_.tobytes()).hexdigest())
     assert len(printed) == 1
 
 
-def test_a_person_is_scored_alone_as_in_a_crowd(planted: LaterData, winner: TrainedSegments) -> None:
-    crowd = score_segments(winner.model, planted.after)
+def test_a_person_is_scored_alone_as_in_a_crowd(planted: LaterData, winner: Trained) -> None:
+    crowd = score_segments(winner.fitted, planted.after)
     for i in (0, 1, 2, 77):
-        assert score_segments(winner.model, planted.after[i]).equals(crowd[i])
+        assert score_segments(winner.fitted, planted.after[i]).equals(crowd[i])
 
 
 def test_scoring_in_batches_gives_the_same_labels_in_the_same_order(
-    planted: LaterData, winner: TrainedSegments, monkeypatch: pytest.MonkeyPatch
+    planted: LaterData, winner: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = score_segments(winner.model, planted.after)
+    whole = score_segments(winner.fitted, planted.after)
     monkeypatch.setattr("ecommerce_platform.ml.segments._BATCH", 7)
-    assert score_segments(winner.model, planted.after).equals(whole)
+    assert score_segments(winner.fitted, planted.after).equals(whole)
 
 
 def test_only_a_seeded_sample_is_fitted_and_everyone_is_scored(
     planted: LaterData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ecommerce_platform.ml.segments.FIT_SAMPLE", 90)
-    one, two = (train(planted.after, planted) for _ in range(2))
-    assert score_segments(one.model, planted.after).equals(score_segments(two.model, planted.after))
+    monkeypatch.setattr("ecommerce_platform.ml.clusters.FIT_SAMPLE", 90)
+    one, two = (train(planted.after, planted_orders()[0]) for _ in range(2))
+    assert score_segments(one.fitted, planted.after).equals(score_segments(two.fitted, planted.after))
     assert one.card.rows_trained == len(planted.after) == 450
     truth = planted_orders()[1]
-    scored = score_segments(one.model, planted.after)
+    scored = score_segments(one.fitted, planted.after)
     assert adjusted_rand_score([truth[p] for p in scored["person_id"]], scored["segment"]) > 0.95
 
 
-def test_versions_sort_by_time_and_share_their_hash_when_nothing_changed(
-    planted: LaterData, winner: TrainedSegments
-) -> None:
-    later_on = train(planted.after, planted, trained_at=NOON + timedelta(days=30))
+def test_versions_sort_by_time_and_share_their_hash_when_nothing_changed(planted: LaterData, winner: Trained) -> None:
+    later_on = train(planted.after, planted_orders()[0], trained_at=NOON + timedelta(days=30))
     assert later_on.card.version > winner.card.version
     assert later_on.card.version.partition("-")[2] == winner.card.version.partition("-")[2]
-    assert score_segments(later_on.model, planted.after).equals(score_segments(winner.model, planted.after))
+    assert score_segments(later_on.fitted, planted.after).equals(score_segments(winner.fitted, planted.after))
 
 
 @pytest.mark.parametrize("change", ["seed", "code", "data", "later data"])
 def test_a_version_s_hash_changes_with_what_it_was_made_from(
-    change: str, planted: LaterData, winner: TrainedSegments
+    change: str, planted: LaterData, winner: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = pl.col("person_id") == "p00000"
-    changed = pl.when(first).then(pl.lit("1.25").cast(pl.Decimal(18, 4))).otherwise("monetary").alias("monetary")
+    first, orders = pl.col("person_id") == "p00000", planted_orders()[0]
+
+    def cheaper(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+        cent = pl.lit("1.25").cast(pl.Decimal(18, 4))
+        return frame.with_columns(pl.when(first).then(cent).otherwise(column).alias(column))
+
+    if change == "code":
+        monkeypatch.setattr("ecommerce_platform.ml.artifacts.source_hash", lambda *_: "other")
     again = {
-        "seed": lambda: train(planted.after, planted, seed=4),
-        "code": lambda: train(planted.after, planted, code_version="other"),
-        "data": lambda: train(planted.after.with_columns(changed), planted),
-        "later data": lambda: train(planted.after, replace(planted, after=planted.after.with_columns(changed))),
+        "seed": lambda: train(planted.after, orders, seed=4),
+        "code": lambda: train(planted.after, orders),
+        "data": lambda: train(cheaper(planted.after, "monetary"), orders),
+        "later data": lambda: train(planted.after, cheaper(orders, "revenue")),
     }[change]()
     assert again.card.version != winner.card.version
 
@@ -220,10 +223,10 @@ def test_constant_features_are_left_out_without_a_warning(frequency: str, moneta
     frame = persons_frame(rng.integers(1, 365, n), frequencies, amounts)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trained = train(frame, None)
-        model = replace(trained.model, promoted=True)
+        trained = train(frame, NONE)
+        model = replace(trained.fitted, promoted=True)
         scored = score_segments(model, frame)
-    assert trained.model.features == used
+    assert trained.card.feature_names == used
     assert scored["segment"].n_unique() == 3
     assert np.isfinite(scored["distance"].to_numpy()).all()
     if used == ("recency_days",):  # nothing but recency to order by: 0 are those who came last
@@ -231,9 +234,9 @@ def test_constant_features_are_left_out_without_a_warning(frequency: str, moneta
         assert recency.sort("recency_days")["segment"].to_list() == [0, 1, 2]
 
 
-def test_zero_and_negative_money_counts_as_one_cent(winner: TrainedSegments) -> None:
+def test_zero_and_negative_money_counts_as_one_cent(winner: Trained) -> None:
     frame = persons_frame([5, 5, 5], [3, 3, 3], [0.01, 0, -20])
-    assert len(score_segments(winner.model, frame).drop("person_id").unique()) == 1
+    assert len(score_segments(winner.fitted, frame).drop("person_id").unique()) == 1
 
 
 @pytest.mark.parametrize(
@@ -246,25 +249,25 @@ def test_zero_and_negative_money_counts_as_one_cent(winner: TrainedSegments) -> 
 )
 def test_with_too_little_data_the_baseline_is_published_and_says_why(persons: int, reason: str) -> None:
     frame = persons_frame(np.arange(persons) % 90 + 1, np.arange(persons) % 5 + 1, (np.arange(persons) % 17 + 1) * 10)
-    trained = train(frame, None, data_from=date(2025, 1, 1), data_to=date(2025, 1, 20))
+    trained = train(frame, NONE)
     assert not trained.card.promoted
     assert trained.card.metrics["not_evaluated"] == reason
     assert trained.evaluations.is_empty()
-    rows = segment_rows(trained.model, trained.card.version, frame)
+    rows = rows_of(trained, frame)
     assert len(rows) == persons
-    assert set(rows["model"]) <= {PUBLISHED_AS_BASELINE}
+    assert set(rows["model"]) <= {"baseline:rfm_score_terciles"}
 
 
 def test_equal_persons_all_stand_in_the_middle() -> None:
     frame = persons_frame([10] * 50, [1] * 50, [20] * 50)
-    trained = train(frame, None)
+    trained = train(frame, NONE)
     assert trained.card.metrics["not_evaluated"] == "all persons are (nearly) the same"
-    assert set(score_segments(trained.model, frame)["segment_name"]) == {"Middle third"}
+    assert set(score_segments(trained.fitted, frame)["segment_name"]) == {"Middle third"}
 
 
 def test_two_kinds_of_persons_do_not_make_three_segments() -> None:
     frame = persons_frame([10, 90] * 25, [1, 4] * 25, [20, 300] * 25)
-    assert train(frame, None).card.metrics["not_evaluated"] == "fewer than 3 different persons"
+    assert train(frame, NONE).card.metrics["not_evaluated"] == "fewer than 3 different persons"
 
 
 @pytest.mark.parametrize(
@@ -282,46 +285,41 @@ def test_an_impossible_row_is_named(column: str, value: object, said: str) -> No
     wrong = pl.Series(column, [frame[column][0], value], dtype=frame.schema[column])
     frame = frame.with_columns(wrong)
     with pytest.raises(InputError, match=said):
-        train(frame, None)
+        train(frame, NONE)
 
 
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(InputError, match="frequency"):
-        train(persons_frame([5], [1], [10]).drop("frequency"), None)
+        train(persons_frame([5], [1], [10]).drop("frequency"), NONE)
 
 
 # --- the comparison ----------------------------------------------------------------------------------------
 
 
-def test_a_model_that_wins_is_published(planted: LaterData, winner: TrainedSegments) -> None:
+def test_a_model_that_wins_is_published(planted: LaterData, winner: Trained) -> None:
     assert winner.card.promoted
-    assert winner.evaluation is not None
     for name in ("silhouette", "later_revenue_eta2"):
-        compared = winner.evaluation.metric(name)
+        compared = metric(winner.evaluation, name)
         assert compared.interval_low is not None
         assert compared.interval_high is not None
         difference = compared.value - compared.baseline_value
         assert 0 < compared.interval_low < difference < compared.interval_high
-    rows = segment_rows(winner.model, winner.card.version, planted.after)
-    assert set(rows["model"]) == {PUBLISHED_AS_MODEL}
+    rows = rows_of(winner, planted.after)
+    assert set(rows["model"]) == {"kmeans_rfm"}
     assert set(rows["model_version"]) == {winner.card.version}
 
 
-def test_on_noise_the_baseline_is_published_although_the_silhouette_is_better(
-    noise: LaterData, loser: TrainedSegments
-) -> None:
-    assert loser.evaluation is not None
+def test_on_noise_the_baseline_is_published_although_the_silhouette_is_better(noise: LaterData, loser: Trained) -> None:
     # K-means is better in its own space even here: why the silhouette alone does not decide.
-    assert (loser.evaluation.metric("silhouette").interval_low or 0) > 0
+    assert (metric(loser.evaluation, "silhouette").interval_low or 0) > 0
     assert not loser.card.promoted
-    rows = segment_rows(loser.model, loser.card.version, noise.after)
-    assert set(rows["model"]) == {PUBLISHED_AS_BASELINE}
+    rows = rows_of(loser, noise.after)
+    assert set(rows["model"]) == {"baseline:rfm_score_terciles"}
     assert rows["distance"].null_count() == len(rows)
     assert rows.group_by("segment_name").len()["len"].to_list() == pytest.approx([200] * 3, abs=2)
 
 
-def test_a_segment_of_a_handful_is_not_published(planted: LaterData, winner: TrainedSegments) -> None:
-    assert winner.evaluation is not None
+def test_a_segment_of_a_handful_is_not_published(planted: LaterData, winner: Trained) -> None:
     tiny = tuple(replace(c, value=0.009) if c.metric == "smallest_share" else c for c in winner.evaluation.comparisons)
     assert winner.evaluation.wins
     assert not replace(winner.evaluation, comparisons=tiny).wins
@@ -341,36 +339,32 @@ def test_what_happens_after_the_cutoff_does_not_reach_the_evaluated_model() -> N
             )[::3],
         ]
     )
-    one, two = (train(part.after, part) for part in (later, later_of(changed)))
-    assert one.evaluation is not None
-    assert two.evaluation is not None
-    assert one.evaluation.cutoff == two.evaluation.cutoff
-    first, second = (fitted.evaluation.model.to_state() for fitted in (one, two))  # type: ignore[union-attr]
-    np.testing.assert_array_equal(first["pipeline"][-1].cluster_centers_, second["pipeline"][-1].cluster_centers_)
-    np.testing.assert_array_equal(first["pipeline"][0].lambdas_, second["pipeline"][0].lambdas_)
-    np.testing.assert_array_equal(first["pipeline"][1].mean_, second["pipeline"][1].mean_)
+    one, two = (judge(part, seed=3) for part in (later, later_of(changed)))
+    assert [c.fold for c in one.comparisons] == [c.fold for c in two.comparisons] == [later.cutoff.isoformat()] * 3
+    first, second = (judged.carry.model.to_state() for judged in (one, two))
+    np.testing.assert_array_equal(
+        first["clusters"]["pipeline"][-1].cluster_centers_, second["clusters"]["pipeline"][-1].cluster_centers_
+    )
+    np.testing.assert_array_equal(first["clusters"]["pipeline"][0].lambdas_, second["clusters"]["pipeline"][0].lambdas_)
+    np.testing.assert_array_equal(first["clusters"]["pipeline"][1].mean_, second["clusters"]["pipeline"][1].mean_)
     for name, table in first["baseline"].items():
         np.testing.assert_array_equal(table, second["baseline"][name])
     # ... while what is measured does change.
-    assert not one.evaluations.drop("version").equals(two.evaluations.drop("version"))
+    assert one.comparisons != two.comparisons
 
 
 def test_segments_that_explain_later_revenue_are_those_known_at_the_cutoff(planted: LaterData) -> None:
     # A person who first buys after the cutoff has no segment then, so changes nothing in that metric.
     newcomer = pl.DataFrame({"person_id": ["new"], "revenue": [99999]}, schema_overrides={"revenue": pl.Decimal(18, 4)})
     more = replace(planted, revenue=pl.concat([planted.revenue, newcomer]))
-    one, two = (train(planted.after, part) for part in (planted, more))
-    assert one.evaluation is not None
-    assert two.evaluation is not None
-    assert one.evaluation.metric("later_revenue_eta2") == two.evaluation.metric("later_revenue_eta2")
+    one, two = (judge(part, seed=3) for part in (planted, more))
+    assert metric(one, "later_revenue_eta2") == metric(two, "later_revenue_eta2")
 
 
-def test_the_baseline_scores_by_stored_tables_not_by_who_else_is_scored(
-    noise: LaterData, loser: TrainedSegments
-) -> None:
-    everyone = score_segments(loser.model, noise.after)
+def test_the_baseline_scores_by_stored_tables_not_by_who_else_is_scored(noise: LaterData, loser: Trained) -> None:
+    everyone = score_segments(loser.fitted, noise.after)
     the_best = noise.after.join(everyone.filter(pl.col("segment") == 0), on="person_id").select(noise.after.columns)
-    assert set(score_segments(loser.model, the_best)["segment"]) == {0}
+    assert set(score_segments(loser.fitted, the_best)["segment"]) == {0}
 
 
 # --- purchase histories ------------------------------------------------------------------------------------
@@ -408,14 +402,12 @@ def test_the_later_window_is_a_quarter_of_a_short_history(days: int, horizon: in
 
 
 @pytest.mark.parametrize("table", ["models", "segments", "evaluations"])
-def test_frames_are_what_the_contracts_say(
-    table: str, planted: LaterData, winner: TrainedSegments, loser: TrainedSegments
-) -> None:
+def test_frames_are_what_the_contracts_say(table: str, planted: LaterData, winner: Trained, loser: Trained) -> None:
     contract = read_contract(CONTRACTS / f"{table}.yml", "ml")
     for trained in (winner, loser):
         frame = {
             "models": lambda t: artifacts.registry_frame(t.card),
-            "segments": lambda t: segment_rows(t.model, t.card.version, planted.after),
+            "segments": lambda t: rows_of(t, planted.after),
             "evaluations": lambda t: t.evaluations,
         }[table](trained)
         assert {n: DUCKDB_TYPES[d.base_type()] for n, d in frame.schema.items()} == {
@@ -427,8 +419,8 @@ def test_frames_are_what_the_contracts_say(
             assert column.accepted is None or set(frame[name]) <= set(column.accepted)
 
 
-def test_an_evaluation_that_did_not_happen_has_the_columns_all_the_same(winner: TrainedSegments) -> None:
-    assert train(persons_frame([5], [1], [10]), None).evaluations.schema == winner.evaluations.schema
+def test_an_evaluation_that_did_not_happen_has_the_columns_all_the_same(winner: Trained) -> None:
+    assert train(persons_frame([5], [1], [10]), NONE).evaluations.schema == winner.evaluations.schema
 
 
 def test_segment_profiles_add_up() -> None:
@@ -449,24 +441,26 @@ def test_segment_profiles_add_up() -> None:
         rows = result.order("segment").fetchall()
     assert types == {name: column.type for name, column in contract.columns.items()}
     made_by = ("kmeans_rfm", "v")
-    assert rows == [
-        (0, "High", 1, 1 / 3, 10, 10, 3, 3, 75.5, 75.5, Decimal("75.5"), 0.755, *made_by),
-        (2, "Low", 2, 2 / 3, 30, 30, 1.5, 1.5, 12.25, 12.25, Decimal("24.5"), 0.245, *made_by),
+    keep = "Keep: early access and service rather than discounts; they come and pay anyway."
+    rest = "Let rest: only what costs nothing; each letter costs more than they bring."
+    recency, frequency = 70 / 3, 6 / 3
+    assert [row[:12] + row[15:] for row in rows] == [
+        (0, "High", 1, 1 / 3, 10, 10, 3, 3, 75.5, 75.5, Decimal("75.5"), 0.755, keep, *made_by),
+        (2, "Low", 2, 2 / 3, 30, 30, 1.5, 1.5, 12.25, 12.25, Decimal("24.5"), 0.245, rest, *made_by),
+    ]
+    assert [row[12:15] for row in rows] == [
+        pytest.approx((75.5 * 3 / 100, 10 / recency, 3 / frequency)),
+        pytest.approx((12.25 * 3 / 100, 30 / recency, 1.5 / frequency)),
     ]
 
 
 # --- the house's rules -------------------------------------------------------------------------------------
 
 
-def test_a_state_of_another_format_is_refused(winner: TrainedSegments) -> None:
-    state = {**winner.model.to_state(), "format": 99}
+def test_a_state_of_another_format_is_refused(winner: Trained) -> None:
+    state = {**winner.fitted.to_state(), "format": 99}
     with pytest.raises(InputError, match="format 99"):
         SegmentsModel.from_state(state)
-
-
-def test_the_code_version_follows_the_code() -> None:
-    assert source_version() == source_version()
-    assert len(source_version()) == 12
 
 
 def test_models_import_neither_dagster_nor_heavy_libraries_and_nothing_pickles() -> None:

@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 
 from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.orchestration.assets import ml
+from ecommerce_platform.ml import lifecycle
+from ecommerce_platform.orchestration.assets.ml import model_assets
 from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.orchestration.resources import open_warehouse, warehouse_resource
 from ecommerce_platform.settings import Settings, read_settings
@@ -24,7 +25,7 @@ def settings(tmp_path: Path) -> Settings:
     orders, _ = planted_orders(40)
     project = read_project(settings)
     with open_warehouse(settings).connect() as con:
-        for table in ("gold.rfm", "gold.fct_orders"):
+        for table in ("gold.rfm", "gold.fct_orders", "gold.customer_features"):
             con.execute(create_table_sql(project.catalog.contract(table)))
             record_change(con, table)
         con.register("bought", orders.to_arrow())
@@ -41,7 +42,8 @@ def settings(tmp_path: Path) -> Settings:
 
 def train(settings: Settings) -> bool:
     """Materializes the asset; whether it wrote anything."""
-    asset = ml._segment_model(read_project(settings))
+    project = read_project(settings)
+    asset, _ = model_assets(project, project.catalog.contract("ml.segments"))
     done = dg.materialize(
         [asset], instance=dg.DagsterInstance.ephemeral(), resources={"warehouse": warehouse_resource(settings)}
     )
@@ -66,7 +68,7 @@ def test_a_training_that_is_stopped_while_writing_leaves_nothing_and_is_done_aga
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ml, "record_seen", killed)  # the last thing that is written
+        patch.setattr(lifecycle, "record_seen", killed)  # the last thing that is written
         with pytest.raises(RuntimeError, match="killed"):
             train(settings)
     assert counts(settings) == (None, None)

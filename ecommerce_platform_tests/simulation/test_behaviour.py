@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ecommerce_platform.errors import InputError
+from ecommerce_platform.simulation import generate_shop
 from ecommerce_platform.simulation.orders import DELIVERED, days_late
 from ecommerce_platform.simulation.people import CRM, NEVER, PHONE, STORE, WEB_SHOP
 from ecommerce_platform.simulation.seasons import SECONDS
@@ -211,3 +214,43 @@ def test_some_wait_where_not_all_sales_are_lost() -> None:
         for share in (0.0, 0.3, 0.9)
     ]
     assert 0 == lost[0] < lost[1] < lost[2]
+
+
+def test_varied_advertising_costs_over_a_factor_of_eight_and_lifts_by_its_root() -> None:
+    shop, plain = (
+        simulate(orders=8_000, days=730, seed=6, start=START, progress=lambda *_: None, vary_ads=varied) for varied in (True, False)
+    )  # fmt: skip
+    factor = np.array([f.pressure for f in shop.seasons.flights])
+    assert 4 < factor.max() / factor.min() <= 8
+    assert [f.lift for f in shop.seasons.flights] == pytest.approx(
+        [f.lift * np.sqrt(p) for f, p in zip(plain.seasons.flights, factor, strict=True)]
+    )
+    cost = np.bincount(shop.ad_days.flight, shop.ad_days.cost)
+    medium = np.array([f.medium for f in shop.seasons.flights])
+    for m in range(4):
+        mine = medium == m
+        assert np.corrcoef(np.log(cost[mine]), np.log(factor[mine]))[0, 1] > 0.8
+
+
+def test_an_experiment_without_uplift_draws_the_same_people_and_adds_nothing() -> None:
+    shop, plain = (
+        simulate(orders=2_000, days=200, seed=6, start=START, progress=lambda *_: None, uplift=uplift) for uplift in (False, True)
+    )  # fmt: skip
+    assert [len(t.experiment.arms) for t in shop.trials] == [len(t.experiment.arms) for t in plain.trials]
+    assert not any(t.lift(shop.customers.age_band).any() for t in shop.trials)
+    assert any(t.lift(plain.customers.age_band).any() for t in plain.trials)
+
+
+def test_where_there_are_other_shops_dearer_products_lose_lines() -> None:
+    shop, plain = (
+        simulate(orders=8_000, days=400, seed=6, start=START, progress=lambda *_: None, outside=outside) for outside in (2.0, 0.0)
+    )  # fmt: skip
+
+    def dearness(s: Shop) -> float:
+        lowest = s.catalogue.price.min(axis=0)
+        return float(np.log(s.lines.price / lowest[s.lines.product]).mean())
+
+    assert len(shop.lines.order) < 0.97 * len(plain.lines.order)
+    assert dearness(shop) < dearness(plain)
+    with pytest.raises(InputError, match="not from 0 to 10"):
+        generate_shop(Path("nowhere"), orders=10, days=2, outside=11)

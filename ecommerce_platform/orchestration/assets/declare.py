@@ -22,7 +22,7 @@ from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.errors import PassingError, understood
 from ecommerce_platform.orchestration.bookkeeping import materialize_days, verdicts_stand
 from ecommerce_platform.orchestration.freshness import freshness_policy
-from ecommerce_platform.orchestration.partitions import FULL_CHECKS, ONLY_PENDING, WHEN_DUE
+from ecommerce_platform.orchestration.partitions import FULL_CHECKS, FULL_TRAINING, ONLY_PENDING, WHEN_DUE
 from ecommerce_platform.orchestration.project import Project, StepListener
 from ecommerce_platform.orchestration.resources import WarehouseResource
 from ecommerce_platform.warehouse.contract_checks import BLOCKS, SHOWN, BlockedError, CheckResult, check_names
@@ -180,6 +180,11 @@ class Step:
     def full_checks(self) -> bool:
         """Whether whole tables are checked, not only what is written."""
         return self.context.run.tags.get(FULL_CHECKS) == "true"
+
+    @property
+    def full_training(self) -> bool:
+        """Whether models are trained with the whole tournament of methods rather than the quick one."""
+        return self.context.run.tags.get(FULL_TRAINING) == "true"
 
     @property
     def when_due(self) -> bool:

@@ -10,6 +10,7 @@ import dagster as dg
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.ml.lifecycle import Place
 from ecommerce_platform.orchestration.assets.declare import (
     Outcome,
     Step,
@@ -51,13 +52,15 @@ def filled_assets(project: Project, contract: Contract) -> list[dg.AssetsDefinit
         DefinitionError: no function is registered under the contract's name.
     """
     name = contract.filled_by or ""
-    if name not in _REGISTERED:
+    # `ml.<module>` is filled by whatever fills the tables of models.
+    declare = _REGISTERED.get(name) or _REGISTERED.get("".join(name.partition(".")[:2]))
+    if declare is None:
         raise DefinitionError(
             f"no function is registered as {name!r}, which fills {contract.table}",
             where=f"{contract.path}:1",
             fix=f"say one of {', '.join(sorted(_REGISTERED))}, or register it with @fills({name!r})",
         )
-    return _REGISTERED[name](project, contract)
+    return declare(project, contract)
 
 
 @fills("shop")
@@ -89,13 +92,13 @@ def _row_accounting(project: Project, contract: Contract) -> list[dg.AssetsDefin
 
 @fills("customer_links")
 def _links(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
-    registry, rules = project.catalog.contract("ml.models"), project.source.file.identity
+    rules = project.source.file.identity
 
     def work(step: Step) -> Outcome:
         linking: Linking | None = None
         if rules.link:
-            with step.connect() as con:
-                linking = current_linking(con, registry, project.settings.models, rules.threshold)
+            place = Place(step.connect, project.settings.models, project.catalog)
+            linking = current_linking(place, rules.threshold)
         written = refresh_links(
             step.connect, contract, linking, step.warehouse.connection_config,
             log=project.logs.get(contract.table), full_checks=step.full_checks,

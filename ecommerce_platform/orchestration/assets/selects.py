@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.ml.models import EVERY_SCORING, EVERY_TRAINING
 from ecommerce_platform.orchestration.assets.declare import (
     Outcome,
     Step,
@@ -39,17 +39,26 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
         project,
         contract,
         work,
-        deps=_deps(model, project.catalog),
+        deps=_deps(model, project),
         description=describe(contract, table.sql),
         files=[table.sql_path],
         code_version=model.code_version,
     )
 
 
-def _deps(model: SqlModel, catalog: Catalog) -> list[dg.AssetKey]:
+def _after(table: str, project: Project) -> list[str]:
+    """What has to be made before a table can be read: itself, or, of a ledger, what it is written beside."""
+    beside = project.contracts[table].written_beside if table in project.contracts else None
+    if beside == EVERY_TRAINING:
+        return sorted(model.key for model in project.trained.values())
+    if beside == EVERY_SCORING:
+        return sorted(table for model in project.trained.values() for table in model.watched)
+    return [beside or table]
+
+
+def _deps(model: SqlModel, project: Project) -> list[dg.AssetKey]:
     """What a SELECT reads, as assets; whoever reads a ledger waits for the last of the tables it is written beside."""
-    ledgers = {n: after for n, table in catalog.tables.items() if (after := table.contract.written_beside)}
-    keys = {asset_key(ledgers.get(name, name)): None for name in model.reads}
+    keys = {asset_key(key): None for name in model.reads for key in _after(name, project)}
     if model.contract.layer != "silver":
         # The foreign-key check reads the parents while the table is written, so they come first.
         parents = (c.references.rpartition(".")[0] for c in model.contract.columns.values() if c.references)

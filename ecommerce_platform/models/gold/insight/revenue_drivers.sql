@@ -1,4 +1,4 @@
--- The pairs of periods that are compared, by their first and last days. insight/drivers.py puts other pairs here.
+-- The pairs of periods that are compared, by their first and last days. reading/drivers.py puts other pairs here.
 with pairs as (
 
     select

@@ -16,7 +16,7 @@ import pytest
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.first_step import with_first_step
-from ecommerce_platform.insight.drivers import Periods, drivers_sql, revenue_drivers
+from ecommerce_platform.reading.drivers import Periods, drivers_sql, revenue_drivers
 
 PARTS = ("customers", "orders_per_customer", "units_per_order", "price", "discount")
 START = date(2024, 1, 1)

@@ -1,0 +1,63 @@
+"""Commands for people who look at figures: dashboard and reports. What they show: `serving/dashboard`, `serving/report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ecommerce_platform.cli.arguments import given_settings
+from ecommerce_platform.cli.console import say, say_line, short
+from ecommerce_platform.cli.serving import needs
+from ecommerce_platform.errors import InputError
+
+
+def dashboard(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+) -> None:
+    """Shows the published figures in a browser, until interrupted."""
+    needs("streamlit", "plotly")
+    from ecommerce_platform.serving.access.accounts import Accounts
+    from ecommerce_platform.serving.dashboard.server import serve_dashboard
+
+    settings = given_settings()
+    accounts = Accounts.of(settings.data)
+    here = host in ("127.0.0.1", "localhost", "::1")
+    if not here and not accounts.users():
+        raise InputError(
+            "there is no user yet, so nobody could sign in", fix="`ecommerce users add NAME --role viewer` first"
+        )
+    shown = f"http://{'localhost' if here else host}:{port}"
+    if here:
+        say("open this link within five minutes; it signs this browser in, once:")
+        say_line(f"  {shown}/-/link?t={accounts.one_time_link()}")
+    else:
+        say(f"dashboard: {shown}", highlight=False)
+    serve_dashboard(settings, accounts, host, port)
+
+
+def report(
+    period: Annotated[str, typer.Option(help="2018-08, 2018-Q3 or 2018.")],
+    form: Annotated[Literal["pdf", "html"], typer.Option("--format", help="What is written.")] = "pdf",
+    to: Annotated[Path | None, typer.Option(help="Where to; default: <data dir>/reports/<period>.<format>.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="SNAPSHOT", help="An earlier state, as `ecommerce sql` takes it.")
+    ] = None,
+) -> None:
+    """Writes an executive report of one period: figures, findings, what to do."""
+    needs(*(["weasyprint"] if form == "pdf" else []))
+    from ecommerce_platform.serving.dashboard.data import Shop
+    from ecommerce_platform.serving.read.reader import Reader
+    from ecommerce_platform.serving.report.contents import days_of, make_report
+    from ecommerce_platform.serving.report.render import write_report
+
+    settings, days = given_settings(), days_of(period)
+    reader = Reader.of(settings)
+    try:
+        found = make_report(Shop(reader, as_of), days)
+    finally:
+        reader.close()
+    file = write_report(found, form, to or settings.data / "reports" / f"{period.strip()}.{form}")
+    say(f"report of {found.title}: {short(file)}", highlight=False)

@@ -1,0 +1,117 @@
+"""Assets of decisions: declarations; what is decided is worked out in `decisions`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from ecommerce_platform import decisions
+from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.experiment_plan import read_plans
+from ecommerce_platform.orchestration.assets.declare import Outcome, Step, preview
+from ecommerce_platform.orchestration.assets.filled import filled_asset, fills
+from ecommerce_platform.orchestration.project import Project
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from ecommerce_platform.decisions.recommendation import Decided
+
+#: Tables of decisions; `ml.decisions` has a row for each.
+DECISIONS = (
+    "experiment_results", "uplift_scores", "staffing_plan", "inventory_plan", "budget_allocation", "price_recommendations", "roi_scenarios"
+)  # fmt: skip
+_HERE = Path(decisions.__file__).parent
+
+
+@fills("experiment_results")
+def _experiments(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.trials import READS, decide_experiments
+
+    plans = read_plans(project.source.file.path.parent)
+    code = ["trials.py", "experiments.py", "statistics.py", "power.py"]
+    return _decision(project, contract, READS, code, plans, lambda con: decide_experiments(con, plans))
+
+
+@fills("uplift_scores")
+def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.uplift import READS, decide_uplift
+
+    plans = read_plans(project.source.file.path.parent)
+    code = ["uplift.py", "effects.py", "trials.py", "statistics.py"]
+    beside = [project.contracts["ml.uplift_curves"]]
+    return _decision(project, contract, READS, code, plans, lambda con: decide_uplift(con, plans), beside=beside)
+
+
+@fills("staffing_plan")
+def _staffing(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.staffing import READS, decide_staffing
+
+    rules = project.source.file.decisions.staffing
+    return _decision(project, contract, READS, ["staffing.py"], rules, lambda con: decide_staffing(con, rules))
+
+
+@fills("inventory_plan")
+def _stock(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.stock import READS, decide_stock
+
+    rules = project.source.file.decisions.inventory
+    return _decision(project, contract, READS, ["stock.py"], rules, lambda con: decide_stock(con, rules))
+
+
+@fills("budget_allocation")
+def _budget(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.budget import READS, decide_budget
+
+    rules = project.source.file.decisions.budget
+    return _decision(
+        project, contract, READS, ["budget.py", "flights.sql"], rules, lambda con: decide_budget(con, rules)
+    )
+
+
+@fills("price_recommendations")
+def _prices(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.prices import READS, decide_prices
+
+    rules = project.source.file.decisions.prices
+    return _decision(project, contract, READS, ["prices.py"], rules, lambda con: decide_prices(con, rules))
+
+
+@fills("roi_scenarios")
+def _roi(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.roi import READS, decide_roi
+
+    rules = project.source.file.decisions
+    figures = (rules.discount_rate, rules.investments)
+    # The last one made: `ml.decisions` is whole then.
+    before = [f"ml.{name}" for name in DECISIONS if name != contract.name]
+    return _decision(project, contract, READS, ["roi.py"], figures, lambda con: decide_roi(con, rules), before)
+
+
+def _decision(
+    project: Project,
+    contract: Contract,
+    reads: Sequence[str],
+    code: Sequence[str],
+    rules: Any,
+    decide: Callable[["DuckDBPyConnection"], "Decided"],
+    after: Sequence[str] = (),
+    beside: Sequence[Contract] = (),
+) -> list[dg.AssetsDefinition]:
+    """The asset of a decision's table; `code` are its modules, `after` tables that are only to be made before it,
+    `beside` those that are written with it."""
+    ledger = project.contracts["ml.decisions"]
+    there = [t for t in reads if project.catalog.tables[t].sql is None or t in project.models]
+
+    def work(step: Step) -> Outcome:
+        from ecommerce_platform.decisions.recommendation import refresh_decision
+
+        with step.connect() as con:
+            written = refresh_decision(
+                con, contract, ledger, decide, there, [str(_HERE / name) for name in code], rules,
+                beside=beside, full_checks=step.full_checks, when_due=step.when_due,
+            )  # fmt: skip
+            return Outcome(written, {"preview": preview(con, contract)})
+
+    return [filled_asset(project, contract, work, [*there, *after], project.source.file.path)]

@@ -1,0 +1,486 @@
+"""Pictures of frames: Plotly figures that follow the page's light or dark theme. What is in the frames is for `figures`.
+
+Colours are told apart also by those who see few of them (Okabe and Ito 2008, Color Universal Design), and none means
+something by itself: every picture has its words and its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.serving.dashboard.events import KINDS, Event
+from ecommerce_platform.serving.dashboard.view import Days
+from ecommerce_platform.serving.dashboard.wording import period_text, shown, symbol
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import polars as pl
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#3B7DD8", "#D9822B", "#2A9D78", "#D1495B", "#8E6BBF", "#8791A0"
+#: For the values of a dimension, the largest first.
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#C2577F", "#4FA3B8", "#A98A2D", "#5E6B82")
+#: From little to much.
+SCALE = [[0.0, "rgba(59,125,216,0.05)"], [1.0, "rgba(59,125,216,1)"]]
+#: How marks look once one of them is clicked; Plotly fails on a click where this is not said.
+_PICKED: dict[str, Any] = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 0.45}}}
+_LANES = {"sale": ORANGE, "campaign": GREEN, "anomaly": RED, "known": PURPLE, "load": GREY}
+_LANE = 22
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How the figures of an axis read: a metric's format, and its currency where it is money."""
+
+    kind: str = "count"
+    currency: str = ""
+
+    @property
+    def hover(self) -> str:
+        """Plotly's format of a value on hovering."""
+        return {"money": ",.0f", "count": ",.0f", "share": ".1%", "score": ".2f", "days": ".1f"}[self.kind]
+
+    @property
+    def prefix(self) -> str:
+        """What stands before a figure."""
+        return symbol(self.currency) if self.kind == "money" else ""
+
+    def layout(self) -> dict[str, Any]:
+        """The axis for Plotly."""
+        ticks = {"share": ".0%", "score": ".1f", "days": ".1f"}.get(self.kind, "~s")
+        return {"tickformat": ticks, "tickprefix": self.prefix, "title": None, "zeroline": False}
+
+    def text(self, value: float | None) -> str:
+        """A figure as text."""
+        return shown(value, self.kind, self.currency, brief=True)
+
+
+def _figure(traces: Sequence[Any] = (), height: int = 320, **layout: Any) -> go.Figure:
+    import plotly.graph_objects as go
+
+    figure = go.Figure(list(traces))
+    figure.update_layout(
+        height=height,
+        margin={"l": 8, "r": 8, "t": 28, "b": 8},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
+        hoverlabel={"align": "left"},
+        **layout,
+    )
+    figure.update_xaxes(automargin=True, title=None)
+    figure.update_yaxes(automargin=True, title=None)
+    return figure
+
+
+def lines(
+    frame: pl.DataFrame,
+    names: dict[str, str],
+    axis: Axis,
+    grain: str,
+    *,
+    before: pl.DataFrame | None = None,
+    happened: Sequence[Event] = (),
+    days: Days | None = None,
+    height: int = 320,
+) -> go.Figure:
+    """Metrics over time; the first is filled, what it is compared with is dotted, and below stands what happened.
+
+    Args:
+        frame: `period` and a column per metric.
+        names: column → label, the main one first.
+        axis: of all of them.
+        grain: of the periods.
+        before: the series of the days compared with, laid over the same periods, with its `own_period`.
+        happened: events to show in lanes below.
+        days: which the lanes are cut to.
+        height: without the lanes, in pixels.
+    """
+    import plotly.graph_objects as go
+
+    if grain == "week" and "is_complete" in frame.columns and frame["is_complete"].any():
+        # A week that the days cut short would look like a fall.
+        frame = frame.filter(frame["is_complete"])
+        before = None if before is None else before.filter(before["period"].is_in(frame["period"].to_list()))
+    periods = frame["period"].to_list()
+    traces: list[Any] = []
+    main = next(iter(names))
+    if before is not None:
+        own = [period_text(p, grain) for p in before["own_period"].to_list()]
+        traces.append(
+            go.Scatter(
+                x=before["period"].to_list(), y=_floats(before, main), name="Compared with", mode="lines", customdata=own,
+                line={"color": GREY, "width": 1.6, "dash": "dot"},
+                hovertemplate=f"%{{customdata}}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    for number, (column, label) in enumerate(names.items()):
+        colour = (BLUE, ORANGE, GREEN, PURPLE)[number % 4]
+        traces.append(
+            go.Scatter(
+                x=periods, y=_floats(frame, column), name=label, mode="lines" if len(periods) > 2 else "lines+markers",
+                line={"color": colour, "width": 2.4 if column == main else 1.8},
+                fill="tozeroy" if column == main and axis.kind in ("money", "count") else None,
+                fillcolor="rgba(59,125,216,0.10)",
+                hovertemplate=f"{label}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure = _figure(traces, height, hovermode="x unified")
+    figure.update_yaxes(**axis.layout())
+    if axis.kind in ("money", "count", "share"):
+        figure.update_yaxes(rangemode="tozero")
+    _mark_incomplete(figure, frame, grain)
+    if happened and days:
+        _add_lanes(figure, happened, days, height)
+    return figure
+
+
+def _mark_incomplete(figure: go.Figure, frame: pl.DataFrame, grain: str) -> None:
+    """A grey band behind periods that data cover in part only."""
+    if "is_complete" not in frame.columns or grain == "day":
+        return
+    open_ = frame.filter(~frame["is_complete"])["period"].to_list()
+    for period in open_[:1] + open_[-1:] if len(open_) > 1 else open_:
+        figure.add_vrect(
+            x0=period - timedelta(days=3), x1=period + timedelta(days=3), fillcolor=GREY, opacity=0.14, line_width=0
+        )
+
+
+def _add_lanes(figure: go.Figure, happened: Sequence[Event], days: Days, height: int) -> None:
+    import plotly.graph_objects as go
+
+    kinds = [kind for kind in KINDS if any(e.kind == kind for e in happened)]
+    lanes = _LANE * len(kinds) + 14
+    share = lanes / (height + lanes)
+    for place, kind in enumerate(reversed(kinds)):
+        x: list[Any] = []
+        y: list[Any] = []
+        text: list[str] = []
+        for event in (e for e in happened if e.kind == kind):
+            first, last = max(event.first, days.since), min(event.last, days.until)
+            when = Days(event.first, event.last).text if event.first <= event.last else f"{event.first}"
+            note = f"<b>{event.title}</b><br>{when}" + (f"<br>{_wrapped(event.text)}" if event.text else "")
+            # Half a day more on either side: one day has a length, too.
+            x += [f"{first - timedelta(days=1)} 12:00", f"{last} 12:00", None]
+            y += [place, place, None]
+            text += [note, note, ""]
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=y, yaxis="y2", mode="lines", line={"color": _LANES[kind], "width": 9}, showlegend=False,
+                hovertext=text, hoverinfo="text", name=KINDS[kind],
+            )
+        )  # fmt: skip
+    figure.update_layout(
+        height=height + lanes,
+        hovermode="closest" if len(figure.data) > 12 else "x",
+        yaxis={"domain": [share + 0.06, 1]},
+        xaxis={"anchor": "y2"},
+        yaxis2={
+            "domain": [0, share], "tickvals": list(range(len(kinds))), "ticktext": [KINDS[k] for k in reversed(kinds)],
+            "range": [-0.6, len(kinds) - 0.4], "showgrid": False, "zeroline": False, "automargin": True, "fixedrange": True,
+        },
+    )  # fmt: skip
+
+
+def _wrapped(text: str, width: int = 70) -> str:
+    import textwrap
+
+    return "<br>".join(textwrap.wrap(text, width)[:6])
+
+
+def stacked(frame: pl.DataFrame, by: str, name: str, axis: Axis, order: Sequence[str], height: int = 320) -> go.Figure:
+    """A series by one dimension as bars on each other, the values in the order given."""
+    import plotly.graph_objects as go
+    import polars as pl
+
+    traces = []
+    for number, value in enumerate(order):
+        rows = frame.filter(pl.col(by) == value)
+        traces.append(
+            go.Bar(
+                x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28),
+                marker={"color": _colour(number, value)},
+                hovertemplate=f"{value}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure = _figure(traces, height, barmode="stack", hovermode="x unified", bargap=0.25)
+    figure.update_yaxes(**axis.layout())
+    return figure
+
+
+def several(frame: pl.DataFrame, by: str, name: str, axis: Axis, order: Sequence[str], height: int = 320) -> go.Figure:
+    """A series by one dimension as a line each: for what cannot be added up."""
+    import plotly.graph_objects as go
+    import polars as pl
+
+    traces = []
+    for number, value in enumerate(order):
+        rows = frame.filter(pl.col(by) == value)
+        traces.append(
+            go.Scatter(
+                x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28), mode="lines",
+                line={"width": 2, "color": _colour(number, value)},
+                hovertemplate=f"{value}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure = _figure(traces, height, hovermode="x unified")
+    figure.update_yaxes(**axis.layout())
+    return figure
+
+
+def bars(
+    frame: pl.DataFrame,
+    axis: Axis,
+    *,
+    chosen: Sequence[str] = (),
+    label: str = "value",
+    now: str = "now",
+    before: str | None = "before",
+    ordered: bool = False,
+    colour: str = BLUE,
+    row: int = 34,
+) -> go.Figure:
+    """A figure by value as lying bars, the first on top, with a tick where it stood before; clicked bars are told by value.
+
+    Args:
+        frame: a column of values, one of figures, and one of figures before where there are.
+        axis: of the figures.
+        chosen: values that stand out; the others are faded.
+        label: column of the values.
+        now: column of the figures.
+        before: column of those before.
+        ordered: standing bars in the order of the frame (periods, bands).
+        colour: of the bars.
+        row: height of a bar with its space.
+    """
+    import plotly.graph_objects as go
+
+    values = [str(v) for v in frame[label].to_list()]
+    figures = _floats(frame, now)
+    shade = [1.0 if not chosen or v in chosen else 0.35 for v in values]
+    names = [_cut(v, 26) for v in values]
+    text = [axis.text(v) for v in figures]
+    marks: dict[str, Any] = {
+        "marker": {"color": colour, "opacity": shade}, "customdata": values, "text": text, "textposition": "outside",
+        "cliponaxis": False, "name": "Now", "showlegend": False, "constraintext": "none", "textangle": 0,
+        **_PICKED,
+    }  # fmt: skip
+    place = list(range(len(values)))
+    hover = f"<b>%{{customdata}}</b><br>{axis.prefix}%{{{{}}:{axis.hover}}}<extra></extra>"
+    if ordered:
+        traces: list[Any] = [go.Bar(x=place, y=figures, hovertemplate=hover.replace("{}", "y"), **marks)]
+        figure = _figure(traces, 300, bargap=0.3)
+        figure.update_xaxes(tickvals=place, ticktext=names)
+        figure.update_yaxes(**axis.layout())
+        return figure
+    traces = [go.Bar(y=place, x=figures, orientation="h", hovertemplate=hover.replace("{}", "x"), **marks)]
+    if before and before in frame.columns and frame[before].null_count() < len(frame):
+        traces.append(
+            go.Scatter(
+                y=place, x=_floats(frame, before), mode="markers", name="Compared with", customdata=values,
+                marker={"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3}},
+                hovertemplate=f"<b>%{{customdata}}</b> before<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure = _figure(traces, max(120, row * len(values) + 60), bargap=0.3)
+    figure.update_yaxes(tickvals=place, ticktext=names, autorange="reversed", showgrid=False)
+    figure.update_xaxes(**axis.layout(), nticks=5)
+    most = max([v for t in traces for v in t.x if v is not None], default=0)
+    if most > 0 and min(v or 0 for v in figures) >= 0:
+        figure.update_xaxes(range=[0, most * 1.3])  # room for the text behind the longest
+    return figure
+
+
+def differences(frame: pl.DataFrame, axis: Axis, label: str = "value", change: str = "change") -> go.Figure:
+    """Changes by value as lying bars to either side."""
+    import plotly.graph_objects as go
+
+    values, figures = [str(v) for v in frame[label].to_list()], _floats(frame, change)
+    place = list(range(len(values)))
+    colours = [GREEN if (v or 0) >= 0 else RED for v in figures]
+    text = [("+" if (v or 0) > 0 else "") + axis.text(v) for v in figures]
+    trace = go.Bar(
+        y=place, x=figures, orientation="h", marker={"color": colours}, text=text, textposition="auto", customdata=values,
+        hovertemplate=f"<b>%{{customdata}}</b><br>{axis.prefix}%{{x:+{axis.hover}}}<extra></extra>", constraintext="none", **_PICKED,
+    )  # fmt: skip
+    figure = _figure([trace], max(140, 32 * len(values) + 50), bargap=0.3)
+    figure.update_yaxes(tickvals=place, ticktext=[_cut(v, 26) for v in values], autorange="reversed", showgrid=False)
+    figure.update_xaxes(**axis.layout())
+    figure.update_xaxes(zeroline=True, zerolinecolor=GREY)
+    return figure
+
+
+def waterfall(
+    start: tuple[str, float], parts: Sequence[tuple[str, float]], end: tuple[str, float], axis: Axis
+) -> go.Figure:
+    """How parts lead from one figure to another."""
+    import plotly.graph_objects as go
+
+    names = [start[0], *(n for n, _ in parts), end[0]]
+    figures = [start[1], *(v for _, v in parts), end[1]]
+    text = [axis.text(start[1]), *(("+" if v > 0 else "") + axis.text(v) for _, v in parts), axis.text(end[1])]
+    trace = go.Waterfall(
+        x=names, y=figures, measure=["absolute", *["relative"] * len(parts), "total"], text=text, textposition="outside",
+        increasing={"marker": {"color": GREEN}}, decreasing={"marker": {"color": RED}}, totals={"marker": {"color": BLUE}},
+        connector={"line": {"color": GREY, "width": 1}}, cliponaxis=False,
+        hovertemplate="<b>%{x}</b><br>%{text}<extra></extra>",
+    )  # fmt: skip
+    figure = _figure([trace], 360, showlegend=False)
+    figure.update_xaxes(tickvals=names, ticktext=[_wrapped(n, 14) for n in names], tickangle=0)
+    figure.update_yaxes(**axis.layout())
+    low = min([start[1], end[1], *_running(start[1], parts)])
+    high = max([start[1], end[1], *_running(start[1], parts)])
+    # The parts are small beside the whole: the axis begins where they can be seen, and says so by its ticks.
+    margin = (high - low) * 0.35 or high * 0.1
+    figure.update_yaxes(range=[max(0.0, low - margin), high + margin])
+    return figure
+
+
+def _running(start: float, parts: Sequence[tuple[str, float]]) -> list[float]:
+    found = []
+    for _, value in parts:
+        start += value
+        found.append(start)
+    return found
+
+
+def heat(
+    rows: Sequence[str], columns: Sequence[str], figures: Sequence[Sequence[float | None]], axis: Axis, *, height: int = 420,
+    names: tuple[str, str] = ("", ""), most: float | None = None,
+) -> go.Figure:  # fmt: skip
+    """Figures by two things as a field of colours with their text."""
+    import plotly.graph_objects as go
+
+    text = [[axis.text(v) if v is not None else "" for v in line] for line in figures]
+    trace = go.Heatmap(
+        z=figures, x=list(columns), y=list(rows), text=text, texttemplate="%{text}" if len(columns) <= 16 else None,
+        colorscale=SCALE, showscale=False, xgap=2, ygap=2, zmin=0, zmax=most, hoverongaps=False,
+        hovertemplate=f"{names[0]} %{{y}}, {names[1]} %{{x}}<br><b>%{{text}}</b><extra></extra>",
+    )  # fmt: skip
+    figure = _figure([trace], height)
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", title=names[0] or None)
+    figure.update_xaxes(showgrid=False, type="category", title=names[1] or None, side="top")
+    figure.update_layout(margin={"t": 50})
+    return figure
+
+
+def intervals(
+    names: Sequence[str], middles: Sequence[float | None], lows: Sequence[float | None], highs: Sequence[float | None],
+    axis: Axis, none_at: float, axis_title: str,
+) -> go.Figure:  # fmt: skip
+    """Effects with their intervals, and a line where there would be none."""
+    import plotly.graph_objects as go
+
+    place = list(range(len(names)))
+    sure = [
+        GREY if low is None or high is None or low <= none_at <= high else BLUE
+        for low, high in zip(lows, highs, strict=True)
+    ]
+    up = [None if h is None or m is None else h - m for m, h in zip(middles, highs, strict=True)]
+    down = [None if low is None or m is None else m - low for m, low in zip(middles, lows, strict=True)]
+    traces = [
+        go.Scatter(
+            x=[m], y=[p], mode="markers", marker={"size": 11, "color": c}, showlegend=False,
+            error_x={"type": "data", "symmetric": False, "array": [u], "arrayminus": [d], "color": c, "thickness": 2, "width": 5},
+            hovertemplate=f"<b>{n}</b><br>{axis.prefix}%{{x:.2f}}<extra></extra>",
+        )
+        for p, n, m, u, d, c in zip(place, names, middles, up, down, sure, strict=True)
+    ]  # fmt: skip
+    figure = _figure(traces, max(180, 34 * len(names) + 80))
+    figure.add_vline(x=none_at, line={"color": GREY, "dash": "dot", "width": 1.5})
+    figure.update_yaxes(tickvals=place, ticktext=[_cut(n, 44) for n in names], autorange="reversed", showgrid=False)
+    figure.update_xaxes(title=axis_title, zeroline=False)
+    return figure
+
+
+def funnel(steps: Sequence[tuple[str, float]]) -> go.Figure:
+    """Steps of a way, each with how many came so far."""
+    import plotly.graph_objects as go
+
+    trace = go.Funnel(
+        y=[n for n, _ in steps], x=[v for _, v in steps], textinfo="value+percent initial", marker={"color": BLUE},
+        connector={"fillcolor": "rgba(59,125,216,0.15)"}, constraintext="none",
+        hovertemplate="<b>%{y}</b><br>%{x:,.0f}, %{percentPrevious:.1%} of the step before<extra></extra>",
+    )  # fmt: skip
+    return _figure([trace], 320, showlegend=False)
+
+
+def points_on_a_map(
+    latitudes: Sequence[float], longitudes: Sequence[float], sizes: Sequence[float], colours: Sequence[float | None],
+    texts: Sequence[str], what: str, axis: Axis,
+) -> go.Figure:  # fmt: skip
+    """Places by their coordinates, to scale in the middle of them; without a map below, which would have to be fetched."""
+    from math import cos, nan, radians
+
+    import plotly.graph_objects as go
+
+    most = max(sizes, default=1) or 1
+    marker: dict[str, Any] = {
+        "size": [5 + 22 * (s / most) ** 0.5 for s in sizes], "color": BLUE, "opacity": 0.75, "line": {"width": 0.5, "color": GREY},
+    }  # fmt: skip
+    if any(c is not None for c in colours):
+        bar = {"title": {"text": what, "side": "right"}, "tickformat": axis.layout()["tickformat"], "thickness": 12}
+        marker |= {"color": [nan if c is None else c for c in colours], "colorscale": "Cividis", "colorbar": bar}
+    trace = go.Scatter(
+        x=list(longitudes),
+        y=list(latitudes),
+        mode="markers",
+        text=list(texts),
+        hovertemplate="%{text}<extra></extra>",
+        marker=marker,
+    )
+    figure = _figure([trace], 520)
+    middle = sum(latitudes) / len(latitudes) if latitudes else 0
+    figure.update_yaxes(
+        scaleanchor="x", scaleratio=1 / max(cos(radians(middle)), 0.2), showgrid=False, showticklabels=False
+    )
+    figure.update_xaxes(showgrid=False, showticklabels=False)
+    return figure
+
+
+def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[str, str]], chosen: str) -> go.Figure:
+    """Tables and from what they are made, from left to right; a click tells a table's name.
+
+    Args:
+        nodes: name, column, row, colour of each.
+        edges: from, to.
+        chosen: the node that stands out.
+    """
+    import plotly.graph_objects as go
+
+    at = {name: (column, row) for name, column, row, _ in nodes}
+    x: list[Any] = []
+    y: list[Any] = []
+    for first, second in edges:
+        x += [at[first][0], at[second][0], None]
+        y += [at[first][1], at[second][1], None]
+    labels = [n.partition(".")[2] for n, *_ in nodes]
+    traces = [
+        go.Scatter(x=x, y=y, mode="lines", line={"color": GREY, "width": 1}, opacity=0.5, hoverinfo="skip", showlegend=False),
+        go.Scatter(
+            x=[c for _, c, _, _ in nodes], y=[r for _, _, r, _ in nodes], mode="markers+text", text=labels,
+            textposition="top center", customdata=[n for n, *_ in nodes], showlegend=False, cliponaxis=False,
+            marker={
+                "size": [20 if n == chosen else 13 for n, *_ in nodes], "color": [c for *_, c in nodes],
+                "line": {"width": [3 if n == chosen else 0 for n, *_ in nodes], "color": ORANGE},
+            },
+            hovertemplate="<b>%{customdata}</b><br>click to look at it<extra></extra>", **_PICKED,
+        ),
+    ]  # fmt: skip
+    most = max((sum(1 for _, c, *_ in nodes if c == column) for column in {c for _, c, *_ in nodes}), default=1)
+    figure = _figure(traces, max(260, 52 * most + 80))
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def _colour(number: int, value: str) -> str:
+    return GREY if value in ("all others", "unknown") else COLOURS[number % len(COLOURS)]
+
+
+def _floats(frame: pl.DataFrame, column: str) -> list[float | None]:
+    return [None if v is None else float(v) for v in frame[column].to_list()]
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

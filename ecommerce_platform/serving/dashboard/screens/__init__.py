@@ -1,0 +1,23 @@
+"""The pages, a module each: `PAGE` says what it is, needs and shows. Here is only their order.
+
+The folder is not called `pages`: Streamlit would run what lies in there by itself.
+"""
+
+from __future__ import annotations
+
+from ecommerce_platform.serving.dashboard.parts import Page
+from ecommerce_platform.serving.dashboard.screens import (
+    ask,
+    customers,
+    delivery,
+    diagnose,
+    executive,
+    explore,
+    marketing,
+    products,
+    trust,
+)
+
+PAGES: tuple[Page, ...] = (
+    executive.PAGE, explore.PAGE, diagnose.PAGE, customers.PAGE, products.PAGE, delivery.PAGE, marketing.PAGE, trust.PAGE, ask.PAGE,
+)  # fmt: skip
