@@ -9,7 +9,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from typer.testing import CliRunner
 
+from ecommerce_platform.cli import app
 from ecommerce_platform.contracts.metrics import read_metrics
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.reading.snapshots import current_snapshot, read_manifest
@@ -171,3 +173,18 @@ def test_views_show_the_published_rows_without_personal_columns(served: shop.Ser
         assert "email" not in con.sql("select * from gold.dim_customer").columns
         found = con.execute("select comment from duckdb_views() where view_name = 'kpi_summary'").fetchone()
         assert found == (catalog().contract("gold.kpi_summary").description,)
+
+
+def test_the_command_writes_the_project_and_views_of_this_machine_s_snapshot(
+    served: shop.Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ECOMMERCE_DATA_DIR", str(served.folder))
+    said = CliRunner().invoke(app, ["powerbi", "--to", str(tmp_path), "--snapshot", "Z:\\shop"], catch_exceptions=False)
+    assert said.exit_code == 0
+    assert "churn_rate" in said.output
+    assert 'Folder = "Z:\\shop"' in (tmp_path / MODEL / "expressions.tmdl").read_text()
+    with duckdb.connect() as con:
+        con.execute((tmp_path / "views.sql").read_text())
+        assert con.execute("select revenue from gold.kpi_summary").fetchall() == [
+            (row["revenue"],) for row in served.rows("select revenue from gold.kpi_summary")
+        ]
