@@ -46,7 +46,7 @@ for command in (
     drops.generate, drops.land, drops.extract,
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
-    looking.dashboard, looking.report, serving.api, serving.mcp,
+    looking.dashboard, looking.report, looking.powerbi, serving.api, serving.mcp,
     documents.docs, documents.questions, documents.targets, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,

@@ -61,3 +61,28 @@ def report(
         reader.close()
     file = write_report(found, form, to or settings.data / "reports" / f"{period.strip()}.{form}")
     say(f"report of {found.title}: {short(file)}", highlight=False)
+
+
+def powerbi(
+    folder: Annotated[Path, typer.Option("--to", help="Where to write it.")] = Path("powerbi"),
+    snapshot: Annotated[
+        str | None,
+        typer.Option(help="Folder of the snapshot as Power BI sees it; default: where it is on this machine."),
+    ] = None,
+) -> None:
+    """Writes a Power BI project over the published tables, and views.sql for SQL clients."""
+    from ecommerce_platform.contracts.catalog import read_catalog
+    from ecommerce_platform.contracts.metrics import read_metrics
+    from ecommerce_platform.reading.snapshots import current_snapshot, read_manifest
+    from ecommerce_platform.serving.powerbi.project import make_project, write_project
+
+    published = given_settings().published
+    tables = read_manifest(current_snapshot(published))["tables"]
+    here = str((published / "current").absolute())
+    project = make_project(read_catalog(), read_metrics(), tables, snapshot or here, here)
+    write_project(project, folder)
+    say(
+        f"wrote {short(folder)}: {len(project.measures)} measures; open ecommerce.pbip in Power BI Desktop (docs/power-bi.md)"
+    )
+    for metric, reason in project.left_out.items():
+        say(f"left out: {metric} ({reason})")
