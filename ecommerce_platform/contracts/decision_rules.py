@@ -88,6 +88,32 @@ class Investment(Strict):
     months: int = Field(ge=1, le=240)
 
 
+class Offer(Strict):
+    """What an arm of an experiment costs when it is given to a customer outside it, beyond what orders show as discount."""
+
+    #: Of each customer who gets it, whatever they do.
+    contact_cost: float = Field(default=0, ge=0)
+    #: Of each who then orders at all: a voucher that is redeemed once.
+    voucher_cost: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _costs_something(self) -> Self:
+        if self.contact_cost + self.voucher_cost <= 0:
+            raise ValueError("say `contact_cost` or `voucher_cost`: what costs nothing needs no budget")
+        return self
+
+
+class Retention(Strict):
+    """What customers may be offered so that they stay."""
+
+    #: Most that all offers together are expected to cost.
+    budget: float = Field(gt=0)
+    #: Experiment whose arms are offered.
+    experiment: str
+    #: Arm → what it costs.
+    actions: dict[str, Offer] = Field(min_length=1)
+
+
 class DecisionRules(Strict):
     """What `decisions:` may say, by decision."""
 
@@ -95,6 +121,7 @@ class DecisionRules(Strict):
     inventory: Stock | None = None
     budget: Budget | None = None
     prices: Prices | None = None
+    retention: Retention | None = None
     #: Yearly rate at which later money counts less.
     discount_rate: float | None = Field(default=None, ge=0, le=1)
     #: Name → what is thought of being done.

@@ -11,6 +11,9 @@ from collections.abc import Collection, Mapping
 DATA: dict[str, tuple[str, ...]] = {
     "experiment_results": ("experiment_assignments", "orders.customer_id"),
     "uplift_scores": ("experiment_assignments", "orders.customer_id"),
+    "retention_actions": (
+        "experiment_assignments", "orders.customer_id", "order_items.unit_cost|products.unit_cost",
+    ),
     "staffing_plan": ("orders",),
     "inventory_plan": (
         "inventory_snapshots.on_hand", "inventory_snapshots.lead_time_days", "order_items.unit_cost|products.unit_cost",
@@ -24,6 +27,7 @@ DATA: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 #: Decision → fields of `decisions:` in source.yml.
 FIGURES: dict[str, tuple[str, ...]] = {
+    "retention_actions": ("retention",),
     "staffing_plan": ("staffing",),
     "inventory_plan": ("inventory",),
     "budget_allocation": ("budget",),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Tables of decisions; `ml.decisions` has a row for each.
 DECISIONS = (
-    "experiment_results", "uplift_scores", "staffing_plan", "inventory_plan", "budget_allocation", "price_recommendations", "roi_scenarios"
+    "experiment_results", "uplift_scores", "retention_actions", "staffing_plan", "inventory_plan", "budget_allocation",
+    "price_recommendations", "roi_scenarios",
 )  # fmt: skip
 _HERE = Path(decisions.__file__).parent
 
@@ -42,6 +43,18 @@ def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     code = ["uplift.py", "effects.py", "trials.py", "statistics.py"]
     beside = [project.contracts["ml.uplift_curves"]]
     return _decision(project, contract, READS, code, plans, lambda con: decide_uplift(con, plans), beside=beside)
+
+
+@fills("retention_actions")
+def _retention(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.retention import READS, decide_retention
+
+    plans, rules = read_plans(project.source.file.path.parent), project.source.file.decisions.retention
+    code = ["retention.py", "policy.py", "uplift.py", "effects.py", "trials.py", "statistics.py"]
+    beside = [project.contracts["ml.retention_policies"]]
+    return _decision(
+        project, contract, READS, code, (plans, rules), lambda con: decide_retention(con, plans, rules), beside=beside
+    )
 
 
 @fills("staffing_plan")
