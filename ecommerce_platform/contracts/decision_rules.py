@@ -114,6 +114,32 @@ class Retention(Strict):
     actions: dict[str, Offer] = Field(min_length=1)
 
 
+class RetentionTrial(Strict):
+    """An experiment thought of: a discount for customers at risk, to see whether it keeps them."""
+
+    #: Most customers that get it, the likeliest to leave first.
+    customers: int = Field(ge=1)
+    #: What it takes off the next order, once.
+    discount: float = Field(gt=0)
+    #: Of each customer who gets it.
+    contact_cost: float = Field(default=0, ge=0)
+    #: Share of those who would have left that it keeps, as assumed; not used where `experiment` has measured it.
+    response: Range | None = None
+    #: Experiment and arm of a like offer.
+    experiment: str | None = None
+    arm: str | None = None
+
+    @model_validator(mode="after")
+    def _response_is_known(self) -> Self:
+        if (self.experiment is None) != (self.arm is None):
+            raise ValueError("say both `experiment` and `arm`, or neither")
+        if self.response is None and self.experiment is None:
+            raise ValueError("say `response`, or `experiment` and `arm`")
+        if self.response and not (self.response.low >= 0 and self.response.high <= 1):
+            raise ValueError("`response` is a share, 0 to 1")
+        return self
+
+
 class DecisionRules(Strict):
     """What `decisions:` may say, by decision."""
 
@@ -122,6 +148,7 @@ class DecisionRules(Strict):
     budget: Budget | None = None
     prices: Prices | None = None
     retention: Retention | None = None
+    retention_trial: RetentionTrial | None = None
     #: Yearly rate at which later money counts less.
     discount_rate: float | None = Field(default=None, ge=0, le=1)
     #: Name → what is thought of being done.

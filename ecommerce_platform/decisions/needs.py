@@ -14,6 +14,7 @@ DATA: dict[str, tuple[str, ...]] = {
     "retention_actions": (
         "experiment_assignments", "orders.customer_id", "order_items.unit_cost|products.unit_cost",
     ),
+    "retention_simulation": ("orders.customer_id", "order_items.unit_cost|products.unit_cost"),
     "staffing_plan": ("orders",),
     "inventory_plan": (
         "inventory_snapshots.on_hand", "inventory_snapshots.lead_time_days", "order_items.unit_cost|products.unit_cost",
@@ -28,6 +29,7 @@ DATA: dict[str, tuple[str, ...]] = {
 #: Decision → fields of `decisions:` in source.yml.
 FIGURES: dict[str, tuple[str, ...]] = {
     "retention_actions": ("retention",),
+    "retention_simulation": ("retention_trial",),
     "staffing_plan": ("staffing",),
     "inventory_plan": ("inventory",),
     "budget_allocation": ("budget",),

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Tables of decisions; `ml.decisions` has a row for each.
 DECISIONS = (
-    "experiment_results", "uplift_scores", "retention_actions", "staffing_plan", "inventory_plan", "budget_allocation",
-    "price_recommendations", "roi_scenarios",
+    "experiment_results", "uplift_scores", "retention_actions", "retention_simulation", "staffing_plan", "inventory_plan",
+    "budget_allocation", "price_recommendations", "roi_scenarios",
 )  # fmt: skip
 _HERE = Path(decisions.__file__).parent
 
@@ -54,6 +54,17 @@ def _retention(project: Project, contract: Contract) -> list[dg.AssetsDefinition
     beside = [project.contracts["ml.retention_policies"]]
     return _decision(
         project, contract, READS, code, (plans, rules), lambda con: decide_retention(con, plans, rules), beside=beside
+    )
+
+
+@fills("retention_simulation")
+def _retention_trial(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.retention_trial import READS, decide_retention_trial
+
+    plans, rules = read_plans(project.source.file.path.parent), project.source.file.decisions.retention_trial
+    code = ["retention_trial.py", "uplift.py", "trials.py", "power.py"]
+    return _decision(
+        project, contract, READS, code, (plans, rules), lambda con: decide_retention_trial(con, plans, rules)
     )
 
 
