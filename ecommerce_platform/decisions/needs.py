@@ -15,6 +15,9 @@ DATA: dict[str, tuple[str, ...]] = {
         "experiment_assignments", "orders.customer_id", "order_items.unit_cost|products.unit_cost",
     ),
     "retention_simulation": ("orders.customer_id", "order_items.unit_cost|products.unit_cost"),
+    "delivery_plan": (
+        "shipments.carrier", "shipments.delivered_at", "shipments.promised_at|orders.promised_at",
+    ),
     "staffing_plan": ("orders",),
     "inventory_plan": (
         "inventory_snapshots.on_hand", "inventory_snapshots.lead_time_days", "order_items.unit_cost|products.unit_cost",

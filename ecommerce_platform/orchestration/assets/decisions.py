@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Tables of decisions; `ml.decisions` has a row for each.
 DECISIONS = (
-    "experiment_results", "uplift_scores", "retention_actions", "retention_simulation", "staffing_plan", "inventory_plan",
+    "experiment_results", "uplift_scores", "retention_actions", "retention_simulation", "delivery_plan", "staffing_plan", "inventory_plan",
     "budget_allocation", "price_recommendations", "roi_scenarios",
 )  # fmt: skip
 _HERE = Path(decisions.__file__).parent
@@ -66,6 +66,13 @@ def _retention_trial(project: Project, contract: Contract) -> list[dg.AssetsDefi
     return _decision(
         project, contract, READS, code, (plans, rules), lambda con: decide_retention_trial(con, plans, rules)
     )
+
+
+@fills("delivery_plan")
+def _delivery(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.delivery import READS, decide_delivery
+
+    return _decision(project, contract, READS, ["delivery.py", "statistics.py"], None, decide_delivery)
 
 
 @fills("staffing_plan")
