@@ -140,6 +140,23 @@ class RetentionTrial(Strict):
         return self
 
 
+class CrossSell(Strict):
+    """Products offered beside what lies in the basket."""
+
+    #: How much more often a product is bought when it is offered, as a share of how often it is bought beside the other anyway.
+    taken: Range
+    #: Offers of a segment.
+    offers: int = Field(default=10, ge=1, le=100)
+    #: Newest days that baskets are taken from.
+    days: int = Field(default=90, ge=28, le=730)
+
+    @model_validator(mode="after")
+    def _adds(self) -> Self:
+        if self.taken.low < 0:
+            raise ValueError("`taken` is a share, 0 or more")
+        return self
+
+
 class DecisionRules(Strict):
     """What `decisions:` may say, by decision."""
 
@@ -147,6 +164,7 @@ class DecisionRules(Strict):
     inventory: Stock | None = None
     budget: Budget | None = None
     prices: Prices | None = None
+    cross_sell: CrossSell | None = None
     retention: Retention | None = None
     retention_trial: RetentionTrial | None = None
     #: Yearly rate at which later money counts less.

@@ -15,6 +15,7 @@ DATA: dict[str, tuple[str, ...]] = {
         "experiment_assignments", "orders.customer_id", "order_items.unit_cost|products.unit_cost",
     ),
     "retention_simulation": ("orders.customer_id", "order_items.unit_cost|products.unit_cost"),
+    "cross_sell": ("order_items.product_id", "orders.customer_id", "order_items.unit_cost|products.unit_cost"),
     "delivery_plan": (
         "shipments.carrier", "shipments.delivered_at", "shipments.promised_at|orders.promised_at",
     ),
@@ -33,6 +34,7 @@ DATA: dict[str, tuple[str, ...]] = {
 FIGURES: dict[str, tuple[str, ...]] = {
     "retention_actions": ("retention",),
     "retention_simulation": ("retention_trial",),
+    "cross_sell": ("cross_sell",),
     "staffing_plan": ("staffing",),
     "inventory_plan": ("inventory",),
     "budget_allocation": ("budget",),

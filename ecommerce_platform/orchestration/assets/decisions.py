@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Tables of decisions; `ml.decisions` has a row for each.
 DECISIONS = (
-    "experiment_results", "uplift_scores", "retention_actions", "retention_simulation", "delivery_plan", "staffing_plan", "inventory_plan",
-    "budget_allocation", "price_recommendations", "roi_scenarios",
+    "experiment_results", "uplift_scores", "retention_actions", "retention_simulation", "cross_sell", "delivery_plan", "staffing_plan",
+    "inventory_plan", "budget_allocation", "price_recommendations", "roi_scenarios",
 )  # fmt: skip
 _HERE = Path(decisions.__file__).parent
 
@@ -66,6 +66,14 @@ def _retention_trial(project: Project, contract: Contract) -> list[dg.AssetsDefi
     return _decision(
         project, contract, READS, code, (plans, rules), lambda con: decide_retention_trial(con, plans, rules)
     )
+
+
+@fills("cross_sell")
+def _cross_sell(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.cross_sell import READS, decide_cross_sell
+
+    rules = project.source.file.decisions.cross_sell
+    return _decision(project, contract, READS, ["cross_sell.py"], rules, lambda con: decide_cross_sell(con, rules))
 
 
 @fills("delivery_plan")
