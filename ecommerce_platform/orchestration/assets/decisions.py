@@ -9,6 +9,7 @@ import dagster as dg
 from ecommerce_platform import decisions
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.experiment_plan import read_plans
+from ecommerce_platform.ml.models import PREFIX, model_of
 from ecommerce_platform.orchestration.assets.declare import Outcome, Step, preview
 from ecommerce_platform.orchestration.assets.filled import filled_asset, fills
 from ecommerce_platform.orchestration.project import Project
@@ -141,16 +142,25 @@ def _decision(
     """The asset of a decision's table; `code` are its modules, `after` tables that are only to be made before it,
     `beside` those that are written with it."""
     ledger = project.contracts["ml.decisions"]
-    there = [t for t in reads if project.catalog.tables[t].sql is None or t in project.models]
+    unmade = [t for t in reads if _is_unmade(project, t)]
+    there = [t for t in reads if t not in unmade and (project.catalog.tables[t].sql is None or t in project.models)]
 
     def work(step: Step) -> Outcome:
-        from ecommerce_platform.decisions.recommendation import refresh_decision
+        from ecommerce_platform.decisions.recommendation import refresh_decision, refused
 
+        lacking = refused(f"the source lacks what {table} is made from" for table in unmade) if unmade else None
         with step.connect() as con:
             written = refresh_decision(
-                con, contract, ledger, decide, there, [str(_HERE / name) for name in code], rules,
+                con, contract, ledger, (lambda _: lacking) if lacking else decide, there, [str(_HERE / name) for name in code], rules,
                 beside=beside, full_checks=step.full_checks, when_due=step.when_due,
             )  # fmt: skip
             return Outcome(written, {"preview": preview(con, contract)})
 
     return [filled_asset(project, contract, work, [*there, *after], project.source.file.path)]
+
+
+def _is_unmade(project: Project, table: str) -> bool:
+    """Whether a table is one of a model that this source does not train."""
+    contract = project.catalog.contract(table)
+    is_scored = (contract.filled_by or "").startswith(PREFIX)
+    return is_scored and model_of(contract).name not in project.trained
