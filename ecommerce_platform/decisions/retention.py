@@ -48,7 +48,7 @@ _DRAWS = 100
 _MARGIN = """
 with newest as (select max(ordered_at) as at from gold.fct_orders where is_counted)
 select avg(profit_amount)::double from gold.fct_orders cross join newest
-where is_counted and profit_amount is not null and ordered_at > at - to_days(365)
+where is_counted and profit_amount is not null and ordered_at > newest.at - to_days(365)
 """
 _SCORES = (
     "select person_id, arm, uplift, window_days from ml.uplift_scores where experiment_id = ? order by arm, person_id"

@@ -40,7 +40,7 @@ order by c.churn_probability desc, c.person_id
 _MARGIN = """
 with newest as (select max(ordered_at) as at from gold.fct_orders where is_counted)
 select (sum(profit_amount) / nullif(sum(revenue_amount), 0))::double from gold.fct_orders cross join newest
-where is_counted and profit_amount is not null and ordered_at > at - to_days(365)
+where is_counted and profit_amount is not null and ordered_at > newest.at - to_days(365)
 """
 
 
@@ -184,7 +184,7 @@ def simulate(group: Group, response: Response, rules: RetentionTrial) -> list[di
             ("profit_of_one", end, replace(group, profit_of_one=group.profit_of_one * factor), likely, discount),
             ("leave", end, replace(group, leave=min(group.leave * factor, group.customers)), likely, discount),
         ]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for varied, end, who, share, off in cases:
         found = outcome(who, share, off, contact)
         rows.append({

@@ -89,7 +89,7 @@ def test_a_response_must_be_said_or_measured() -> None:
 
 
 def test_what_an_experiment_measured_is_used_instead_of_what_is_assumed_and_what_is_missing_is_named() -> None:
-    made = Planted.of(orders=20_000, days=300, seed=9_991)
+    made = Planted.of(orders=40_000, days=300, seed=9_991)
     rules = RULES.model_copy(update={"experiment": "EXP-WINBACK", "arm": "voucher"})
     trials = {t.experiment.code: ExperimentPlan(outcome_window_days=t.last - t.first + 1) for t in made.shop.trials}
     plans = ExperimentPlans(experiments=trials)
