@@ -151,7 +151,8 @@ def decide_retention_trial(con: DuckDBPyConnection, plans: ExperimentPlans, rule
 
 def _response(con: DuckDBPyConnection, plans: ExperimentPlans, rules: RetentionTrial) -> tuple[Response | None, str]:
     """What was measured, else what is assumed, else nothing; and why it was not measured."""
-    assumed = rules.response and Response("assumed", rules.response.likely, (rules.response.low, rules.response.high))
+    said = rules.response
+    assumed = Response("assumed", said.likely, (said.low, said.high)) if said else None
     if rules.experiment is None:
         return assumed, "no experiment is named"
     arms, wrong = uplift.read_arms(con, plans)
