@@ -8,7 +8,6 @@ import dagster as dg
 
 from ecommerce_platform import decisions
 from ecommerce_platform.contracts.contract import Contract
-from ecommerce_platform.contracts.experiment_plan import read_plans
 from ecommerce_platform.ml.models import PREFIX, model_of
 from ecommerce_platform.orchestration.assets.declare import Outcome, Step, preview
 from ecommerce_platform.orchestration.assets.filled import filled_asset, fills
@@ -31,7 +30,7 @@ _HERE = Path(decisions.__file__).parent
 def _experiments(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.trials import READS, decide_experiments
 
-    plans = read_plans(project.source.file.path.parent)
+    plans = project.experiments
     code = ["trials.py", "experiments.py", "statistics.py", "power.py"]
     return _decision(project, contract, READS, code, plans, lambda con: decide_experiments(con, plans))
 
@@ -40,7 +39,7 @@ def _experiments(project: Project, contract: Contract) -> list[dg.AssetsDefiniti
 def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.uplift import READS, decide_uplift
 
-    plans = read_plans(project.source.file.path.parent)
+    plans = project.experiments
     code = ["uplift.py", "effects.py", "trials.py", "statistics.py"]
     beside = [project.contracts["ml.uplift_curves"]]
     return _decision(project, contract, READS, code, plans, lambda con: decide_uplift(con, plans), beside=beside)
@@ -50,7 +49,7 @@ def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
 def _retention(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.retention import READS, decide_retention
 
-    plans, rules = read_plans(project.source.file.path.parent), project.source.file.decisions.retention
+    plans, rules = project.experiments, project.source.file.decisions.retention
     code = ["retention.py", "policy.py", "uplift.py", "effects.py", "trials.py", "statistics.py"]
     beside = [project.contracts["ml.retention_policies"]]
     return _decision(
@@ -62,7 +61,7 @@ def _retention(project: Project, contract: Contract) -> list[dg.AssetsDefinition
 def _retention_trial(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.retention_trial import READS, decide_retention_trial
 
-    plans, rules = read_plans(project.source.file.path.parent), project.source.file.decisions.retention_trial
+    plans, rules = project.experiments, project.source.file.decisions.retention_trial
     code = ["retention_trial.py", "uplift.py", "trials.py", "power.py"]
     return _decision(
         project, contract, READS, code, (plans, rules), lambda con: decide_retention_trial(con, plans, rules)
