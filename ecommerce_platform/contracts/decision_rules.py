@@ -88,6 +88,75 @@ class Investment(Strict):
     months: int = Field(ge=1, le=240)
 
 
+class Offer(Strict):
+    """What an arm of an experiment costs when it is given to a customer outside it, beyond what orders show as discount."""
+
+    #: Of each customer who gets it, whatever they do.
+    contact_cost: float = Field(default=0, ge=0)
+    #: Of each who then orders at all: a voucher that is redeemed once.
+    voucher_cost: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _costs_something(self) -> Self:
+        if self.contact_cost + self.voucher_cost <= 0:
+            raise ValueError("say `contact_cost` or `voucher_cost`: what costs nothing needs no budget")
+        return self
+
+
+class Retention(Strict):
+    """What customers may be offered so that they stay."""
+
+    #: Most that all offers together are expected to cost.
+    budget: float = Field(gt=0)
+    #: Experiment whose arms are offered.
+    experiment: str
+    #: Arm → what it costs.
+    actions: dict[str, Offer] = Field(min_length=1)
+
+
+class RetentionTrial(Strict):
+    """An experiment thought of: a discount for customers at risk, to see whether it keeps them."""
+
+    #: Most customers that get it, the likeliest to leave first.
+    customers: int = Field(ge=1)
+    #: What it takes off the next order, once.
+    discount: float = Field(gt=0)
+    #: Of each customer who gets it.
+    contact_cost: float = Field(default=0, ge=0)
+    #: Share of those who would have left that it keeps, as assumed; not used where `experiment` has measured it.
+    response: Range | None = None
+    #: Experiment and arm of a like offer.
+    experiment: str | None = None
+    arm: str | None = None
+
+    @model_validator(mode="after")
+    def _response_is_known(self) -> Self:
+        if (self.experiment is None) != (self.arm is None):
+            raise ValueError("say both `experiment` and `arm`, or neither")
+        if self.response is None and self.experiment is None:
+            raise ValueError("say `response`, or `experiment` and `arm`")
+        if self.response and not (self.response.low >= 0 and self.response.high <= 1):
+            raise ValueError("`response` is a share, 0 to 1")
+        return self
+
+
+class CrossSell(Strict):
+    """Products offered beside what lies in the basket."""
+
+    #: How much more often a product is bought when it is offered, as a share of how often it is bought beside the other anyway.
+    taken: Range
+    #: Offers of a segment.
+    offers: int = Field(default=10, ge=1, le=100)
+    #: Newest days that baskets are taken from.
+    days: int = Field(default=90, ge=28, le=730)
+
+    @model_validator(mode="after")
+    def _adds(self) -> Self:
+        if self.taken.low < 0:
+            raise ValueError("`taken` is a share, 0 or more")
+        return self
+
+
 class DecisionRules(Strict):
     """What `decisions:` may say, by decision."""
 
@@ -95,6 +164,9 @@ class DecisionRules(Strict):
     inventory: Stock | None = None
     budget: Budget | None = None
     prices: Prices | None = None
+    cross_sell: CrossSell | None = None
+    retention: Retention | None = None
+    retention_trial: RetentionTrial | None = None
     #: Yearly rate at which later money counts less.
     discount_rate: float | None = Field(default=None, ge=0, le=1)
     #: Name → what is thought of being done.

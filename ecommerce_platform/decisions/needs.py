@@ -11,6 +11,14 @@ from collections.abc import Collection, Mapping
 DATA: dict[str, tuple[str, ...]] = {
     "experiment_results": ("experiment_assignments", "orders.customer_id"),
     "uplift_scores": ("experiment_assignments", "orders.customer_id"),
+    "retention_actions": (
+        "experiment_assignments", "orders.customer_id", "order_items.unit_cost|products.unit_cost",
+    ),
+    "retention_simulation": ("orders.customer_id", "order_items.unit_cost|products.unit_cost"),
+    "cross_sell": ("order_items.product_id", "orders.customer_id", "order_items.unit_cost|products.unit_cost"),
+    "delivery_plan": (
+        "shipments.carrier", "shipments.delivered_at", "shipments.promised_at|orders.promised_at",
+    ),
     "staffing_plan": ("orders",),
     "inventory_plan": (
         "inventory_snapshots.on_hand", "inventory_snapshots.lead_time_days", "order_items.unit_cost|products.unit_cost",
@@ -24,6 +32,9 @@ DATA: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 #: Decision → fields of `decisions:` in source.yml.
 FIGURES: dict[str, tuple[str, ...]] = {
+    "retention_actions": ("retention",),
+    "retention_simulation": ("retention_trial",),
+    "cross_sell": ("cross_sell",),
     "staffing_plan": ("staffing",),
     "inventory_plan": ("inventory",),
     "budget_allocation": ("budget",),

@@ -8,6 +8,7 @@ import dagster as dg
 
 from ecommerce_platform import decisions
 from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.ml.models import PREFIX, model_of
 from ecommerce_platform.orchestration.assets.declare import Outcome, Step, preview
 from ecommerce_platform.orchestration.assets.filled import filled_asset, fills
 from ecommerce_platform.orchestration.project import Project
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Tables of decisions; `ml.decisions` has a row for each.
 DECISIONS = (
-    "experiment_results", "uplift_scores", "staffing_plan", "inventory_plan", "budget_allocation", "price_recommendations", "roi_scenarios"
+    "experiment_results", "uplift_scores", "retention_actions", "retention_simulation", "cross_sell", "delivery_plan", "staffing_plan",
+    "inventory_plan", "budget_allocation", "price_recommendations", "roi_scenarios",
 )  # fmt: skip
 _HERE = Path(decisions.__file__).parent
 
@@ -41,6 +43,44 @@ def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     code = ["uplift.py", "effects.py", "trials.py", "statistics.py"]
     beside = [project.contracts["ml.uplift_curves"]]
     return _decision(project, contract, READS, code, plans, lambda con: decide_uplift(con, plans), beside=beside)
+
+
+@fills("retention_actions")
+def _retention(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.retention import READS, decide_retention
+
+    plans, rules = project.experiments, project.source.file.decisions.retention
+    code = ["retention.py", "policy.py", "uplift.py", "effects.py", "trials.py", "statistics.py"]
+    beside = [project.contracts["ml.retention_policies"]]
+    return _decision(
+        project, contract, READS, code, (plans, rules), lambda con: decide_retention(con, plans, rules), beside=beside
+    )
+
+
+@fills("retention_simulation")
+def _retention_trial(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.retention_trial import READS, decide_retention_trial
+
+    plans, rules = project.experiments, project.source.file.decisions.retention_trial
+    code = ["retention_trial.py", "uplift.py", "trials.py", "power.py"]
+    return _decision(
+        project, contract, READS, code, (plans, rules), lambda con: decide_retention_trial(con, plans, rules)
+    )
+
+
+@fills("cross_sell")
+def _cross_sell(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.cross_sell import READS, decide_cross_sell
+
+    rules = project.source.file.decisions.cross_sell
+    return _decision(project, contract, READS, ["cross_sell.py"], rules, lambda con: decide_cross_sell(con, rules))
+
+
+@fills("delivery_plan")
+def _delivery(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
+    from ecommerce_platform.decisions.delivery import READS, decide_delivery
+
+    return _decision(project, contract, READS, ["delivery.py", "statistics.py"], None, decide_delivery)
 
 
 @fills("staffing_plan")
@@ -101,16 +141,25 @@ def _decision(
     """The asset of a decision's table; `code` are its modules, `after` tables that are only to be made before it,
     `beside` those that are written with it."""
     ledger = project.contracts["ml.decisions"]
-    there = [t for t in reads if project.catalog.tables[t].sql is None or t in project.models]
+    unmade = [t for t in reads if _is_unmade(project, t)]
+    there = [t for t in reads if t not in unmade and (project.catalog.tables[t].sql is None or t in project.models)]
 
     def work(step: Step) -> Outcome:
-        from ecommerce_platform.decisions.recommendation import refresh_decision
+        from ecommerce_platform.decisions.recommendation import refresh_decision, refused
 
+        lacking = refused(f"the source lacks what {table} is made from" for table in unmade) if unmade else None
         with step.connect() as con:
             written = refresh_decision(
-                con, contract, ledger, decide, there, [str(_HERE / name) for name in code], rules,
+                con, contract, ledger, (lambda _: lacking) if lacking else decide, there, [str(_HERE / name) for name in code], rules,
                 beside=beside, full_checks=step.full_checks, when_due=step.when_due,
             )  # fmt: skip
             return Outcome(written, {"preview": preview(con, contract)})
 
     return [filled_asset(project, contract, work, [*there, *after], project.source.file.path)]
+
+
+def _is_unmade(project: Project, table: str) -> bool:
+    """Whether a table is one of a model that this source does not train."""
+    contract = project.catalog.contract(table)
+    is_scored = (contract.filled_by or "").startswith(PREFIX)
+    return is_scored and model_of(contract).name not in project.trained
