@@ -131,7 +131,7 @@ def roi_rows(name: str, plan: Investment, rate: float) -> list[dict[str, Any]]:
         )
         rows.append(
             {
-                "investment": name, "scenario": scenario, "months": plan.months, "monthly_benefit": benefit,
+                "investment": name, "scenario": scenario, "months": plan.months, "discount_rate": rate, "monthly_benefit": benefit,
                 "upfront_amount": getattr(plan.upfront_amount, costs), "monthly_cost": getattr(plan.monthly_cost, costs),
                 "net_benefit": found.net_benefit, "net_present_value": found.net_present_value,
                 "return_on_investment": found.return_on_investment, "payback_months": found.payback_months,

@@ -243,12 +243,15 @@ def test_pages_that_a_shop_has_nothing_for_are_left_out(
     publish_shop(
         tmp_path / "published",
         leave_out=frozenset(
-            {"silver.web_events", "silver.campaigns", "silver.ad_spend", "silver.reviews", "silver.shipments"}
+            {
+                "silver.web_events", "silver.campaigns", "silver.ad_spend", "silver.reviews", "silver.shipments",
+                "ml.revenue_forecast", "ml.demand_forecast", "ml.decisions", "ml.clv_scores", "ml.clv_calibration",
+            }
         ),
-    )
+    )  # fmt: skip
     for bare in opened(tmp_path, monkeypatch):
         paths = [p.path for p in PAGES if p.there(bare)]
-        assert "marketing" not in paths
+        assert not {"marketing", "forecasts", "decisions"} & set(paths)
         assert {"executive", "explore", "diagnose", "customers", "products", "trust", "ask"} <= set(paths)
         for path in paths:
             page(path, period="all")
@@ -286,3 +289,87 @@ def test_questions_in_sql_are_answered_and_files_are_not_read(shop: data.Shop) -
     test.button[0].click().run()
     assert test.error
     assert "root:" not in str(test.main)
+
+
+def test_forecasts_show_what_the_tables_say_with_their_ranges(shop: data.Shop) -> None:
+    test = page("forecasts")
+    kpi = shop.frame(
+        "select * from ml.revenue_forecast where measure = 'revenue' and level = 'total' and not is_backtest order by forecast_date"
+    )
+    assert cards(test)["Revenue, next 28 days"] == shown(kpi["forecast"].sum(), "money", "EUR", brief=True)
+    assert trace(test, "Expected")["y"] == pytest.approx(kpi["forecast"].to_list())
+    assert trace(test, "Expected, lower end")["y"] == pytest.approx(kpi["low_90"].to_list())
+    assert trace(test, "Expected, upper end")["y"] == pytest.approx(kpi["high_90"].to_list())
+    came = shop.one("select sum(actual) as a from ml.revenue_forecast where measure = 'revenue' and level = 'total'")[
+        "a"
+    ]
+    assert sum(trace(test, "Came")["y"]) == pytest.approx(came)
+    judged = next(t.value for t in test.dataframe if "days_within_range_share" in t.value.columns)
+    assert judged["days_within_range_share"].to_list() == pytest.approx([27 / 28, 27 / 28])
+    test.selectbox(key="own_series").select("Light").run()
+    assert trace(test, "Expected")["y"] == pytest.approx((kpi["forecast"] / 4).to_list())
+
+
+def test_forecasts_say_which_model_won_over_what(shop: data.Shop) -> None:
+    found = next(t.value for t in page("forecasts").dataframe if "verdict" in t.value.columns)
+    assert found["verdict"].to_list() == ["beat the seasonal naive forecast"]
+    found = next(t.value for t in page("trust").dataframe if "verdict" in t.value.columns)
+    assert found["published_as"].to_list() == ["baseline:recency_alone", "best_per_series"]
+
+
+def test_decisions_show_the_ledger_and_each_plan(shop: data.Shop) -> None:
+    test = page("decisions")
+    assert [
+        cards(test)[label] for label in ("Recommended", "Nothing is surer than chance", "Something is missing")
+    ] == ["2", "1", "1"]
+    spend = shop.frame("select channel, spend, spend_now from ml.budget_allocation order by spend desc")
+    figure = next(p for p in plots(test) if p["data"][0].get("customdata") == spend["channel"].to_list())
+    assert (figure["data"][0]["x"], figure["data"][1]["x"]) == (spend["spend"].to_list(), spend["spend_now"].to_list())
+    duty = next(p for p in plots(test) if (p["data"][0].get("customdata") or [""])[0] == "Monday")
+    assert (
+        duty["data"][0]["x"]
+        == shop.frame("select people_on_duty as p from ml.staffing_plan order by weekday")["p"].to_list()
+    )
+    assert "**1** of 2 products are to be ordered now" in words(test)
+    prices = next(t.value for t in test.dataframe if "recommended_price" in t.value.columns)
+    assert sorted(prices["recommended_price"].to_list()) == [19, 21]
+
+
+def test_the_calculator_starts_at_the_expected_scenario_and_follows_its_sliders(shop: data.Shop) -> None:
+    from ecommerce_platform.decisions.roi import calculate
+
+    test = page("decisions")
+    plan = shop.one("select * from ml.roi_scenarios where scenario = 'expected'")
+    assert cards(test)["Net present value"] == shown(plan["net_present_value"], "money", "EUR")
+    assert cards(test)["Months until it is back"] == shown(plan["payback_months"], "score")
+    test.slider(key="roi_months_chat").set_value(6).run()
+    assert cards(test)["Net present value"] == shown(
+        calculate(1000, 200, 50, 6, 0.08).net_present_value, "money", "EUR"
+    )
+    assert cards(test)["Months until it is back"] == "–"
+
+
+def test_customers_at_risk_come_with_reasons_and_predictions_with_what_came(shop: data.Shop) -> None:
+    test = page("customers", period="all")
+    assert "**40** of 100 are at risk" in words(test)
+    reasons = next(t.value for t in test.dataframe if "reason" in t.value.columns)
+    assert (reasons["reason"].to_list(), reasons["customers"].to_list()) == (["last order … days ago"], [40])
+    risk = next(t.value for t in test.dataframe if "churn_probability" in t.value.columns)
+    assert (
+        risk["person_id"][0] == shop.one("select person_id from ml.churn_scores where recency_days = 60")["person_id"]
+    )
+    came = shop.frame(
+        "select mean_actual, mean_expected from ml.clv_calibration where method = 'random_forest' order by decile"
+    )
+    assert trace(test, "Predicted")["x"] == pytest.approx(came["mean_expected"].to_list())
+    figure = next(p for p in plots(test) if any(t.get("name") == "Predicted" for t in p["data"]))
+    assert figure["data"][0]["x"] == pytest.approx(came["mean_actual"].to_list())
+
+
+def test_viewers_see_no_single_customers(shop: data.Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecommerce_platform.serving.access import roles
+
+    monkeypatch.setattr(roles, "LOCAL", roles.Who("user:v", "viewer"))
+    test = page("customers", period="all")
+    assert "are at risk" in words(test)
+    assert not [t for t in test.dataframe if "person_id" in t.value.columns]
