@@ -194,7 +194,7 @@ def _fill(con: duckdb.DuckDBPyConnection, leave_out: frozenset[str], orders: int
 
 def _returns() -> str:
     """The scenarios, worked out as a build does."""
-    from ecommerce_platform.decisions.roi import calculate
+    from ecommerce_platform.decisions.returns import calculate
 
     found = {scenario: (benefit, calculate(1000, benefit, 50, 12, 0.08)) for scenario, benefit in
              (("pessimistic", 150), ("expected", 200), ("optimistic", 250))}  # fmt: skip

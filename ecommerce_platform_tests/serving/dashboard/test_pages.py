@@ -340,7 +340,7 @@ def test_decisions_show_the_ledger_and_each_plan(shop: data.Shop) -> None:
 
 
 def test_the_calculator_starts_at_the_expected_scenario_and_follows_its_sliders(shop: data.Shop) -> None:
-    from ecommerce_platform.decisions.roi import calculate
+    from ecommerce_platform.decisions.returns import calculate
 
     test = page("decisions")
     plan = shop.one("select * from ml.roi_scenarios where scenario = 'expected'")

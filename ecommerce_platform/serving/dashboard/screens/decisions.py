@@ -146,7 +146,7 @@ def _returns(shop: Shop) -> None:
 
 def _calculator(shop: Shop, name: str) -> None:
     """Sliders that start at the expected scenario, and what `calculate` makes of them."""
-    from ecommerce_platform.decisions.roi import calculate
+    from ecommerce_platform.decisions.returns import calculate
 
     plan = shop.one(f"select * from ml.roi_scenarios where investment = {literal(name)} and scenario = 'expected'")
     left, right = st.columns(2, gap="large")
