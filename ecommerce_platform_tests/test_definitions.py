@@ -83,6 +83,20 @@ def test_what_accounts_for_the_loads_comes_after_all_that_note_loads(source: str
             assert histories <= {d.asset_key for d in spec.deps}
 
 
+def test_a_check_that_stops_the_write_says_so_although_the_ui_calls_it_non_blocking(tmp_path: Path) -> None:
+    checks = build_definitions(read_settings(data_dir=tmp_path)).resolve_asset_graph()
+
+    def spec(name: str) -> dg.AssetCheckSpec:
+        return checks.get_check_spec(dg.AssetCheckKey(dg.AssetKey(["gold", "fct_payments"]), name))
+
+    stops = (
+        "rolls the whole write back and fails the step, so nothing reads it; Dagster itself need not block anything."
+    )
+    assert not spec("contract").blocking
+    assert (spec("contract").description or "").endswith(f"A row that breaks it {stops}")
+    assert spec("foreign_keys").description == "Every reference finds its parent row."
+
+
 def test_every_layer_is_schema_and_key_prefix_at_once_and_each_subject_a_group(tmp_path: Path) -> None:
     for spec in build_definitions(read_settings(data_dir=tmp_path)).resolve_all_asset_specs():
         subject = spec.tags.get("subject")

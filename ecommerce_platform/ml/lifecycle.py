@@ -49,6 +49,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,6 +110,7 @@ def select(sql: str) -> Input:
     return Input(tuple(sorted(tables_read(text))), lambda con: con.sql(ordered).pl())
 
 
+@cache
 def _input_text(name: str) -> str:
     from ecommerce_platform.contracts.catalog import MODELS
 

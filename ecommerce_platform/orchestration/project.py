@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.experiment_plan import ExperimentPlans, read_plans
 from ecommerce_platform.contracts.kpi_alert import check_kpi_alerts
 from ecommerce_platform.contracts.source import Source, check_ignored, read_source
 from ecommerce_platform.ingestion.landing import Drops
@@ -51,6 +52,11 @@ class Project:
     def models(self) -> dict[str, SqlModel]:
         """Every table that is a SELECT, parsed, without those that would be meaningless with this source."""
         return parse_models(self.catalog, self.compiled)
+
+    @cached_property
+    def experiments(self) -> ExperimentPlans:
+        """What was planned of the shop's experiments, read once."""
+        return read_plans(self.source.file.path.parent)
 
     @cached_property
     def trained(self) -> dict[str, Model]:

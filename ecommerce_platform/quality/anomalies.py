@@ -48,6 +48,9 @@ _TREND_PENALTY, _WEEKDAY_PENALTY = 0.1, 0.005
 _ERRORS, _FEWEST_ERRORS = 84, 14
 #: The smallest usual error: nothing is known more exactly than to so much (4 % for amounts).
 _FLOOR = 0.04
+#: Counts and amounts below it are what is left of none by the regression: such an expectation is 0, and nothing is a
+#: percentage of it.
+_NOTHING = 1e-6
 #: Days of the same kind in a row after which they are no longer strange.
 _LONGEST = 10
 #: Weeks in a row in which a weekday is off in the same direction after which it is no longer strange, and teaches.
@@ -135,7 +138,7 @@ def detect(values: np.ndarray, threshold: float, *, additive: bool) -> Detection
         if run > _LONGEST:
             strange[t] = run = 0
             usable[t - _LONGEST : t + 1] = True
-    back = (lambda x: np.maximum(np.expm1(x), 0.0)) if additive else (lambda x: x)
+    back = (lambda x: np.where(np.expm1(x) < _NOTHING, 0.0, np.expm1(x))) if additive else (lambda x: x)
     return Detection(
         back(expected), back(expected - threshold * error), back(expected + threshold * error), score, strange
     )

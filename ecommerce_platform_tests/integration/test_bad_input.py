@@ -160,8 +160,25 @@ def test_a_rejected_row_is_3_while_the_mapping_is_checked_and_0_in_a_build_until
         done = call(mine, "build", "--select", ORDERS)
         assert done.returncode == built, done.stdout
         assert says in done.stdout
+        why = "the load is set aside: 200 of its 300 rows were rejected, more than the"
+        assert (why in " ".join(done.stdout.split())) == (count == 200)
     rejected.write_bytes(b"")
     assert call(mine, "check-source", mine.source).returncode == 3
+
+
+def test_files_that_check_source_did_not_look_at_are_told(mine: Shop, call: Call) -> None:
+    drops = mine.data / "raw"
+    (Path(mine.source) / "source.yml").write_text(SOURCE.replace("tables:", "tabels:"))
+    done = call(mine, "check-source", mine.source, "--sample", str(drops / "2024-01-02"))
+    said = f"the files in {drops / '2024-01-02'} were not looked at: source.yml has to be readable first"
+    assert (done.returncode, said in " ".join(done.stdout.split())) == (2, True), done.stdout
+    only = "only definitions were looked at: --sample DIR tries them on files"
+    (Path(mine.source) / "source.yml").write_text(SOURCE)
+    assert only not in call(mine, "check-source", mine.source).stdout
+    shutil.rmtree(drops)
+    done = call(mine, "check-source", mine.source)
+    assert (done.returncode, only in " ".join(done.stdout.split())) == (0, True), done.stdout
+    assert "every row" not in done.stdout
 
 
 def test_putting_the_file_right_clears_the_finding(mine: Shop, call: Call) -> None:
@@ -202,6 +219,23 @@ def test_a_day_that_is_asked_for_is_loaded_again_whatever_it_looks_like(mine: Sh
     loaded = mine.query("select loaded_at from bronze.files")
     assert not run_build(settings, ORDERS, days=(day, day)).failed
     assert mine.query("select loaded_at from bronze.files") > loaded
+
+
+def test_a_build_warns_of_days_and_months_that_changed_places_until_they_are_put_right(mine: Shop) -> None:
+    settings = read_settings(source=mine.source, data_dir=mine.data, dagster_home=mine.folder / "dagster_home")
+    days = [date(2023, 2, 10) + timedelta(days=n) for n in range(200)]
+    swapped = [day.replace(month=day.day, day=day.month) if day.day <= 12 else day for day in days]
+    file = mine.data / "raw" / "2024-01-02" / "orders_good.csv"
+    for delivered, warned in ((swapped, 1), (days, 0)):
+        file.write_text(HEADER + "".join(f"{n},{day} 10:00:00,created\n" for n, day in enumerate(delivered)))
+        built = run_build(settings, ORDERS)
+        assert not built.failed
+        assert mine.query("select count(*) from silver.orders") == [(200,)]
+        said = [what for table, check, what in built.warnings if (table, check) == ("silver.orders", "day_and_month")]
+        assert len(said) == warned
+        if warned:
+            assert said[0].startswith("ordered_at of orders: 200 days from 2023-01-03 to 2023-12-08 leave")
+            assert said[0].endswith("from 2023-02-10 to 2023-08-28 and leave out 0")
 
 
 def test_what_waits_or_belongs_to_no_table_is_named_while_the_other_drops_are_due(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from decimal import Decimal
 
 import pytest
 
+from ecommerce_platform.orchestration.instance import open_instance
+from ecommerce_platform.orchestration.jobs import BUILD_JOB, EXPECTATIONS_JOB
+from ecommerce_platform.settings import read_settings
 from ecommerce_platform.simulation.truth import read_persons, read_truth
 from ecommerce_platform_tests.conftest import Shop
 
@@ -100,6 +104,23 @@ def test_the_months_are_the_truth(built: Shop) -> None:
     }
     expected = {month: (m["orders"], m["units"], Decimal(m["revenue"])) for month, m in truth.by_month.items()}
     assert found == expected
+
+
+def test_a_build_by_hand_is_runs_of_the_jobs_that_the_ui_shows(built: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = built.folder / "dagster_home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))  # so that it is put back
+    with open_instance(read_settings(data_dir=built.data, dagster_home=home)) as instance:
+        runs = instance.get_runs()
+    assert [(run.job_name, run.is_success) for run in runs] == [(EXPECTATIONS_JOB, True), (BUILD_JOB, True)]
+    assert {run.tags[".dagster/repository"] for run in runs} == {"__repository__@ecommerce_platform"}
+
+
+def test_what_dagster_writes_of_a_build_is_the_owners_alone(built: Shop) -> None:
+    home = built.folder / "dagster_home"
+    there = [home, *home.rglob("*")]
+    assert {"runs.db", "index.db", "schedules.db", "dagster.yaml"} <= {path.name for path in there}
+    for path in there:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_status_shows_where_things_stand(built: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -90,6 +91,47 @@ def test_an_orders_region_is_the_state_of_its_customer(olist: Shop) -> None:
     assert olist.query("select count(*) from gold.dim_customer where region is distinct from state") == [(0,)]
 
 
+@pytest.mark.parametrize(("column", "several", "not_last"), [("state", 8, 3), ("city", 8_555, 8_367)])
+def test_a_postal_codes_state_and_city_are_those_of_most_of_its_points(
+    olist: Shop, test_data: Path, column: str, several: int, not_last: int
+) -> None:
+    """Counted from the file itself; of equally frequent ones any may stand.
+
+    Args:
+        several: postal codes that have more than one.
+        not_last: of these, those of which the most frequent is not the last in the alphabet.
+    """
+    import duckdb
+
+    points: dict[str, dict[str, int]] = {}
+    for code, value, count in duckdb.sql(
+        f"select geolocation_zip_code_prefix, trim(geolocation_{column}) as value, count(*) "
+        f"from read_csv('{test_data / 'olist' / FILES['geolocation']}', all_varchar = true) group by all"
+    ).fetchall():
+        points.setdefault(code, {})[value] = count
+    kept = dict(olist.query(f"select postal_code, {column} from silver.postal_codes"))
+    assert kept.keys() == points.keys()
+    assert sum(len(counts) > 1 for counts in points.values()) == several
+    assert [code for code, value in kept.items() if points[code][value] < max(points[code].values())] == []
+    assert sum(value != max(points[code]) for code, value in kept.items()) == not_last
+
+
+def test_strange_days_have_what_they_came_from_and_black_friday_is_explained(olist: Shop) -> None:
+    windows = olist.query(
+        "select series, window_start, window_end, direction, drivers, explanation from gold.anomalies"
+    )
+    assert len(windows) > 15
+    assert [window for window in windows if not window[4]] == []
+    assert olist.query("select count(*) from gold.anomalies where expected > 0 and expected < 0.5") == [(0,)]
+    friday = date(2017, 11, 24)
+    found = {series: rest for series, start, end, *rest in windows if start <= friday <= end}
+    assert found.keys() == {"orders", "revenue"}
+    for direction, drivers, explanation in found.values():
+        assert direction == "up"
+        assert "number of orders (100% of the change)" in drivers
+        assert drivers.split("; ")[-1] in explanation
+
+
 def test_categories_are_translated_and_the_untranslated_keep_their_code(olist: Shop) -> None:
     assert olist.query("select count(*) from gold.dim_product where category = 'health_beauty'")[0][0] > 0
     assert olist.query(
@@ -111,7 +153,7 @@ def test_the_exports_known_quirks_are_findings_with_the_right_counts(olist: Shop
         for name in FILES:
             con.execute(f"create view {name} as select * from {file(name)}")
         con.execute(
-            "create view places as select geolocation_zip_code_prefix as zip, max(geolocation_state) as state, "
+            "create view places as select geolocation_zip_code_prefix as zip, mode(geolocation_state order by geolocation_state) as state, "
             "median(cast(geolocation_lat as double)) as lat, median(cast(geolocation_lng as double)) as lng "
             "from geolocation group by 1"
         )

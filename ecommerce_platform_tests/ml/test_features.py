@@ -22,6 +22,7 @@ from ecommerce_platform.ml.churn_model import METHODS, Recency
 from ecommerce_platform.ml.churn_rows import (
     FEATURES,
     LABELLED,
+    READS,
     TO_SCORE,
     described,
     labelled_rows,
@@ -291,3 +292,8 @@ def test_lifetime_value_describes_customers_as_the_table_does(con: duckdb.DuckDB
         of_table = features.filter(features["as_of_date"] == day).select(found.columns)
         assert found.height > 50
         assert found.equals(of_table)
+
+
+def test_churn_names_all_tables_that_features_and_outcomes_read() -> None:
+    outcomes = {"gold.fct_customer_days", "silver.shop", "silver.orders"}
+    assert set(READS) == tables_in(features_sql(CUTS)) | outcomes

@@ -41,6 +41,16 @@ def test_weekdays_and_growth_are_expected() -> None:
     assert ratio == pytest.approx(1.3 / 0.7, rel=0.2)
 
 
+def test_where_nothing_was_sold_nothing_is_expected_to_the_last_digit() -> None:
+    """Else what comes then is 58,659,919,603,061,536 % more than 5e-13 orders."""
+    values = np.zeros(45)
+    values[[0, 1, 11, 40]] = 1, 1, 1, 50
+    detection = detect(values, 6.0, additive=True)
+    assert set(detection.expected[28:40]) == {0.0}
+    assert detection.strange[40] == 1
+    assert (detection.low[28:41] == 0).all()
+
+
 def test_days_in_a_row_are_one_window_and_teach_nothing_to_the_days_after() -> None:
     values = _series()
     values[100:103] *= 0.3

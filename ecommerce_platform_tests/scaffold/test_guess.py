@@ -66,6 +66,27 @@ def test_an_export_of_lines_fills_orders_lines_payments_customers_and_products(b
     assert "as_text(Warengruppe) as category" in bench.sql("products.auftraege")
 
 
+def test_a_postal_codes_city_and_state_are_the_most_frequent(bench: Bench) -> None:
+    """And not the last in the alphabet: a few points of a place lie elsewhere, or are spelt in another way."""
+    bench.file(
+        "geolocation.csv",
+        rows(
+            "zip_code_prefix,lat,lng,city,state",
+            *(
+                f"{10_000 + n // 5},-{n % 40}.5,-{n % 60}.25,{'São Paulo' if n % 5 == 4 else 'Sao Paulo'},{'TO' if n % 5 == 4 else 'SP'}"
+                for n in range(200)
+            ),
+        ),
+    )
+    new = bench.draft()
+    (draft,) = new.guesses.drafts
+    assert draft.entity == "postal_codes"
+    written = bench.sql("postal_codes.geolocation")
+    assert "mode(as_text(city) order by as_text(city)) as city" in written
+    assert "mode(as_text(state) order by as_text(state)) as state" in written
+    assert "max(" not in written
+
+
 LINES = "invoice;date;sku;title;quantity;price;customer;country"
 
 

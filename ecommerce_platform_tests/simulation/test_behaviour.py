@@ -66,6 +66,20 @@ def test_late_deliveries_lower_scores(shop: Shop) -> None:
     assert set(np.unique(scores)) == {1, 2, 3, 4, 5}
 
 
+def test_one_review_in_ten_has_one_star_as_in_real_shops(shop: Shop) -> None:
+    assert 0.09 < (shop.reviews.score == 1).mean() < 0.14
+
+
+def test_prices_end_in_nine_five_and_zero(shop: Shop) -> None:
+    """Six of ten products in 9, two each in 5 and 0, the same all the time unless the price is the least there is."""
+    price = shop.catalogue.price
+    ending = (price % 10)[:, (price > 99).all(axis=0)]
+    assert (ending == ending[0]).all()
+    share = np.bincount(ending[0], minlength=10) / ending.shape[1]
+    assert set(np.flatnonzero(share)) == {0, 5, 9}
+    assert np.abs(share[[9, 5, 0]] - [0.6, 0.2, 0.2]).max() < 0.01
+
+
 def test_carriers_differ_and_peaks_make_parcels_late(shop: Shop) -> None:
     orders = shop.orders
     sent = (orders.fate == DELIVERED) & (orders.promised < NEVER)

@@ -151,14 +151,14 @@ def _panel(inputs: Inputs, state: Mapping[str, Any] | None = None) -> panel.Pane
 def _weeks(inputs: Inputs, kept: Mapping[str, Any] | None) -> frames.Weeks | None:
     """The weeks of the kept products as of now, or None without any."""
     within = frames.window(inputs["days"])
-    if within is None or not kept:
+    if within is None or within.days < WEEK or not kept:
         return None
     return frames.weeks(inputs["sales"], inputs["empty"], within, kept["products"])
 
 
 def _judge_products(inputs: Inputs, seed: int, full: bool) -> tuple[Demand, Judged] | None:
     within = frames.window(inputs["days"])
-    if within is None:
+    if within is None or within.days < WEEK:
         return None
     demand = frames.weeks(inputs["sales"], inputs["empty"], within).demand
     plan = products.weekly_plan(demand.units.shape[1])

@@ -8,7 +8,6 @@ import dagster as dg
 
 from ecommerce_platform import decisions
 from ecommerce_platform.contracts.contract import Contract
-from ecommerce_platform.contracts.experiment_plan import read_plans
 from ecommerce_platform.orchestration.assets.declare import Outcome, Step, preview
 from ecommerce_platform.orchestration.assets.filled import filled_asset, fills
 from ecommerce_platform.orchestration.project import Project
@@ -29,7 +28,7 @@ _HERE = Path(decisions.__file__).parent
 def _experiments(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.trials import READS, decide_experiments
 
-    plans = read_plans(project.source.file.path.parent)
+    plans = project.experiments
     code = ["trials.py", "experiments.py", "statistics.py", "power.py"]
     return _decision(project, contract, READS, code, plans, lambda con: decide_experiments(con, plans))
 
@@ -38,7 +37,7 @@ def _experiments(project: Project, contract: Contract) -> list[dg.AssetsDefiniti
 def _uplift(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     from ecommerce_platform.decisions.uplift import READS, decide_uplift
 
-    plans = read_plans(project.source.file.path.parent)
+    plans = project.experiments
     code = ["uplift.py", "effects.py", "trials.py", "statistics.py"]
     beside = [project.contracts["ml.uplift_curves"]]
     return _decision(project, contract, READS, code, plans, lambda con: decide_uplift(con, plans), beside=beside)

@@ -152,6 +152,15 @@ def test_a_shop_of_a_few_weeks_gets_the_naive_forecast_and_says_why() -> None:
                 assert rows["low_90"].null_count() == rows.height
 
 
+def test_a_shop_of_less_than_a_week_has_no_weeks_to_forecast_products_by() -> None:
+    inputs = shop.frames(4)
+    trained = train(demand.MODEL, inputs)
+    assert not trained.card.promoted
+    for table in demand.MODEL.scored_on:
+        rows = scored(demand.MODEL, trained.fitted, inputs, table)
+        assert "product" not in set(rows["level"]) if "level" in rows.columns else rows.is_empty()
+
+
 def test_a_shop_without_orders_has_no_rows() -> None:
     none = {name: frame.clear() for name, frame in shop.frames(10).items()}
     for model in MODELS.values():

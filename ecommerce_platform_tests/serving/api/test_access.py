@@ -40,7 +40,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("DELETE", "/v1/keys/000000000000", "access", None),
 ]
 #: What a shop may lack: then the route says so.
-MAY_LACK = ("experiments", "forecast", "score", "keys/0")
+MAY_LACK = ("score", "keys/0")
 
 
 @pytest.fixture(scope="module")
