@@ -78,13 +78,69 @@ GOLD = {
     "'the days around Christmas', null, 'Revenue was high, as it is around Christmas.'",
 }  # fmt: skip
 
+_AHEAD = (
+    "o.origin < date '2024-07-13' as is_backtest, o.origin as origin_date, o.origin + h::int as forecast_date, h as horizon, "
+    "size * (100 + h) as forecast, forecast * 0.8 as low_90, forecast * 1.3 as high_90, if(is_backtest, forecast * if(h = 5, 2, 1.1), null) as actual, "
+    "'ets' as method, 'best_per_series' as model, 'v1' as model_version"
+)
+_ORIGINS = "(values (date '2024-05-18'), (date '2024-06-15'), (date '2024-07-13')) o(origin)"
+#: What models and decisions leave behind, invented too: how it comes about is tested with them.
+ML = {
+    "ml.revenue_forecast": f"select measure, level, series, {_AHEAD} from (values ('revenue', 'total', 'total', 4), ('orders', 'total', 'total', 0.1), "
+    f"('revenue', 'category', 'Kitchen', 3), ('revenue', 'category', 'Light', 1)) s(measure, level, series, size), {_ORIGINS}, range(1, 29) t(h)",
+    "ml.demand_forecast": f"select 'units' as measure, level, series, period, {_AHEAD} from (values ('total', 'total', 'day', 1), "
+    f"('category', 'Kitchen', 'day', 1), ('product', 'p4', 'week', 0.2), ('product', 'p5', 'week', 0.1)) s(level, series, period, size), {_ORIGINS}, range(1, 29) t(h) "
+    "where period = 'day' or h <= 4",
+    "ml.demand_quantiles": "select product_id, 6 as lead_time_days, 1 as weeks, units as expected_units, units as units_p50, units + 2 as units_p80, units + 3 as units_p90, "
+    "units + 5 as units_p95, units + 9 as units_p99, 1 as known_week_share, 'croston' as method, 'best_per_series' as model, 'v1' as model_version "
+    "from (values ('p4', 20), ('p5', 10)) s(product_id, units)",
+    "ml.model_summary": "select model, '2024-06-01' as fold, metric, 'v1' as model_version, false as is_pinned, timestamp '2024-07-14' as trained_at, "
+    "date '2023-01-01' as data_from, date '2024-07-13' as data_to, 560 as rows_trained, promoted, published_as, verdict, value, baseline, baseline_value, "
+    "value - baseline_value - 0.1 as interval_low, value - baseline_value + 0.1 as interval_high, true as decides from (values "
+    "('revenue_forecast', 'mase', true, 'best_per_series', 'beat the seasonal naive forecast', 0.7, 'seasonal_naive', 1.0), "
+    "('churn', 'auc', false, 'baseline:recency_alone', 'did not beat recency alone', 0.71, 'recency_alone', 0.72)) "
+    "s(model, metric, promoted, published_as, verdict, value, baseline, baseline_value)",
+    "ml.churn_scores": "select 'c' || n as person_id, date '2024-07-13' as as_of_date, n as recency_days, n / 100 as churn_probability, n >= 60 as is_at_risk, "
+    "10 - n // 10 as risk_decile, 'last order ' || n || ' days ago (+12); 2 returns (-3)' as reasons, 'logistic_regression' as model, 'v1' as model_version from range(100) t(n)",
+    "ml.clv_scores": "select 'c' || n as person_id, date '2024-07-13' as as_of_date, 180 as horizon_days, 100 - n as expected_revenue, 0 as revenue_low, 300 as revenue_high, "
+    "1 + n // 10 as value_decile, 'random_forest' as model, 'v1' as model_version from range(100) t(n)",
+    "ml.clv_calibration": "select method, decile, '2024-01-15' as fold, 10 as persons, 10 * (90 - 8 * decile) as expected_revenue, 10 * (95 - 9 * decile) as actual_revenue, "
+    "90 - 8 * decile as mean_expected, 95 - 9 * decile as mean_actual, 'random_forest' as model, 'v1' as model_version "
+    "from (values ('random_forest'), ('past_average')) m(method), range(1, 11) t(decile)",
+    "ml.decisions": "select decision, status, 'because' as reason, 3 as rows, expected_value, expected_value - 10 as value_low, expected_value + 10 as value_high, "
+    "'EUR a week' as value_unit, 'gold.fct_orders' as made_from from (values ('staffing_plan', 'made', null), ('price_recommendations', 'made', 42.0), "
+    "('budget_allocation', 'abstained', null), ('inventory_plan', 'refused', null)) s(decision, status, expected_value)",
+    "ml.budget_allocation": "select channel, 3 as flights, spend_now, spend, spend - 10 as spend_low, spend + 10 as spend_high, 10 as lower_bound, 900 as upper_bound, "
+    "5 as orders_now, 7 as orders, 0.1 as marginal_orders, 2 as response_scale, 0.5 as response_exponent "
+    "from (values ('search', 100, 160), ('social', 200, 140)) s(channel, spend_now, spend)",
+    "ml.price_recommendations": "select 'Light' as category, product_id, 20 as price, 20 * (1 + move) as recommended_price, move, 18 as lowest_price, 22 as highest_price, "
+    "9 as unit_cost, 10 as units_per_week, 9.5 as units_expected, -1.2 as own_response, 0.1 as neighbours_response, 0 as total_response, 4 as review_score, "
+    "42 as category_value, 32 as category_value_low, 52 as category_value_high from (values ('p1', 0.05), ('p5', -0.05)) s(product_id, move)",
+    "ml.staffing_plan": "select d as weekday, 40 + d as orders_mean, 50 + d as orders_quantile, 2 as people_needed, 2 as people_needed_low, 3 as people_needed_high, "
+    "if(d < 5, 1, 0) as people_starting, 2 + d % 2 as people_on_duty, 0.5 as orders_left_over, 0.95 as days_packed_share, 100 * people_on_duty as cost_amount, "
+    "13 as weeks from range(1, 8) t(d)",
+    "ml.inventory_plan": "select product_id, 5 as on_hand, 6 as lead_time_days, 20 as weeks_observed, 4 as units_per_week, 8 as units_protected, 8 as reorder_point_now, "
+    "9 as reorder_point, quantity as order_quantity, 12 as value, 2 as value_low, 30 as value_high from (values ('p4', 17), ('p5', 0)) s(product_id, quantity)",
+    "ml.experiment_results": "select 'exp1' as experiment_id, 'new' as arm, metric, role, 'planned' as reading, 'old' as control, verdict, 100 as units, 100 as control_units, "
+    "0 as in_two_arms, 0.5 as planned_share, true as shares_declared, timestamp '2024-03-01' as assigned_from, timestamp '2024-03-02' as assigned_until, 28 as window_days, "
+    "true as is_complete, 'holm' as correction, lift, lift - 0.05 as lift_low, lift + 0.05 as lift_high "
+    "from (values ('orders', 'primary', 'better', 0.08), ('revenue', 'secondary', 'no_evidence', 0.01)) s(metric, role, verdict, lift)",
+}  # fmt: skip
+#: Of an investment that costs 1,000 once and brings 200 for 50 a month.
+_RETURNS = """
+select 'chat' as investment, scenario, 12 as months, 0.08 as discount_rate, benefit as monthly_benefit, 1000 as upfront_amount, 50 as monthly_cost,
+    net as net_benefit, value as net_present_value, net / 1600 as return_on_investment, 1000 / (benefit - 50) as payback_months, even as break_even_benefit,
+    400 as value_mean, 100 as value_low, 900 as value_high, 0.05 as loss_probability, 'monthly_benefit: 0 to 900' as sensitivity
+from (values {rows}) s(scenario, benefit, net, value, even)
+"""
+
 
 def publish_shop(published: Path, *, leave_out: frozenset[str] = frozenset(), orders: int = ORDERS) -> Snapshot:
     """Publishes the shop.
 
     Args:
         published: the folder of snapshots.
-        leave_out: silver tables that stay empty, as in a shop that has no such thing.
+        leave_out: silver and ml tables that stay empty, as in a shop that has no such thing.
         orders: how many of the orders there are; fewer make an earlier state.
     """
     con = duckdb.connect(config={"threads": 2})
@@ -126,13 +182,27 @@ def _fill(con: duckdb.DuckDBPyConnection, leave_out: frozenset[str], orders: int
             fill(parent)
         con.execute(f"insert into {name} {sql}")
 
-    for table, sql in GOLD.items():
-        con.execute(f"insert into {table} by name {sql}")
+    for table, sql in {**GOLD, **ML, "ml.roi_scenarios": _returns()}.items():
+        if table not in leave_out:
+            con.execute(f"insert into {table} by name {sql}")
     for name in sorted(catalog.tables):
         fill(name)
     for name, table in catalog.tables.items():
         if any(con.execute(f"select count(*) = 0 from silver.{e}").fetchall()[0][0] for e in table.contract.requires):
             con.execute(f"drop table {name}")
+
+
+def _returns() -> str:
+    """The scenarios, worked out as a build does."""
+    from ecommerce_platform.decisions.returns import calculate
+
+    found = {scenario: (benefit, calculate(1000, benefit, 50, 12, 0.08)) for scenario, benefit in
+             (("pessimistic", 150), ("expected", 200), ("optimistic", 250))}  # fmt: skip
+    lines = [
+        f"('{scenario}', {benefit}, {r.net_benefit!r}::double, {r.net_present_value!r}::double, {r.break_even_benefit!r}::double)"
+        for scenario, (benefit, r) in found.items()
+    ]
+    return _RETURNS.format(rows=", ".join(lines))
 
 
 def _history(con: duckdb.DuckDBPyConnection, entity: str) -> None:

@@ -1,17 +1,17 @@
 """Whether money spent now comes back: net benefit, payback, net present value and what they hang on.
 
-One pure function, `calculate`, behind the table `ml.roi_scenarios` and whatever page shows it.
+One pure function, `returns.calculate`, behind the table `ml.roi_scenarios` and whatever page shows it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecommerce_platform.contracts.decision_rules import DecisionRules, Investment, Range
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.returns import annuity, calculate
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,45 +26,6 @@ DRAWS = 10_000
 _SEED = 1
 #: The figures that are drawn, and that are moved one at a time.
 FIGURES = ("monthly_benefit", "monthly_cost", "upfront_amount")
-
-
-@dataclass(frozen=True)
-class Return:
-    """What an investment comes to over its months, in its currency.
-
-    `payback_months` counts undiscounted money and is None where it does not come back; `break_even_benefit` is the monthly benefit
-    at which the net present value is 0.
-    """
-
-    net_benefit: float
-    net_present_value: float
-    return_on_investment: float | None
-    payback_months: float | None
-    break_even_benefit: float
-
-
-def calculate(upfront: float, monthly_benefit: float, monthly_cost: float, months: int, yearly_rate: float) -> Return:
-    """The return of one set of figures.
-
-    A month's money comes at its end; the monthly rate is (1 + yearly)^(1/12) − 1, so that twelve months discount as a year.
-    `return_on_investment` is net benefit / all costs, None without any.
-    """
-    weight = _annuity(months, yearly_rate)
-    monthly = monthly_benefit - monthly_cost
-    costs = upfront + monthly_cost * months
-    return Return(
-        net_benefit=monthly * months - upfront,
-        net_present_value=monthly * weight - upfront,
-        return_on_investment=(monthly * months - upfront) / costs if costs > 0 else None,
-        payback_months=(0.0 if upfront <= 0 else upfront / monthly if 0 < upfront <= monthly * months else None),
-        break_even_benefit=monthly_cost + upfront / weight,
-    )
-
-
-def _annuity(months: int, yearly_rate: float) -> float:
-    """Present value of 1 at each month's end."""
-    rate = (1 + yearly_rate) ** (1 / 12) - 1
-    return float(months) if rate == 0 else (1 - (1 + rate) ** -months) / rate
 
 
 def tornado(plan: Investment, yearly_rate: float) -> list[tuple[str, float, float]]:
@@ -95,7 +56,7 @@ def simulate(plan: Investment, yearly_rate: float, draws: int = DRAWS, seed: int
         return random.triangular(figure.low, figure.likely, figure.high, draws)
 
     benefit, cost, upfront = (drawn(getattr(plan, name)) for name in FIGURES)
-    return (benefit - cost) * _annuity(plan.months, yearly_rate) - upfront
+    return (benefit - cost) * annuity(plan.months, yearly_rate) - upfront
 
 
 def decide_roi(con: DuckDBPyConnection, rules: DecisionRules) -> Decided:
@@ -131,7 +92,7 @@ def roi_rows(name: str, plan: Investment, rate: float) -> list[dict[str, Any]]:
         )
         rows.append(
             {
-                "investment": name, "scenario": scenario, "months": plan.months, "monthly_benefit": benefit,
+                "investment": name, "scenario": scenario, "months": plan.months, "discount_rate": rate, "monthly_benefit": benefit,
                 "upfront_amount": getattr(plan.upfront_amount, costs), "monthly_cost": getattr(plan.monthly_cost, costs),
                 "net_benefit": found.net_benefit, "net_present_value": found.net_present_value,
                 "return_on_investment": found.return_on_investment, "payback_months": found.payback_months,

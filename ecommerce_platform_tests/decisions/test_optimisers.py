@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from ecommerce_platform.contracts.decision_rules import Investment, Range
-from ecommerce_platform.decisions import roi
+from ecommerce_platform.decisions import returns, roi
 from ecommerce_platform.decisions.budget import allocate
 from ecommerce_platform.decisions.staffing import on_duty, plan_week
 from ecommerce_platform.decisions.stock import order_quantity, reorder_point
@@ -100,18 +100,18 @@ def test_no_order_quantity_costs_less_than_harris_s() -> None:
 
 
 def test_a_return_is_its_sum_of_discounted_months() -> None:
-    found = roi.calculate(1_000, 200, 50, 12, 0.08)
+    found = returns.calculate(1_000, 200, 50, 12, 0.08)
     rate = 1.08 ** (1 / 12)
     assert found.net_present_value == pytest.approx(sum(150 / rate**m for m in range(1, 13)) - 1_000)
     assert (found.net_benefit, found.return_on_investment) == (800, 800 / 1_600)
     assert found.payback_months == pytest.approx(1_000 / 150)
-    at_even = roi.calculate(1_000, found.break_even_benefit, 50, 12, 0.08)
+    at_even = returns.calculate(1_000, found.break_even_benefit, 50, 12, 0.08)
     assert at_even.net_present_value == pytest.approx(0, abs=1e-9)
 
 
 def test_money_that_does_not_come_back_has_no_payback() -> None:
-    assert roi.calculate(1_000, 60, 50, 12, 0.0).payback_months is None
-    assert roi.calculate(0, 60, 50, 12, 0.0).payback_months == 0
+    assert returns.calculate(1_000, 60, 50, 12, 0.0).payback_months is None
+    assert returns.calculate(0, 60, 50, 12, 0.0).payback_months == 0
 
 
 PLAN = Investment(

@@ -125,7 +125,9 @@ def _roi(project: Project, contract: Contract) -> list[dg.AssetsDefinition]:
     figures = (rules.discount_rate, rules.investments)
     # The last one made: `ml.decisions` is whole then.
     before = [f"ml.{name}" for name in DECISIONS if name != contract.name]
-    return _decision(project, contract, READS, ["roi.py"], figures, lambda con: decide_roi(con, rules), before)
+    return _decision(
+        project, contract, READS, ["roi.py", "returns.py"], figures, lambda con: decide_roi(con, rules), before
+    )
 
 
 def _decision(

@@ -135,6 +135,48 @@ def lines(
     return figure
 
 
+def forecast(frame: pl.DataFrame, axis: Axis, height: int = 360) -> go.Figure:
+    """What is expected day by day with its 90 % band, what was expected earlier, and what came.
+
+    Args:
+        frame: `period` (each once), `forecast`, `low_90`, `high_90`, `actual`, `is_backtest`.
+        axis: of all of them.
+        height: in pixels.
+    """
+    import plotly.graph_objects as go
+
+    traces: list[Any] = []
+    hover = f": {axis.prefix}%{{y:{axis.hover}}}<extra></extra>"
+    for earlier, label, dash in ((True, "Expected then", "dot"), (False, "Expected", "solid")):
+        part = frame.filter(frame["is_backtest"] == earlier)
+        band = part.filter(part["low_90"].is_not_null() & part["high_90"].is_not_null())
+        days = band["period"].to_list()
+        for column, fill in (("high_90", None), ("low_90", "tonexty")):
+            traces.append(
+                go.Scatter(
+                    x=days, y=_floats(band, column), mode="lines", line={"width": 0}, fill=fill, fillcolor="rgba(59,125,216,0.16)",
+                    name=f"{label}, {'lower' if fill else 'upper'} end", showlegend=False,
+                    hovertemplate=f"{'At least' if fill else 'At most'}{hover}",
+                )
+            )  # fmt: skip
+        traces.append(
+            go.Scatter(
+                x=part["period"].to_list(), y=_floats(part, "forecast"), name=label, mode="lines",
+                line={"color": BLUE, "width": 2.2, "dash": dash}, hovertemplate=f"{label}{hover}",
+            )
+        )  # fmt: skip
+    came = frame.filter(frame["actual"].is_not_null())
+    traces.append(
+        go.Scatter(
+            x=came["period"].to_list(), y=_floats(came, "actual"), name="Came", mode="lines+markers",
+            line={"color": ORANGE, "width": 1.8}, marker={"size": 4}, hovertemplate=f"Came{hover}",
+        )
+    )  # fmt: skip
+    figure = _figure(traces, height, hovermode="x unified")
+    figure.update_yaxes(**axis.layout(), rangemode="tozero")
+    return figure
+
+
 def _mark_incomplete(figure: go.Figure, frame: pl.DataFrame, grain: str) -> None:
     """A grey band behind periods that data cover in part only."""
     if "is_complete" not in frame.columns or grain == "day":

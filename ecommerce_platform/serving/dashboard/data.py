@@ -18,6 +18,7 @@ from ecommerce_platform.errors import InputError, LimitError
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.roles import LOCAL, Who
 from ecommerce_platform.serving.read.reader import Reader, View
+from ecommerce_platform.serving.read.summed import compile_summed
 from ecommerce_platform.settings import read_settings
 
 if TYPE_CHECKING:
@@ -67,12 +68,13 @@ class Shop:
         return answer.frame().with_columns(pl.selectors.by_dtype(pl.Int128).cast(pl.Int64))
 
     def metric(self, query: Query) -> pl.DataFrame:
-        """The rows of a compiled metric query.
+        """The rows of a compiled metric query, from sums where there are such.
 
         Raises:
             MetricError: the query has no meaning, with the reason.
         """
-        return self.frame(self.reader.compiled(query))
+        compiled = self.reader.compiled(query)  # refuses what has no meaning
+        return self.frame(compile_summed(self.metrics, query, self.view.tables) or compiled)
 
     def ask(self, text: str, most: int, who: Who) -> tuple[pl.DataFrame, bool]:
         """The answer to a SELECT that anybody may have written, and whether it has more than `most` rows.

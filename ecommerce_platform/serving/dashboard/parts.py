@@ -205,6 +205,50 @@ def workbook(table: pl.DataFrame) -> bytes:
     return file.getvalue()
 
 
+def model_verdicts(shop: Shop, names: Sequence[str], title: str, text: str) -> None:
+    """Which models are in force, what they publish and why, and every figure beside the baseline's; nothing without them.
+
+    Args:
+        shop: asked.
+        names: of models; none for all.
+        title: of the part.
+        text: below it.
+    """
+    from ecommerce_platform.contracts.metric_sql import literal
+
+    if not shop.has("ml.model_summary"):
+        return
+    where = f"where model in ({', '.join(map(literal, names))})" if names else ""
+    models = shop.frame(
+        "select model, published_as, promoted, verdict, trained_at, data_from, data_to, rows_trained, is_pinned, model_version "
+        f"from ml.model_summary {where} group by all order by model"
+    )
+    if not len(models):
+        return
+    section(title, text)
+    wide = st.column_config.Column
+    rows(
+        models,
+        "models",
+        column_words(models) | {"verdict": wide("Why", width="large"), "promoted": wide("Beat the baseline")},
+    )
+    figures = shop.frame(
+        "select model, fold as judged_from, metric, value as figure, baseline, baseline_value, interval_low as difference_low, "
+        f"interval_high as difference_high, decides from ml.model_summary {where} order by decides desc, model, fold desc, metric"
+    )
+    figures = figures.filter(figures["figure"].is_not_null())
+    if len(figures):
+        with st.expander(f"All {len(figures)} figures beside the baseline's", icon=":material/rule:"):
+            number = {
+                name: st.column_config.NumberColumn(words, format="%.4g")
+                for name, words in (
+                    ("figure", "Figure"), ("baseline_value", "Baseline"), ("difference_low", "Difference at least"),
+                    ("difference_high", "At most"),
+                )
+            }  # fmt: skip
+            rows(figures, "model_figures", column_words(figures) | number)
+
+
 def column_words(table: pl.DataFrame, currency: str = "") -> dict[str, Any]:
     """Headings in words, and numbers as they read best, for a table's columns by their names and types."""
     import polars as pl

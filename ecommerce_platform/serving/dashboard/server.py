@@ -5,9 +5,12 @@ What is shown is in `app`; who may see it is decided in `access/`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from ecommerce_platform.errors import PlatformError
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.web import SignIn
 from ecommerce_platform.serving.dashboard.charts import COLOURS
@@ -68,6 +71,7 @@ def serve_dashboard(settings: Settings, accounts: Accounts, host: str, port: int
     from ecommerce_platform.serving.dashboard import data
 
     data.accounts = accounts
+    Thread(target=warm, name="warm", daemon=True).start()
     hosts = allowed_hosts(settings.allowed_hosts)
     gates = [
         Middleware(SignIn, accounts=accounts, hosts=hosts, title="Shop dashboard"),
@@ -75,6 +79,27 @@ def serve_dashboard(settings: Settings, accounts: Accounts, host: str, port: int
     App(APP, middleware=gates, routes=[Route("/executive", _first)]).run(
         config={**looks(), "server.address": host, "server.port": port}
     )
+
+
+def warm() -> None:
+    """Asks what the first page asks as it is opened first, so that nobody waits for that or for the libraries it draws with."""
+    import plotly.graph_objects  # noqa: F401
+
+    from ecommerce_platform.serving.dashboard.data import shelf
+    from ecommerce_platform.serving.dashboard.figures import breakdown, compared_series, possible, series, totals
+    from ecommerce_platform.serving.dashboard.screens.executive import KEY_FIGURES, LEADERS
+    from ecommerce_platform.serving.dashboard.view import OFFERED, read_address
+
+    with suppress(PlatformError):  # nothing is published yet: the page says so
+        shop = shelf().shop()
+        offered = [name for name in OFFERED if name in shop.dimensions()]
+        view = read_address({}, offered, shop.first_day, shop.last_day)
+        known = list(totals(shop, view, KEY_FIGURES))
+        series(shop, view, known, view.grain)
+        compared_series(shop, view, ["revenue", "gross_amount"], view.grain)
+        for dimension, _, metric in LEADERS:
+            if dimension in shop.dimensions() and possible(shop, [metric], view, [dimension]):
+                breakdown(shop, view, metric, dimension)
 
 
 def _first(request: Request) -> Response:

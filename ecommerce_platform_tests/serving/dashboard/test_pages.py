@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from ecommerce_platform.contracts.metric_sql import Filter, Query
 from ecommerce_platform.contracts.metrics import read_metrics
+from ecommerce_platform.errors import MetricError
 from ecommerce_platform.serving.dashboard import data
 from ecommerce_platform.serving.dashboard.screens import PAGES
 from ecommerce_platform.serving.dashboard.wording import shown
+from ecommerce_platform.serving.read.summed import compile_summed
 from ecommerce_platform_tests.invented_shop import publish_shop
 
 APP = Path(data.__file__).with_name("app.py")
@@ -243,12 +247,15 @@ def test_pages_that_a_shop_has_nothing_for_are_left_out(
     publish_shop(
         tmp_path / "published",
         leave_out=frozenset(
-            {"silver.web_events", "silver.campaigns", "silver.ad_spend", "silver.reviews", "silver.shipments"}
+            {
+                "silver.web_events", "silver.campaigns", "silver.ad_spend", "silver.reviews", "silver.shipments",
+                "ml.revenue_forecast", "ml.demand_forecast", "ml.decisions", "ml.clv_scores", "ml.clv_calibration",
+            }
         ),
-    )
+    )  # fmt: skip
     for bare in opened(tmp_path, monkeypatch):
         paths = [p.path for p in PAGES if p.there(bare)]
-        assert "marketing" not in paths
+        assert not {"marketing", "forecasts", "decisions"} & set(paths)
         assert {"executive", "explore", "diagnose", "customers", "products", "trust", "ask"} <= set(paths)
         for path in paths:
             page(path, period="all")
@@ -286,3 +293,132 @@ def test_questions_in_sql_are_answered_and_files_are_not_read(shop: data.Shop) -
     test.button[0].click().run()
     assert test.error
     assert "root:" not in str(test.main)
+
+
+def test_forecasts_show_what_the_tables_say_with_their_ranges(shop: data.Shop) -> None:
+    test = page("forecasts")
+    kpi = shop.frame(
+        "select * from ml.revenue_forecast where measure = 'revenue' and level = 'total' and not is_backtest order by forecast_date"
+    )
+    assert cards(test)["Revenue, next 28 days"] == shown(kpi["forecast"].sum(), "money", "EUR", brief=True)
+    assert trace(test, "Expected")["y"] == pytest.approx(kpi["forecast"].to_list())
+    assert trace(test, "Expected, lower end")["y"] == pytest.approx(kpi["low_90"].to_list())
+    assert trace(test, "Expected, upper end")["y"] == pytest.approx(kpi["high_90"].to_list())
+    came = shop.one("select sum(actual) as a from ml.revenue_forecast where measure = 'revenue' and level = 'total'")[
+        "a"
+    ]
+    assert sum(trace(test, "Came")["y"]) == pytest.approx(came)
+    judged = next(t.value for t in test.dataframe if "days_within_range_share" in t.value.columns)
+    assert judged["days_within_range_share"].to_list() == pytest.approx([27 / 28, 27 / 28])
+    test.selectbox(key="own_series").select("Light").run()
+    assert trace(test, "Expected")["y"] == pytest.approx((kpi["forecast"] / 4).to_list())
+
+
+def test_forecasts_say_which_model_won_over_what(shop: data.Shop) -> None:
+    found = next(t.value for t in page("forecasts").dataframe if "verdict" in t.value.columns)
+    assert found["verdict"].to_list() == ["beat the seasonal naive forecast"]
+    found = next(t.value for t in page("trust").dataframe if "verdict" in t.value.columns)
+    assert found["published_as"].to_list() == ["baseline:recency_alone", "best_per_series"]
+
+
+def test_decisions_show_the_ledger_and_each_plan(shop: data.Shop) -> None:
+    test = page("decisions")
+    assert [
+        cards(test)[label] for label in ("Recommended", "Nothing is surer than chance", "Something is missing")
+    ] == ["2", "1", "1"]
+    spend = shop.frame("select channel, spend, spend_now from ml.budget_allocation order by spend desc")
+    figure = next(p for p in plots(test) if p["data"][0].get("customdata") == spend["channel"].to_list())
+    assert (figure["data"][0]["x"], figure["data"][1]["x"]) == (spend["spend"].to_list(), spend["spend_now"].to_list())
+    duty = next(p for p in plots(test) if (p["data"][0].get("customdata") or [""])[0] == "Monday")
+    assert (
+        duty["data"][0]["x"]
+        == shop.frame("select people_on_duty as p from ml.staffing_plan order by weekday")["p"].to_list()
+    )
+    assert "**1** of 2 products are to be ordered now" in words(test)
+    prices = next(t.value for t in test.dataframe if "recommended_price" in t.value.columns)
+    assert sorted(prices["recommended_price"].to_list()) == [19, 21]
+
+
+def test_the_calculator_starts_at_the_expected_scenario_and_follows_its_sliders(shop: data.Shop) -> None:
+    from ecommerce_platform.decisions.returns import calculate
+
+    test = page("decisions")
+    plan = shop.one("select * from ml.roi_scenarios where scenario = 'expected'")
+    assert cards(test)["Net present value"] == shown(plan["net_present_value"], "money", "EUR")
+    assert cards(test)["Months until it is back"] == shown(plan["payback_months"], "score")
+    test.slider(key="roi_months_chat").set_value(6).run()
+    assert cards(test)["Net present value"] == shown(
+        calculate(1000, 200, 50, 6, 0.08).net_present_value, "money", "EUR"
+    )
+    assert cards(test)["Months until it is back"] == "–"
+
+
+def test_customers_at_risk_come_with_reasons_and_predictions_with_what_came(shop: data.Shop) -> None:
+    test = page("customers", period="all")
+    assert "**40** of 100 are at risk" in words(test)
+    reasons = next(t.value for t in test.dataframe if "reason" in t.value.columns)
+    assert (reasons["reason"].to_list(), reasons["customers"].to_list()) == (["last order … days ago"], [40])
+    risk = next(t.value for t in test.dataframe if "churn_probability" in t.value.columns)
+    assert (
+        risk["person_id"][0] == shop.one("select person_id from ml.churn_scores where recency_days = 60")["person_id"]
+    )
+    came = shop.frame(
+        "select mean_actual, mean_expected from ml.clv_calibration where method = 'random_forest' order by decile"
+    )
+    assert trace(test, "Predicted")["x"] == pytest.approx(came["mean_expected"].to_list())
+    figure = next(p for p in plots(test) if any(t.get("name") == "Predicted" for t in p["data"]))
+    assert figure["data"][0]["x"] == pytest.approx(came["mean_actual"].to_list())
+
+
+def test_viewers_see_no_single_customers(shop: data.Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ecommerce_platform.serving.access import roles
+
+    monkeypatch.setattr(roles, "LOCAL", roles.Who("user:v", "viewer"))
+    test = page("customers", period="all")
+    assert "are at risk" in words(test)
+    assert not [t for t in test.dataframe if "person_id" in t.value.columns]
+
+
+SPANS = [(None, None), (date(2023, 2, 1), date(2024, 3, 31)), (date(2024, 3, 5), date(2024, 4, 20))]
+
+
+@pytest.mark.parametrize("days", SPANS, ids=["all", "months", "days"])
+@pytest.mark.parametrize("period", [None, "month", "week"])
+def test_figures_from_sums_are_those_from_every_order(
+    shop: data.Shop, period: str | None, days: tuple[date | None, date | None]
+) -> None:
+    cuts: list[tuple[tuple[str, ...], tuple[Filter, ...]]] = [
+        ((), ()), (("category",), ()), (("channel",), ()), (("customer_region",), ()), ((), (Filter("category", ("Light",)),)),
+    ]  # fmt: skip
+    summed = 0
+    for by, filters in cuts:
+        names = [n for n in METRICS.metrics if possible(shop, [n], by, filters, period)]
+        for asked in (
+            [n for n in names if METRICS.metric(n).format == "money" and not METRICS.metric(n).to_date],
+            ["customers"],
+            names,
+        ):
+            query = Query(tuple(asked), by, period, filters, *days)
+            sql = compile_summed(METRICS, query, shop.view.tables)
+            if sql is None:
+                continue
+            summed += 1
+            keys = [*(["period"] if period else []), *by]
+            one, other = (shop.frame(text).to_dicts() for text in (sql, shop.reader.compiled(query)))
+            there = {tuple(r[k] for k in keys): r for r in other}
+            for row in one:  # a day with nothing but a return is a period, too: of nothing else
+                expected = there.pop(tuple(row[k] for k in keys))
+                assert row == pytest.approx(expected), (query, row)
+            assert not [r for r in there.values() if r.get("revenue") or r.get("customers")]
+    assert summed >= 3
+
+
+def possible(
+    shop: data.Shop, names: list[str], by: tuple[str, ...], filters: tuple[Filter, ...], period: str | None
+) -> bool:
+    try:
+        for name in names:
+            METRICS.check_cut(name, (*by, *(f.dimension for f in filters)), period)
+    except MetricError:
+        return False
+    return True

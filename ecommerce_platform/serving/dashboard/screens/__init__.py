@@ -9,15 +9,18 @@ from ecommerce_platform.serving.dashboard.parts import Page
 from ecommerce_platform.serving.dashboard.screens import (
     ask,
     customers,
+    decisions,
     delivery,
     diagnose,
     executive,
     explore,
+    forecasts,
     marketing,
     products,
     trust,
 )
 
 PAGES: tuple[Page, ...] = (
-    executive.PAGE, explore.PAGE, diagnose.PAGE, customers.PAGE, products.PAGE, delivery.PAGE, marketing.PAGE, trust.PAGE, ask.PAGE,
+    executive.PAGE, explore.PAGE, diagnose.PAGE, customers.PAGE, products.PAGE, delivery.PAGE, marketing.PAGE,
+    forecasts.PAGE, decisions.PAGE, trust.PAGE, ask.PAGE,
 )  # fmt: skip

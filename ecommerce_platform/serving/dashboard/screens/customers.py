@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ecommerce_platform.contracts.metric_sql import literal
 from ecommerce_platform.serving.dashboard import charts
 from ecommerce_platform.serving.dashboard.charts import Axis
 from ecommerce_platform.serving.dashboard.data import Shop
@@ -24,6 +25,15 @@ from ecommerce_platform.serving.dashboard.wording import shown, words
 
 KEY_FIGURES = ("customers", "new_customers", "repeat_purchase_rate", "historic_clv")
 _COHORTS = 24
+_PERSONS = 1000
+#: What makes customers likelier to leave, each with … for its figure; what speaks against is left out.
+_REASONS_TOLD = r"""
+select regexp_replace(regexp_replace(reason, ' \([+-]?\d+\)$', ''), '\d[\d.,]*', '…', 'g') as reason, count(*) as customers
+from (
+    select trim(unnest(string_split(reasons, ';'))) as reason from ml.churn_scores where is_at_risk and reasons is not null
+) as told
+where not contains(reason, '(-') group by 1 order by 2 desc, 1 limit 12
+"""
 
 
 def show(shop: Shop, view: View) -> None:
@@ -36,6 +46,8 @@ def show(shop: Shop, view: View) -> None:
     _cohorts(shop)
     _worth(shop)
     _risk(shop)
+    _leaving(shop)
+    _expected(shop)
 
 
 def _new_and_churn(shop: Shop, view: View) -> None:
@@ -251,6 +263,116 @@ def _risk(shop: Shop) -> None:
         "times as often",
     )
     picture(figure, frame, "churn_factors", "Marks that go with leaving, with 95 % intervals")
+
+
+def _leaving(shop: Shop) -> None:
+    if not shop.has("ml.churn_scores"):
+        return
+    sums = shop.one(
+        "select count(*) as customers, count(*) filter (where is_at_risk) as at_risk, sum(churn_probability) as lost, max(as_of_date) as day from ml.churn_scores"
+    )
+    section(
+        "Who is likely to leave",
+        f"As of {sums['day']:%d %b %Y}: customers of the last two windows by how likely they are to buy nothing in the next one.",
+    )
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        frame = shop.frame(
+            "select least(cast(floor(churn_probability * 10) as integer), 9) as tenth, count(*) as customers, "
+            "count(*) filter (where is_at_risk) as at_risk from ml.churn_scores group by 1 order by 1"
+        )
+        labels = [f"{10 * t}–{10 * t + 10} %" for t in frame["tenth"].to_list()]
+        labelled = frame.with_columns(frame["tenth"].replace_strict(frame["tenth"].to_list(), labels).alias("value"))
+        figure = charts.bars(labelled, Axis(), now="customers", before=None, ordered=True)
+        picture(figure, frame, "churn_scores", "Customers by their probability to leave")
+    with right:
+        st.markdown(
+            f"**{sums['at_risk']:,}** of {sums['customers']:,} are at risk; **{shown(sums['lost'], 'count')}** are expected to leave."
+        )
+        st.markdown("**Reasons of those at risk**, how many have each")
+        reasons = shop.frame(_REASONS_TOLD)
+        rows(reasons, "churn_reasons", height=260)
+    if st.session_state["who"].may("customers"):
+        _at_risk(shop)
+
+
+def _at_risk(shop: Shop) -> None:
+    """Single customers, for whoever may see such: the likeliest to leave, those worth most first where that is predicted."""
+    worth = shop.has("ml.clv_scores")
+    frame = shop.frame(
+        "select risk.person_id, risk.churn_probability, risk.recency_days, risk.reasons"
+        + (", worth.expected_revenue" if worth else "")
+        + " from ml.churn_scores as risk"
+        + (" left join ml.clv_scores as worth using (person_id)" if worth else "")
+        + " where risk.is_at_risk order by "
+        + ("worth.expected_revenue desc nulls last, " if worth else "")
+        + f"risk.churn_probability desc, 1 limit {_PERSONS}"
+    )
+    first = "those expected to bring most first" if worth else "the likeliest first"
+    with st.expander(f"The {len(frame):,} customers at risk, {first}", icon=":material/person_alert:"):
+        rows(frame, "at_risk", column_words(frame) | {
+            "churn_probability": st.column_config.NumberColumn("Probability to leave", format="%.2f"),
+            "reasons": st.column_config.Column("Why", width="large"),
+        })  # fmt: skip
+
+
+def _expected(shop: Shop) -> None:
+    if not shop.has("ml.clv_scores"):
+        return
+    sums = shop.one(
+        "select sum(expected_revenue) as revenue, count(*) as customers, max(horizon_days) as days, max(as_of_date) as day, "
+        "any_value(model) as model from ml.clv_scores"
+    )
+    section(
+        "What customers will bring",
+        f"Revenue expected of today's customers in the {sums['days']} days after {sums['day']:%d %b %Y}, and how right such predictions were.",
+    )
+    st.markdown(
+        f"**{shown(sums['revenue'], 'money', shop.currency)}** from {sums['customers']:,} customers, by {words(sums['model'])}.".replace(
+            "$", "\\$"
+        )
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        frame = shop.frame(
+            "select value_decile, count(*) as customers, sum(expected_revenue) as expected_revenue from ml.clv_scores group by 1 order by 1"
+        )
+        labelled = frame.with_columns(frame["value_decile"].cast(str).alias("value"))
+        figure = charts.bars(labelled, Axis("money", shop.currency), now="expected_revenue", before=None, ordered=True)
+        figure.update_xaxes(title="Tenth of the customers, the most promising first")
+        picture(figure, frame, "clv_scores", "Expected revenue by tenths of the customers")
+    with right:
+        _calibration(shop)
+
+
+def _calibration(shop: Shop) -> None:
+    if not shop.has("ml.clv_calibration"):
+        missing(
+            "Predictions were not judged yet", "It takes a window of orders later than what the prediction may know."
+        )
+        return
+    methods = shop.frame(
+        "select method from ml.clv_calibration group by 1 order by max(model in (method, 'baseline:' || method)) desc, 1"
+    )
+    names = methods["method"].to_list()
+    method = str(
+        st.pills(
+            "Predicted by", names, key=recall("predicted_by", names, names[0]), format_func=words, required=True,
+        )
+    )  # fmt: skip
+    frame = shop.frame(
+        "select decile, fold, persons, expected_revenue, actual_revenue, mean_expected, mean_actual from ml.clv_calibration "
+        f"where method = {literal(method)} order by decile"
+    )
+    labelled = frame.with_columns(("Tenth " + frame["decile"].cast(str)).alias("value"))
+    figure = charts.bars(labelled, Axis("money", shop.currency), now="mean_actual", before="mean_expected")
+    figure.update_traces(name="Predicted", selector={"name": "Compared with"})
+    st.caption(
+        f"From {frame['fold'][0]} on: the bar is what a customer of each tenth brought, the tick what was predicted."
+    )
+    picture(
+        figure, frame, "clv_calibration", "Actual beside predicted revenue per customer by tenths of the predictions"
+    )
 
 
 PAGE = Page("Customers", "customers", ":material/group:", "Business", show, needs=("gold.rfm", "gold.cohort_retention"))

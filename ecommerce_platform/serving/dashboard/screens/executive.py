@@ -25,6 +25,12 @@ KEY_FIGURES = (
     "revenue", "orders", "customers", "aov", "net_profit", "repeat_purchase_rate", "on_time_rate",
     "avg_review_score", "avg_satisfaction_score",
 )  # fmt: skip
+#: Dimension, title and metric of the lists below.
+LEADERS = (
+    ("brand", "Brands", "revenue"),
+    ("payment_method", "How customers pay", "orders"),
+    ("customer_region", "Where customers live", "customers"),
+)
 _CATEGORIES, _BARS = 6, 8
 #: Insights that are shown without asking for more.
 _INSIGHTS = 4
@@ -42,12 +48,7 @@ def show(shop: Shop, view: View) -> None:
     with right:
         _insights(shop)
     _categories(shop, view)
-    thirds = [
-        ("brand", "Brands", "revenue"),
-        ("payment_method", "How customers pay", "orders"),
-        ("customer_region", "Where customers live", "customers"),
-    ]
-    there = [part for part in thirds if part[0] in shop.dimensions() and possible(shop, [part[2]], view, [part[0]])]
+    there = [part for part in LEADERS if part[0] in shop.dimensions() and possible(shop, [part[2]], view, [part[0]])]
     if there:
         for place, (dimension, title, metric) in zip(st.columns(len(there), gap="large"), there, strict=True):
             with place:

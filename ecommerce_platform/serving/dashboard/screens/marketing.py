@@ -19,6 +19,7 @@ from ecommerce_platform.serving.dashboard.parts import (
 )
 from ecommerce_platform.serving.dashboard.view import View
 
+_MOST_EFFECTS = 30
 RULES = {
     "first": "First visit", "last": "Last visit", "linear": "Equal parts", "position": "First and last most", "time_decay": "Later visits more",
     "markov": "What would be lost without",
@@ -39,7 +40,8 @@ def show(shop: Shop, view: View) -> None:
     _funnel(shop, view)
     _attribution(shop)
     _campaigns(shop)
-    _experiments(shop)
+    if shop.has("ml.experiment_results"):
+        experiments(shop)
 
 
 def _funnel(shop: Shop, view: View) -> None:
@@ -139,11 +141,22 @@ def _campaigns(shop: Shop) -> None:
     rows(frame, "campaigns", column_words(frame), height=420)
 
 
-def _experiments(shop: Shop) -> None:
-    if not shop.has("ml.experiment_results"):
-        return
-    section("Experiments", "What was tried on some customers beside others, and what came of it.")
-    rows(shop.frame("select * from ml.experiment_results"), "experiments")
+def experiments(shop: Shop) -> None:
+    """What experiments showed: the lift of each arm and metric over the control, and what is concluded."""
+    section(
+        "Experiments",
+        "What was tried on some customers beside others: how much more each arm has than the control, with 95 % intervals.",
+    )
+    frame = shop.frame("select * from ml.experiment_results order by experiment_id, role = 'primary' desc, arm, metric")
+    sure = frame.filter(frame["lift"].is_not_null()).head(_MOST_EFFECTS)
+    if len(sure):
+        names = [f"{r['experiment_id']} · {r['arm']}: {r['metric']} ({r['verdict']})" for r in sure.to_dicts()]
+        figure = charts.intervals(
+            names, sure["lift"].to_list(), sure["lift_low"].to_list(), sure["lift_high"].to_list(), Axis("share"), 0.0, "lift over the control",
+        )  # fmt: skip
+        figure.update_xaxes(tickformat=".0%")
+        picture(figure, sure, "lifts", "Lift over the control by experiment, arm and metric with 95 % intervals")
+    rows(frame, "experiments")
 
 
 PAGE = Page(

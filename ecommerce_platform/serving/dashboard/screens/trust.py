@@ -15,6 +15,7 @@ from ecommerce_platform.serving.dashboard.parts import (
     chosen,
     heading,
     missing,
+    model_verdicts,
     picture,
     recall,
     row_of_cards,
@@ -50,6 +51,10 @@ def show(shop: Shop, view: View) -> None:
         _freshness(shop)
     _accounting(shop)
     _anomalies(shop)
+    model_verdicts(
+        shop, (), "Which models can be trusted",
+        "Each was judged on data later than what it knew; where it did not beat a simple rule, the rule is published.",
+    )  # fmt: skip
     _lineage(shop)
 
 
