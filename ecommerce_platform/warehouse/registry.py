@@ -48,7 +48,8 @@ def all_versions(con: DuckDBPyConnection, model: str | None = None) -> list[dict
     if not table_exists(con, "ml", "models"):
         return []
     found = con.execute(
-        "select * from ml.models where ? is null or model = ? order by model, version desc", [model, model]
+        "select * from ml.models where ? is null or model = ? order by model, trained_at desc, version desc",
+        [model, model],
     )
     names = [column[0] for column in found.description or ()]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -11,7 +11,7 @@ with versions as (
         published_as,
         baseline,
         verdict,
-        row_number() over (partition by model order by version desc) as newest
+        row_number() over (partition by model order by trained_at desc, version desc) as newest
     from ml.models
 
 ),
