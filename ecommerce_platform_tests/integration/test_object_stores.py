@@ -165,6 +165,9 @@ def test_the_commands_work_on_object_stores(shop: Shop, bucket: Bucket, generate
     snapshot = current_snapshot(shop.data / "published")
     for file in [p for p in snapshot.rglob("*") if p.is_file()]:
         there = bucket.get(f"published/snapshots/{snapshot.name}/{file.relative_to(snapshot)}")
+        if file.parent.name == "restricted":  # what is in the clear leaves the machine for no store
+            assert there is None, file
+            continue
         assert there is not None, file
         assert file.suffix == ".json" or there == file.read_bytes()
 
