@@ -33,7 +33,8 @@ MAPPINGS = {
     "customers.people": "select lower(as_text(mail)) as customer_id, as_text(mail) as email, as_text(name) as full_name, "
     "as_text(town) as city from bronze.mailshop__people",
     "orders.sales": "select as_text(no) as order_id, max(lower(as_text(buyer))) as customer_id, "
-    "min(as_timestamp(at)) as ordered_at, 'delivered' as status, true as is_valid from bronze.mailshop__sales "
+    'min(as_timestamp("at")) as ordered_at, '
+    "'delivered' as status, true as is_valid from bronze.mailshop__sales "
     "group by _load_date, as_text(no)",
     "order_items.sales": "select as_text(no) as order_id, as_integer(line) as line_number, as_text(sku) as product_id, "
     "1 as quantity, as_decimal(price) as unit_price from bronze.mailshop__sales",
