@@ -63,7 +63,7 @@ def test_after_a_full_disk_the_next_build_goes_on(healthy: Shop, small_disk: Pat
     filler.write_bytes(b"0" * (free - 1_500_000))
     failed = shop.run("build", DAGSTER_HOME=home)
     assert failed.returncode == 1, failed.stdout + failed.stderr
-    assert "the disk is full" in failed.stdout
+    assert "the disk is full" in failed.stdout, failed.stdout
     assert "Traceback" not in failed.stderr
     full = shop.run("publish", "--wait", "0", DAGSTER_HOME=home)
     assert full.returncode != 0

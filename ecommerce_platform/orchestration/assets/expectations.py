@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 import dagster as dg
 
-from ecommerce_platform.orchestration.assets.declare import asset_key, markdown_table
+from ecommerce_platform.orchestration.assets.declare import as_failure, asset_key, markdown_table
 from ecommerce_platform.orchestration.partitions import FULL_CHECKS
 from ecommerce_platform.orchestration.project import Project
 from ecommerce_platform.orchestration.resources import WarehouseResource
@@ -58,7 +58,8 @@ def expectation_checks(project: Project, assets: Collection[dg.AssetKey]) -> lis
         context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
     ) -> Iterator[dg.AssetCheckResult]:
         again = context.run.tags.get(FULL_CHECKS) == "true"
-        judged = quality_gate(project, warehouse).evaluate(again=again, log=context.log)
+        with as_failure():
+            judged = quality_gate(project, warehouse).evaluate(again=again, log=context.log)
         errors = []
         for key in sorted(context.selected_asset_check_keys):
             found = judged[".".join(key.asset_key.path)]
