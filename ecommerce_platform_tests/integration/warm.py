@@ -126,9 +126,11 @@ def _publish(note) -> None:
     note("publish start")
     publishing.publish(
         open_warehouse(settings).connect, read_catalog(), settings.published, settings.source_name,
-        keep=settings.keep_snapshots, progress=lambda table, done, total: note(f"publish {table}"),
-        # A build that was killed leaves tables lagging; what is published then is told in the manifest.
-        force=True,
+        publishing.PublishOptions(
+            keep=settings.keep_snapshots, progress=lambda table, done, total: note(f"publish {table}"),
+            # A build that was killed leaves tables lagging; what is published then is told in the manifest.
+            force=True,
+        ),
     )  # fmt: skip
 
 
