@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecommerce_platform.contracts.catalog import MODELS
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ml.features import features_sql
+from ecommerce_platform.ml.features import FILE, features_sql
 from ecommerce_platform.ml.lifecycle import Input
+from ecommerce_platform.warehouse.changes import own_code
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,6 +48,7 @@ FULL_WEEK = 0.25
 #: A single feature that tells the outcome as surely as this has it in it.
 TELLS_ALL = 0.999
 _LOOKED_AT = 2_000
+_DELAYS, _OUTCOMES = (MODELS / "inputs" / f"{name}.sql" for name in ("reporting_delay", "churn_outcomes"))
 
 
 @dataclass(frozen=True)
@@ -104,44 +107,6 @@ def last_full_day(days: Sequence[date], orders: Sequence[int], look_back: int) -
     return first + timedelta(days=int(enough[-1])) if len(enough) else days[-1]
 
 
-_DELAYS = """
-with events as (
-
-    select
-        _load_date,
-        cast(greatest(ordered_at, approved_at, shipped_at, delivered_at) as date) as event_date
-    from silver.orders
-    where ordered_at is not null
-
-),
-
-loads as (
-
-    select min(_load_date) as first_load
-    from silver.orders
-
-)
-
-select quantile_disc(date_diff('day', events.event_date, events._load_date), 0.95) as days
-from events
-cross join loads
-where events.event_date >= loads.first_load and events._load_date <= $by and events.event_date <= events._load_date
-"""
-
-_OUTCOMES = """
-select
-    cut_offs.as_of_date,
-    days.person_id,
-    max(days.order_date) filter (where days.order_date <= cut_offs.as_of_date) as newest_order_date,
-    count(*) filter (where days.order_date <= cut_offs.as_of_date) as buying_days,
-    min(case when days.order_date > cut_offs.as_of_date + {gap} then 0 else 1 end) as is_lost
-from gold.fct_customer_days as days
-inner join (select unnest($days) as as_of_date) as cut_offs on days.order_date <= cut_offs.as_of_date + {gap} + {window}
-group by cut_offs.as_of_date, days.person_id
-having max(days.order_date) filter (where days.order_date <= cut_offs.as_of_date) > cut_offs.as_of_date - 2 * {window}
-"""
-
-
 def shop_horizon(con: DuckDBPyConnection) -> Horizon | None:
     """The horizon of the shop in a warehouse; None without orders.
 
@@ -155,7 +120,7 @@ def shop_horizon(con: DuckDBPyConnection) -> Horizon | None:
     last = last_full_day([day for day, _ in counted], [int(n) for _, n in counted], 2 * (window or 0))
     if last is None or not window:
         return None
-    delay = con.execute(_DELAYS, {"by": last}).fetchall()[0][0]
+    delay = con.execute(own_code(str(_DELAYS)), {"last_day": last}).fetchall()[0][0]
     return horizon(counted[0][0], last, int(window), max(1, int(delay or 0)))
 
 
@@ -194,12 +159,12 @@ def described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> 
     sql = f"""
         select features.as_of_date, features.person_id, {", ".join(columns)}
         from ({features_sql(days)}) as features
-        inner join ({_OUTCOMES.format(gap=found.gap, window=found.window)}) as outcomes
+        inner join ({own_code(str(_OUTCOMES))}) as outcomes
             on features.as_of_date = outcomes.as_of_date and features.person_id = outcomes.person_id
         order by features.as_of_date, features.person_id
     """
     gap, window = timedelta(days=found.gap), timedelta(days=found.window)
-    return con.sql(sql, params={"days": list(days)}).pl().with_columns(
+    return con.sql(sql, params={"as_of_days": list(days), "gap_days": found.gap, "window_days": found.window}).pl().with_columns(
         (pl.col("as_of_date") + gap + timedelta(days=1)).alias("outcome_from"),
         (pl.col("as_of_date") + gap + window).alias("outcome_to"),
         pl.col(LABEL, "buying_days").cast(pl.Int64),
@@ -216,7 +181,8 @@ READS = (
     "silver.customer_identities", "silver.customers_history", "silver.labels", "silver.orders", "silver.products_history",
     "silver.returns", "silver.reviews", "silver.shop", "silver.web_events",
 )  # fmt: skip
-LABELLED, TO_SCORE = Input(READS, labelled_rows), Input(READS, rows_to_score)
+_FILES = (FILE, _DELAYS, _OUTCOMES)
+LABELLED, TO_SCORE = Input(READS, labelled_rows, _FILES), Input(READS, rows_to_score, _FILES)
 
 
 def refuse_leaks(rows: pl.DataFrame, features: Sequence[str]) -> None:

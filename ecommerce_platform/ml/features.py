@@ -10,26 +10,26 @@ from collections.abc import Collection
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ecommerce_platform.contracts.catalog import Catalog, read_catalog
+from ecommerce_platform.contracts.catalog import MODELS
 from ecommerce_platform.contracts.first_step import with_first_step
+from ecommerce_platform.warehouse.changes import own_code
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 TABLE = "gold.customer_features_as_of"
+FILE = MODELS / "gold" / "customers" / "customer_features_as_of.sql"
 
 
-def features_sql(days: Collection[date], catalog: Catalog | None = None) -> str:
+def features_sql(days: Collection[date]) -> str:
     """The SELECT of the features as of some days: a row per day and person with a counted order up to it.
 
     Args:
         days: at whose ends persons are described; at least one.
-        catalog: where the table's SELECT stands; by default that of the platform.
     """
     if not days:
         raise ValueError("features are of at least one day")
-    sql = (catalog or read_catalog()).tables[TABLE].sql
-    assert sql is not None
+    sql = own_code(str(FILE)).rstrip().rstrip(";")
     values = ", ".join(f"(date '{day:%Y-%m-%d}')" for day in sorted(set(days)))
     return with_first_step(sql, "cut_offs", f"select as_of_date from (values {values}) as days (as_of_date)")
 

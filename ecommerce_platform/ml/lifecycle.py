@@ -49,7 +49,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -61,6 +61,7 @@ from ecommerce_platform.ml.cards import About, Exhibit, card_files, card_page
 from ecommerce_platform.ml.columns import Rule
 from ecommerce_platform.warehouse.changes import (
     made_within,
+    own_code,
     record_change,
     record_seen,
     seen_versions,
@@ -93,28 +94,49 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Input:
-    """A frame that a model works on: the tables it is made from, and how."""
+    """A frame that a model works on: the tables it is made from, and how.
+
+    Attributes:
+        reads: the tables.
+        fetch: makes the frame.
+        files: SELECTs that it runs, beside the model's own code: scores follow when they change.
+    """
 
     reads: tuple[str, ...]
     fetch: Callable[[DuckDBPyConnection], pl.DataFrame]
+    files: tuple[Path, ...] = ()
 
 
-def select(sql: str) -> Input:
-    """The result of a SELECT, sorted by all its columns: what is drawn must not depend on the order of rows.
+@dataclass(frozen=True)
+class Select:
+    """The result of a SELECT as an input, sorted by all its columns: what is drawn must not depend on the order of rows."""
+
+    sql: str
+    files: tuple[Path, ...] = ()
+
+    @cached_property
+    def _text(self) -> str:
+        return "\n".join((self.sql, *(own_code(str(file)) for file in self.files))).strip().rstrip(";")
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The tables it reads."""
+        return tuple(sorted(tables_read(self._text)))
+
+    def fetch(self, con: DuckDBPyConnection) -> pl.DataFrame:
+        """Its rows."""
+        return con.sql(f"select * from ({self._text}) as rows_ order by all").pl()
+
+
+def select(sql: str) -> Select:
+    """An input that a SELECT says.
 
     Args:
-        sql: the SELECT, or the name of a file in `models/inputs` without `.sql`.
+        sql: the SELECT, or the name of a file in `models/inputs` without `.sql`; a file is read when it is first needed.
     """
-    text = sql if " " in sql else _input_text(sql)
-    ordered = f"select * from ({text}) as rows_ order by all"
-    return Input(tuple(sorted(tables_read(text))), lambda con: con.sql(ordered).pl())
-
-
-@cache
-def _input_text(name: str) -> str:
     from ecommerce_platform.contracts.catalog import MODELS
 
-    return (MODELS / "inputs" / f"{name}.sql").read_text(encoding="utf-8").rstrip().rstrip(";")
+    return Select(sql) if " " in sql else Select("", (MODELS / "inputs" / f"{sql}.sql",))
 
 
 @dataclass(frozen=True)
@@ -192,7 +214,7 @@ class Model(ABC):
     limits: tuple[str, ...] = ()
     #: Name of what it is compared with, and what is published where it does not win.
     baseline: str
-    inputs: Mapping[str, Input]
+    inputs: Mapping[str, Input | Select]
     #: Names of the inputs of a training; the rows of the first are those that it counts.
     trained_on: tuple[str, ...]
     scored_on: Mapping[str, tuple[str, ...]]
@@ -290,8 +312,9 @@ class Model(ABC):
 
     @property
     def code_version(self) -> str:
-        """Changes with the code that training and scoring run."""
-        return artifacts.source_hash(Path(__file__), *self.code)
+        """Changes with the code and the SELECTs that training and scoring run."""
+        files = (file for name in sorted(self.inputs) for file in self.inputs[name].files)
+        return artifacts.source_hash(Path(__file__), *self.code, *files)
 
     def reads(self, names: Sequence[str]) -> tuple[str, ...]:
         """The tables behind some inputs."""
@@ -645,7 +668,8 @@ def roll_back(place: Place, model: str, *, key: str | None = None) -> str:
     """
     with place.connect() as con:
         now = current_version(con, model)["version"]
-        earlier = [r["version"] for r in all_versions(con, model) if r["version"] < now]
+        versions = [r["version"] for r in all_versions(con, model)]  # the newest first
+        earlier = versions[versions.index(now) + 1 :]
     if not earlier:
         raise InputError(f"there is no version of {model} before {now}", fix="see `ecommerce models`")
     return promote(place, model, earlier[0], key=key)

@@ -17,7 +17,7 @@ import pytest
 
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import artifacts, lifecycle
-from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Place, promote, roll_back, score, train
+from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, Place, Select, promote, roll_back, score, train
 from ecommerce_platform.ml.rfm import rfm_as_of
 from ecommerce_platform.ml.segments import MODEL
 from ecommerce_platform.warehouse.changes import record_change
@@ -216,6 +216,33 @@ def test_a_roll_back_scores_with_the_version_before_and_there_is_one_only_so_oft
         roll_back(there, MODEL.name)
     with pytest.raises(InputError, match=f"there is no version 20200101T000000Z-0123456789ab .*\n?.*{first}"):
         promote(there, MODEL.name, "20200101T000000Z-0123456789ab")
+
+
+def test_of_two_versions_within_a_second_the_later_is_in_force_and_the_other_comes_before_it(there: Place) -> None:
+    first = in_force(there)
+    later = f"{first.partition('-')[0]}-{'0' * 12}"
+    with there.connect() as con:
+        con.execute(
+            "insert into ml.models select * replace (? as version, trained_at + interval 1 millisecond as trained_at) "
+            "from ml.models",
+            [later],
+        )
+    assert in_force(there) == later
+    assert roll_back(there, MODEL.name, key=MODEL.key) == first
+
+
+def test_a_select_behind_an_input_counts_as_code(tmp_path: Path) -> None:
+    def version(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+
+        class Changed(type(MODEL)):  # type: ignore[misc]
+            inputs = {**MODEL.inputs, "persons": Select("", (tmp_path / name,))}
+
+        assert Changed().reads(("persons",)) == ("gold.rfm",)
+        return str(Changed().code_version)
+
+    text = "select person_id, recency_days, frequency, monetary from gold.rfm"
+    assert version("a.sql", text) == version("b.sql", text) != version("c.sql", f"{text} where frequency > 1")
 
 
 # --- what is stored ----------------------------------------------------------------------------------------
