@@ -14,12 +14,22 @@ loads as (
     select min(_load_date) as first_load
     from silver.orders
 
+),
+
+reported as (
+
+    select
+        date_diff('day', events.event_date, events._load_date) as days,
+        cume_dist() over (order by date_diff('day', events.event_date, events._load_date)) as share
+    from events
+    cross join loads
+    where
+        events.event_date >= loads.first_load
+        and events._load_date <= $last_day
+        and events.event_date <= events._load_date
+
 )
 
-select quantile_disc(date_diff('day', events.event_date, events._load_date), 0.95) as days
-from events
-cross join loads
-where
-    events.event_date >= loads.first_load
-    and events._load_date <= $last_day
-    and events.event_date <= events._load_date
+select min(days) as days
+from reported
+where share >= 0.95

@@ -136,89 +136,56 @@ binned as (
 
 ),
 
-counted_now as (
+-- Each bin asks for the scores of two scorings: the one that is looked at, and its reference.
+asked as (
 
     select
-        binned.table_name,
-        binned.column_name,
-        binned.scored_on,
-        binned.model_version,
-        binned.compared_with,
-        binned.edge,
-        count(*) as in_bin
+        *,
+        true as is_now,
+        scored_on as day,
+        model_version as version
     from binned
-    inner join history
-        on
-            binned.table_name = history.table_name
-            and binned.column_name = history.column_name
-            and binned.scored_on = history.scored_on
-            and binned.model_version = history.model_version
-    where
-        history.score > binned.lower_edge
-        and (history.score <= binned.edge or binned.edge = binned.last_edge)
-    group by
-        binned.table_name,
-        binned.column_name,
-        binned.scored_on,
-        binned.model_version,
-        binned.compared_with,
-        binned.edge
-
-),
-
-counted_then as (
-
+    union all
     select
-        binned.table_name,
-        binned.column_name,
-        binned.scored_on,
-        binned.model_version,
-        binned.compared_with,
-        binned.edge,
-        count(*) as in_bin
+        *,
+        false as is_now,
+        reference_day as day,
+        reference_version as version
     from binned
-    inner join history
-        on
-            binned.table_name = history.table_name
-            and binned.column_name = history.column_name
-            and binned.reference_day = history.scored_on
-            and binned.reference_version = history.model_version
-    where
-        history.score > binned.lower_edge
-        and (history.score <= binned.edge or binned.edge = binned.last_edge)
-    group by
-        binned.table_name,
-        binned.column_name,
-        binned.scored_on,
-        binned.model_version,
-        binned.compared_with,
-        binned.edge
 
 ),
 
 counted as (
 
     select
-        binned.*,
-        coalesce(counted_now.in_bin, 0) as rows_now,
-        coalesce(counted_then.in_bin, 0) as rows_then
-    from binned
-    left join counted_now
+        asked.table_name,
+        asked.column_name,
+        asked.scored_on,
+        asked.model_version,
+        asked.compared_with,
+        asked.reference_day,
+        asked.reference_version,
+        asked.edge,
+        count(history.score) filter (where asked.is_now) as rows_now,
+        count(history.score) filter (where not asked.is_now) as rows_then
+    from asked
+    left join history
         on
-            binned.table_name = counted_now.table_name
-            and binned.column_name = counted_now.column_name
-            and binned.scored_on = counted_now.scored_on
-            and binned.model_version = counted_now.model_version
-            and binned.compared_with = counted_now.compared_with
-            and binned.edge = counted_now.edge
-    left join counted_then
-        on
-            binned.table_name = counted_then.table_name
-            and binned.column_name = counted_then.column_name
-            and binned.scored_on = counted_then.scored_on
-            and binned.model_version = counted_then.model_version
-            and binned.compared_with = counted_then.compared_with
-            and binned.edge = counted_then.edge
+            asked.table_name = history.table_name
+            and asked.column_name = history.column_name
+            and asked.day = history.scored_on
+            and asked.version = history.model_version
+            and asked.lower_edge < history.score
+            and (asked.edge >= history.score or asked.edge = asked.last_edge)
+    group by
+        asked.table_name,
+        asked.column_name,
+        asked.scored_on,
+        asked.model_version,
+        asked.compared_with,
+        asked.reference_day,
+        asked.reference_version,
+        asked.edge
 
 ),
 
