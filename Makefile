@@ -61,13 +61,13 @@ $(VENV)/azurite/node_modules/.bin/azurite-blob: | $(STAMP)
 	@command -v npm >/dev/null || { echo "error: npm not found, and the tests of object stores need Azurite → install Node.js 20 or newer, or set ECOMMERCE_TEST_AZURITE to an azurite-blob"; exit 2; }
 	npm install --prefix $(VENV)/azurite --no-audit --no-fund --loglevel=error azurite@3.37.0
 
-run: $(CORE)  ## generate the sample shop (or land FROM=DIR), build everything, show the KPIs
+run: $(CORE)  ## generate the sample shop (or land FROM=DIR), build everything, show the KPIs, publish
 ifdef FROM
 	@$(BIN)/ecommerce land "$(FROM)" $(if $(DATE),--date $(DATE))
 else ifeq ($(SOURCE),synthetic)
 	@eval "$$($(BIN)/ecommerce variables)" && { [ -n "$$ECOMMERCE_RAW_URL" ] || [ -n "$$(ls "$$ECOMMERCE_DATA_DIR/raw" 2>/dev/null)" ] || $(BIN)/ecommerce generate --orders $(ORDERS) --days $(DAYS); }
 endif
-	@$(BIN)/ecommerce build
+	@$(BIN)/ecommerce build; built=$$?; case $$built in 0|3) $(BIN)/ecommerce publish || exit $$?;; esac; exit $$built
 
 test: $(STAMP)  ## lint, types and tests; what this machine has nothing to test with is named at the end
 	@$(MAKE) --no-print-directory lint

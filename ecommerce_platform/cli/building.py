@@ -49,8 +49,9 @@ def build(
     say(built + (f"; {result.rejected:,} rows stand in silver.rejects" if result.rejected else ""))
     _summary(settings)
     say(
-        "Next: [bold]make ui[/] shows the assets, lineage and checks · [bold]ecommerce status[/] "
-        'the tables · [bold]ecommerce publish[/] and [bold]ecommerce sql "select * from gold.kpi_monthly"[/] the data'
+        "Next: [bold]make ui[/] shows the assets, lineage and checks · [bold]ecommerce status[/] the tables · once "
+        "published ([bold]ecommerce publish[/]; make run does), [bold]make dashboard[/] shows the figures and "
+        '[bold]ecommerce sql "select * from gold.kpi_monthly"[/] the data'
     )
     if result.findings:
         raise typer.Exit(INCOMPLETE)

@@ -38,6 +38,7 @@ def looks() -> dict[str, Any]:
     """Streamlit's options that are the same for every dashboard."""
     found: dict[str, Any] = {
         "browser.gatherUsageStats": False,
+        "logger.hideWelcomeMessage": True,  # it names an address that nobody is signed in at
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "none",
         "runner.magicEnabled": False,
