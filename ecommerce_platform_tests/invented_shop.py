@@ -121,6 +121,20 @@ ML = {
     "13 as weeks from range(1, 8) t(d)",
     "ml.inventory_plan": "select product_id, 5 as on_hand, 6 as lead_time_days, 20 as weeks_observed, 4 as units_per_week, 8 as units_protected, 8 as reorder_point_now, "
     "9 as reorder_point, quantity as order_quantity, 12 as value, 2 as value_low, 30 as value_high from (values ('p4', 17), ('p5', 0)) s(product_id, quantity)",
+    "ml.retention_actions": "select 'c' || n as person_id, n as priority, 'voucher' as action, 'exp1' as experiment_id, 'likely to leave' as reason, "
+    "0.1 as uplift, 2 as cost, 9 - n as expected_value, 1 as value_low, 12 as value_high, (9 - n) / 2 - 1 as roi, 0.7 as churn_probability, "
+    "60 as expected_revenue, 90 as window_days from range(1, 4) t(n)",
+    "ml.retention_simulation": "select who, varied, 'expected' as bound, customers, 90 as days, 0.1 as response, 'assumed' as response_from, 3 as discount, "
+    "40 as expected_to_leave, 4 as kept, 30 as profit_of_one, 120 as gain, 12 as discount_to_kept, 20 as discount_to_stayers, 5 as contact_cost, "
+    "net, net - 30 as net_low, net + 40 as net_high, 0.03 as pays_from_response, 250 as needed_per_arm "
+    "from (values ('at_risk', 'nothing', 50, 83), ('everybody', 'nothing', 100, -20), ('at_risk', 'response', 50, 10)) s(who, varied, customers, net)",
+    "ml.cross_sell": "select 'Loyal' as segment_name, 1 as place, 'p1' as product_id, 'p4' as other_product_id, 40 as baskets, 8 as with_both, 0.2 as share, "
+    "5 as profit, 11 as expected_value, 2 as value_low, 30 as value_high",
+    "ml.delivery_plan": "select 'Nord' as region, carrier, 100 as parcels, late_share, 3 as days, 4 as cost, 0.001 as p_value, alternative, "
+    "if(alternative is null, null, 0.05) as alternative_late_share, if(alternative is null, null, 120) as alternative_parcels, "
+    "if(alternative is null, null, 15) as fewer_late, if(alternative is null, null, 8) as fewer_late_low, if(alternative is null, null, 22) as fewer_late_high, "
+    "if(alternative is null, null, -0.5) as days_more, if(alternative is null, null, 60) as cost_more, if(alternative is null, null, 4) as cost_per_late_avoided "
+    "from (values ('slow', 0.2, 'quick'), ('quick', 0.05, null)) s(carrier, late_share, alternative)",
     "ml.experiment_results": "select 'exp1' as experiment_id, 'new' as arm, metric, role, 'planned' as reading, 'old' as control, verdict, 100 as units, 100 as control_units, "
     "0 as in_two_arms, 0.5 as planned_share, true as shares_declared, timestamp '2024-03-01' as assigned_from, timestamp '2024-03-02' as assigned_until, 28 as window_days, "
     "true as is_complete, 'holm' as correction, lift, lift - 0.05 as lift_low, lift + 0.05 as lift_high "

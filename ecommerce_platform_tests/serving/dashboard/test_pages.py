@@ -337,6 +337,22 @@ def test_decisions_show_the_ledger_and_each_plan(shop: data.Shop) -> None:
     assert "**1** of 2 products are to be ordered now" in words(test)
     prices = next(t.value for t in test.dataframe if "recommended_price" in t.value.columns)
     assert sorted(prices["recommended_price"].to_list()) == [19, 21]
+    ledger = next(t.value for t in test.dataframe if "assumptions" in t.value.columns)
+    assert ("Staffing plan", "Recommended") in zip(ledger["decision"], ledger["status"], strict=True)
+
+
+def test_decisions_name_whom_to_keep_and_which_offers_and_carriers_are_better(shop: data.Shop) -> None:
+    test = page("decisions")
+
+    def shown_with(column: str) -> Any:
+        return next(t.value for t in test.dataframe if column in t.value.columns)
+
+    assert "**3** customers, **€21.00** expected for **€6.00**" in words(test)
+    assert shown_with("priority")["person_id"].to_list() == ["c1", "c2", "c3"]
+    figure = next(p for p in plots(test) if [list(t.get("x") or ()) for t in p["data"]] == [[83], [-20]])
+    assert figure["layout"]["yaxis"]["ticktext"] == ["At risk", "Everybody"]
+    assert shown_with("bought_beside_share")["bought_beside_share"].to_list() == [0.2]
+    assert shown_with("cost_per_late_avoided")[["carrier", "alternative"]].to_numpy().tolist() == [["slow", "quick"]]
 
 
 def test_the_calculator_starts_at_the_expected_scenario_and_follows_its_sliders(shop: data.Shop) -> None:

@@ -25,7 +25,7 @@ from ecommerce_platform.serving.dashboard.parts import (
 )
 from ecommerce_platform.serving.dashboard.screens.marketing import experiments
 from ecommerce_platform.serving.dashboard.view import View
-from ecommerce_platform.serving.dashboard.wording import shown
+from ecommerce_platform.serving.dashboard.wording import shown, words
 
 STATES = {"made": "Recommended", "abstained": "Nothing is surer than chance", "refused": "Something is missing"}
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -41,7 +41,9 @@ def show(shop: Shop, view: View) -> None:
     _ledger(shop)
     for table, part in (
         ("ml.budget_allocation", _budget), ("ml.price_recommendations", _prices), ("ml.staffing_plan", _staffing),
-        ("ml.inventory_plan", _stock), ("ml.experiment_results", experiments), ("ml.roi_scenarios", _returns),
+        ("ml.inventory_plan", _stock), ("ml.retention_actions", _to_keep), ("ml.retention_simulation", _discounts),
+        ("ml.cross_sell", _offers), ("ml.delivery_plan", _lanes), ("ml.experiment_results", experiments),
+        ("ml.roi_scenarios", _returns),
     ):  # fmt: skip
         if shop.has(table):
             part(shop)
@@ -52,13 +54,19 @@ def _ledger(shop: Shop) -> None:
         "select decision, status, reason, expected_value, value_low, value_high, value_unit, rows, assumptions, made_from from ml.decisions "
         "order by case status when 'made' then 1 when 'abstained' then 2 else 3 end, decision"
     )
+    import polars as pl
+
     counts = frame["status"].to_list()
     with row_of_cards("decisions", len(STATES)):
         for state, label in STATES.items():
             st.metric(label, f"{counts.count(state):,}", border=True)
     text = st.column_config.Column
     worth = st.column_config.NumberColumn("Worth", format="localized")
-    rows(frame, "decisions", {
+    told = frame.with_columns(
+        pl.Series("decision", [words(name) for name in frame["decision"]], pl.String),
+        pl.Series("status", [STATES[state] for state in counts], pl.String),
+    )
+    rows(told, "decisions", {
         "decision": text("Decision"), "status": text("State", width="small"), "reason": text("Why", width="large"),
         "expected_value": worth, "value_low": st.column_config.NumberColumn("At least", format="localized"),
         "value_high": st.column_config.NumberColumn("At most", format="localized"), "value_unit": text("In"),
@@ -127,6 +135,75 @@ def _stock(shop: Shop) -> None:
     )
     st.markdown(f"**{due['due']:,}** of {due['products']:,} products are to be ordered now.")
     rows(frame, "inventory_plan", height=360)
+
+
+def _to_keep(shop: Shop) -> None:
+    section("Whom to keep", "Customers for whom an action brings more than it costs, within the budget, most first.")
+    sums = shop.one(
+        "select count(*) as customers, sum(cost) as cost, sum(expected_value) as worth from ml.retention_actions"
+    )
+    st.markdown(
+        f"**{sums['customers']:,}** customers, **{shown(sums['worth'], 'money', shop.currency)}** expected for "
+        f"**{shown(sums['cost'], 'money', shop.currency)}**.".replace("$", "\\$")
+    )
+    if st.session_state["who"].may("customers"):
+        rows(
+            shop.frame(
+                "select priority, person_id, action, reason, expected_value, value_low, value_high, cost, roi as roi_share, "
+                f"churn_probability from ml.retention_actions order by priority limit {_MOST}"
+            ),
+            "retention_actions",
+            height=360,
+        )
+
+
+def _discounts(shop: Shop) -> None:
+    section(
+        "Would discounts keep customers?",
+        "What a discount to so many customers would bring beside what it costs; what goes to those who would have stayed is lost.",
+    )
+    frame = shop.frame(
+        "select who, customers, days, response as response_share, response_from, discount, expected_to_leave, kept, gain, "
+        "discount_to_kept, discount_to_stayers, contact_cost, net, net_low, net_high, pays_from_response as pays_from_share, "
+        "needed_per_arm from ml.retention_simulation where varied = 'nothing' order by net desc, 1"
+    )
+    net, low, high = (frame[name].to_list() for name in ("net", "net_low", "net_high"))
+    labels = [words(who) for who in frame["who"]]
+    figure = charts.intervals(labels, net, low, high, Axis("money", shop.currency), 0.0, f"{shop.currency}, net")
+    picture(figure, frame, "discounts", "Net result of discounts to groups of customers")
+
+
+def _offers(shop: Shop) -> None:
+    section(
+        "What to offer beside", "Products to be offered with another, by kind of customer; worth of a round of offers."
+    )
+    rows(
+        shop.frame(
+            "select segment_name as segment, coalesce(one.name, found.product_id) as beside, "
+            "coalesce(other.name, found.other_product_id) as offer, baskets, share as bought_beside_share, profit, "
+            "expected_value, value_low, value_high from ml.cross_sell as found "
+            "left join gold.dim_product as one on found.product_id = one.product_id "
+            "left join gold.dim_product as other on found.other_product_id = other.product_id "
+            f"order by expected_value desc, 1, 2, 3 limit {_MOST}"
+        ),
+        "cross_sell",
+        height=360,
+    )
+
+
+def _lanes(shop: Shop) -> None:
+    section(
+        "Delivery", "Regions and carriers where another carrier is surely less often late, and what changing costs."
+    )
+    rows(
+        shop.frame(
+            "select region, carrier, parcels, late_share, alternative, alternative_late_share, fewer_late, fewer_late_low, "
+            "fewer_late_high, days_more, cost_more, cost_per_late_avoided from ml.delivery_plan "
+            "where alternative is not null order by fewer_late desc, 1, 2"
+        ),
+        "delivery_plan",
+        height=360,
+    )
 
 
 def _returns(shop: Shop) -> None:
