@@ -76,7 +76,7 @@ async def query(
 ) -> Response:
     """The figures, and beside them what they mean, their grain and open findings about the tables behind them."""
     asked = metric_sql.Query(tuple(metric), tuple(by), period, parsed_filters(filter), since, until)
-    sql = ask.view.reader.compiled(asked) + (f"\noffset {offset}" if offset else "")
+    sql = ask.view.compiled(asked) + (f"\noffset {offset}" if offset else "")
     answer = await ask.rows(lambda view: view.start(sql, limit=limit))
     explained = await ask.run(lambda view: about.explained(view, asked))
     following = offset + limit if answer.truncated else None

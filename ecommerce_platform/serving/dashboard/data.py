@@ -18,7 +18,6 @@ from ecommerce_platform.errors import InputError, LimitError
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.roles import LOCAL, Who
 from ecommerce_platform.serving.read.reader import Reader, View
-from ecommerce_platform.serving.read.summed import compile_summed
 from ecommerce_platform.settings import read_settings
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ class Shop:
         Raises:
             MetricError: the query has no meaning, with the reason.
         """
-        compiled = self.reader.compiled(query)  # refuses what has no meaning
-        return self.frame(compile_summed(self.metrics, query, self.view.tables) or compiled)
+        return self.frame(self.view.compiled(query))
 
     def ask(self, text: str, most: int, who: Who) -> tuple[pl.DataFrame, bool]:
         """The answer to a SELECT that anybody may have written, and whether it has more than `most` rows.

@@ -188,7 +188,8 @@ def tables_in(sql: str, view: View) -> list[str]:
 def explained(view: View, query: Query) -> dict[str, Any]:
     """What belongs beside the answer to a query of metrics: definitions, grain, the tables behind it and what is found there."""
     metrics = view.reader.metrics
-    tables = tables_in(view.reader.compiled(query), view)
+    # The facts that define it, and the sums it was read from: what is found about either is about the answer.
+    tables = sorted({*tables_in(view.reader.compiled(query), view), *tables_in(view.compiled(query), view)})
     cut = [*([f"per {query.period}"] if query.period else []), *(f"per {name}" for name in query.by)]
     return {
         "definitions": {name: metrics.metric(name).description for name in query.metrics},

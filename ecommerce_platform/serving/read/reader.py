@@ -27,6 +27,7 @@ from ecommerce_platform.reading.snapshots import current_snapshot, find_snapshot
 from ecommerce_platform.serving.read.answer import Answer, size_of
 from ecommerce_platform.serving.read.jobs import Jobs, Ticket
 from ecommerce_platform.serving.read.opened import Opened, stamp
+from ecommerce_platform.serving.read.summed import compile_summed
 from ecommerce_platform.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -119,7 +120,8 @@ class Reader:
                 self.refresh()
                 continue
             if self._newest() not in (found.version, None, self._failed_name()) and not self._opening.locked():
-                Thread(target=self._refresh_quietly, name="open snapshot", daemon=True).start()
+                # No daemon: one that is still in DuckDB when the interpreter ends takes the process down with SIGABRT.
+                Thread(target=self._refresh_quietly, name="open snapshot").start()
             if found.enter():
                 return found
         raise InputError("this reader is closed")
@@ -150,7 +152,7 @@ class Reader:
         """
         with self._opening:
             before, folder = self._current, current_snapshot(self.published)
-            if before and before.version == f"{folder.name}-{stamp(folder)}":
+            if self._closed or (before and before.version == f"{folder.name}-{stamp(folder)}"):
                 return
             self._current = Opened(folder, self._config)
             if before:
@@ -182,9 +184,10 @@ class Reader:
         """Stops what runs and closes everything."""
         self._closed = True
         self.jobs.close()
-        for opened in (self._current, *self._earlier.values()):
-            if opened:
-                opened.retire()
+        with self._opening:
+            for opened in (self._current, *self._earlier.values()):
+                if opened:
+                    opened.retire()
 
 
 class View:
@@ -221,7 +224,16 @@ class View:
 
     def start_metric(self, query: Query, *, limit: int | None = None) -> Ticket:
         """As `metric`."""
-        return self.start(self.reader.compiled(query), limit=limit)
+        return self.start(self.compiled(query), limit=limit)
+
+    def compiled(self, query: Query) -> str:
+        """The SELECT of a metric question, over sums that the snapshot holds where these give the same answer.
+
+        Raises:
+            MetricError: the query has no meaning, with the reason.
+        """
+        over_facts = self.reader.compiled(query)  # refuses what has no meaning
+        return compile_summed(self.reader.metrics, query, self.tables) or over_facts
 
     def select(self, sql: str, *, limit: int | None = None, gone: Callable[[], bool] | None = None) -> Answer:
         """A SELECT of our own code; values in it are written by `literal`."""

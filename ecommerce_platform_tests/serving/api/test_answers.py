@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -165,12 +166,13 @@ def test_sql_answers_within_limits(api: TestClient, served: Served) -> None:
 
 
 def test_a_publish_while_programs_ask_gives_no_error_and_no_mixture(served: Served) -> None:
-    ids, stop = set[str](), time.monotonic() + 1.5
+    ids, until = set[str](), time.monotonic() + 60
+    stop = threading.Event()
     with client(app_of(served)) as api:
         headers = bearer(served.keys["analyst"])
 
         def ask(_: int) -> None:
-            while time.monotonic() < stop:
+            while not stop.is_set():
                 sql = (
                     "select (select sum(orders) from gold.kpi_monthly) = (select orders from gold.kpi_summary) as same"
                 )
@@ -182,12 +184,17 @@ def test_a_publish_while_programs_ask_gives_no_error_and_no_mixture(served: Serv
                 ids.add(body["snapshot"])
 
         with ThreadPoolExecutor(3) as pool:
-            asking = pool.map(ask, range(3))
-            for _ in range(2):
-                time.sleep(0.4)
+            asking = [pool.submit(ask, i) for i in range(3)]
+            for published in (1, 2):
+                while len(ids) < published and time.monotonic() < until and not any(a.done() for a in asking):
+                    time.sleep(0.02)
                 served.publish(even_unchanged=True)
-            list(asking)
-    assert len(ids) >= 2
+            while len(ids) < 3 and time.monotonic() < until and not any(a.done() for a in asking):
+                time.sleep(0.02)
+            stop.set()
+            for asked in asking:
+                asked.result()
+    assert len(ids) == 3, "one before, and each of the two published"
 
 
 def test_earlier_snapshots_can_be_asked(get: Any, served: Served) -> None:
