@@ -111,7 +111,6 @@ def _said(
 def _first_record(con: DuckDBPyConnection, mapping: CompiledMapping, name: str, sql: str) -> str | None:
     """File and record of the first row that the expression fails on, with the raw values it is made of."""
     import duckdb
-
     from sqlglot import exp
 
     columns = list(dict.fromkeys(c.name for c in parsed(sql).find_all(exp.Column)))

@@ -110,7 +110,12 @@ def test_a_text_for_a_number_and_sql_that_does_not_run_are_definition_errors(ben
 RUNS_NOT = [
     ("unnest(id)", "order_id", 2, "UNNEST() can only be applied to lists"),
     ("unnest(id)", "where", 7, "WHERE: Binder Error: UNNEST"),
-    ("json_extract_string(state, '$.x')", "order_id", 2, "first 2024-05-01/orders.csv record 2, where state is 'ship('"),
+    (
+        "json_extract_string(state, '$.x')",
+        "order_id",
+        2,
+        "first 2024-05-01/orders.csv record 2, where state is 'ship('",
+    ),
     ("json_extract_string(state, '$.x')", "where", 7, "first 2024-05-01/orders.csv record 2, where state is 'ship('"),
     ("regexp_extract(id, state)", "is_valid", 5, "record 2, where id is '2', state is 'ship('"),
     ("error('no ' || state)", "status", 4, "record 1, where state is '{}'"),
@@ -126,9 +131,10 @@ def test_sql_that_fails_only_when_it_runs_is_answered_with_line_record_and_value
     lines = MAPPING.splitlines()
     if place == "where":
         lines.append(f"where {sql} is not null")
+    elif place == "is_valid":
+        lines[line - 1] = f"    {sql} = '1' as is_valid"
     else:
-        ends = "" if place == "is_valid" else ","
-        lines[line - 1] = f"    {sql}{" = '1'" if place == 'is_valid' else ''} as {place}{ends}"
+        lines[line - 1] = f"    {sql} as {place},"
     bench.write(source_yml=YML, orders__orders="\n".join(lines))
     bench.file("orders.csv", "id,placed,state\n1,2024-01-01,{}\n2,2024-01-02,ship(\n3,2024-01-02,{}\n")
     finding = one(bench.check(), "definition", "DuckDB cannot run it")
