@@ -87,7 +87,12 @@ def compile_summed(metrics: Metrics, query: Query, tables: Container[str]) -> st
             found = _by_value(metrics, query, next(iter(named)))
         if not found and all(t in tables for t in (ORDERS, LINES, ORDER_MONTHS, LINE_MONTHS)):
             found = _narrow(metrics, query, named)
-        if not found and named <= set(metrics.person_dimensions) and set(query.metrics) == {"customers"} and PERSONS in tables:
+        if (
+            not found
+            and named <= set(metrics.person_dimensions)
+            and set(query.metrics) == {"customers"}
+            and PERSONS in tables
+        ):
             found = _with(metrics, {"customers": ("persons", _last_days(query, "days"))}, {})
     try:
         return compile_query(found, query) if found else None
@@ -96,7 +101,8 @@ def compile_summed(metrics: Metrics, query: Query, tables: Container[str]) -> st
 
 
 def _uncut(metrics: Metrics, query: Query) -> Metrics:
-    facts, sums = {}, {}
+    facts: dict[str, Fact] = {}
+    sums: _Sums = {}
     for fact, (names, where) in {
         "days_summed": (_OF_ORDERS, None),
         "days_reviewed": (_OF_REVIEWS, "reviews > 0"),
@@ -166,7 +172,10 @@ def _lines(query: Query, named: frozenset[str]) -> _Over:
     (dimension,) = of_line
     # The other tables have a column of the dimension's name, and so must this one.
     rows = f"(select *, value as {dimension} from {LINE_MONTHS} where dimension = {literal(dimension)}{{}})"
-    facts |= {"line_months": _fact(rows.format(""), "cut.month"), "line_reviews": _fact(rows.format(" and reviews > 0"), "cut.month")}
+    facts |= {
+        "line_months": _fact(rows.format(""), "cut.month"),
+        "line_reviews": _fact(rows.format(" and reviews > 0"), "cut.month"),
+    }
     sums |= {name: ("line_months", f"sum(cut.{name})") for name in _OF_LINES}
     if dimension in query.by or not _several(query, dimension):  # an order of two chosen categories counts once
         sums |= {name: ("line_months", f"sum(cut.{name})") for name in _OF_ORDERS}
@@ -222,5 +231,8 @@ def _with(
         for name, sql in (columns or {}).items()
     }
     return replace(
-        metrics, facts={**metrics.facts, **facts}, measures={**metrics.measures, **changed}, dimensions={**metrics.dimensions, **cut}
+        metrics,
+        facts={**metrics.facts, **facts},
+        measures={**metrics.measures, **changed},
+        dimensions={**metrics.dimensions, **cut},
     )

@@ -15,7 +15,17 @@ from ecommerce_platform.serving.read.summed import LINE_MONTHS, LINES, ORDER_MON
 from ecommerce_platform_tests.serving.shop import Served
 
 METRICS = read_metrics()
-DIMENSIONS = ("channel", "device", "payment_method", "region", "customer_region", "segment", "age_group", "category", "brand")
+DIMENSIONS = (
+    "channel",
+    "device",
+    "payment_method",
+    "region",
+    "customer_region",
+    "segment",
+    "age_group",
+    "category",
+    "brand",
+)
 FIRST, LAST = date(2023, 12, 20), date(2024, 5, 10)
 VALUES = {
     "channel": ["web", "app", "store"], "region": ["North", "South", "unknown"], "customer_region": ["North", "South", "West"],
@@ -61,7 +71,8 @@ def differing(view: View, query: Query, sql: str) -> list[object]:
     return [
         (key, one.get(key), other.get(key))
         for key in {*one, *other}
-        if _zeros(one.get(key, nothing)) != pytest.approx(_zeros(other.get(key, nothing))) or (key in one and key not in other)
+        if _zeros(one.get(key, nothing)) != pytest.approx(_zeros(other.get(key, nothing)))
+        or (key in one and key not in other)
     ]
 
 
