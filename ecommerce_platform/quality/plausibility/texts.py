@@ -35,7 +35,9 @@ _NOTES = (
     "adjustment|adjusted|unsaleable|unsellable|thrown|deleted|void|returned|mixed|"
     "smashed|crushed|mouldy|rusty|defekt|beschädigt|verloren|kaputt|bruch|falsch|fehlt|muster|storniert|perdu|cassé|dañado"
 )
-_FILLERS = "and|or|in|by|as|on|at|to|of|the|away|up|stock|item|goods|order|manual|please|do|not|use|artikel|ware|nicht|und"
+_FILLERS = (
+    "and|or|in|by|as|on|at|to|of|the|away|up|stock|item|goods|order|manual|please|do|not|use|artikel|ware|nicht|und"
+)
 
 
 def look_at_texts(rows: Rows, found: Plausibility) -> None:
