@@ -66,8 +66,7 @@ def check_source(
 ) -> None:
     """Says what is wrong with a source and what it would make of the files; loads and writes nothing.
 
-    Figures are held against each other (lines, orders' totals, payments …); what is not plausible is said and changes no
-    exit code.
+    Figures are held against each other (lines, totals, payments …): what is not plausible is said and changes no exit code.
 
     Exit codes: 0 all of the input would be used · 2 definitions are wrong · 3 part of the input could not be used, be it a
     single row: `build` takes over the rest and ends with 0 while a load keeps within its table's max_rejected_share.

@@ -208,11 +208,6 @@ FAULTS: dict[str, tuple[Callable[[Model], Planted], str]] = {
     "states never mapped": (unmapped_words, "status_never_mapped"),
     "a product of many names": (many_names, "many_names"),
 }
-#: A shop in which the fault cannot be, with the reason.
-NOT_THERE = {
-    ("a product of many names", "tidy"): "a key stands once in a catalogue, the others are told as rows that share it",
-    ("a product of many names", "marketplace"): "as there",
-}
 CASES = [(fault, shop) for fault in FAULTS for shop in SHOPS]
 
 
