@@ -136,7 +136,7 @@ class _Explosion:
             for name, value in self.parents.items()
             if value.level == level
         ]
-        array = _member("e", self.path.levels[level], "json_extract")
+        array = _member("_e", self.path.levels[level], "json_extract")
         return (
             f"select * exclude (_e){''.join(f', {p}' for p in parents)}, {array} as _j from "
             f"({self._elements(level - 1, outer)}) as x where json_type(_e) = 'OBJECT'"

@@ -663,17 +663,18 @@ class _EntityLoader:
         vk = _tuple(mapping.version_key)
         mine = f"select rowid as _rowid, * from {self.table} where _raw_table = '{mapping.raw_table}'"
         # Two looks rather than one with `or`: each skips what cannot match, by load day and by the range of keys.
+        looks = [loads, f"not ({loads}) and {vk} in (select {vk} from {stage})"]
+        if mentioned := self._mentioned(mapping):
+            looks.append(f"not ({loads}) and {vk} not in (select {vk} from {stage}) and {mentioned}")
         self.con.execute(
-            f"create or replace temp table _affected as {mine} and {loads} union all "
-            f"{mine} and not ({loads}) and {vk} in (select {vk} from {stage})"
-            + self._or_mentioned(mapping, f" union all {mine} and not ({loads}) and {vk} not in (select {vk} from {stage})")
+            f"create or replace temp table _affected as {' union all '.join(f'{mine} and {look}' for look in looks)}"
         )
 
-    def _or_mentioned(self, mapping: CompiledMapping, rows: str) -> str:
-        """Those of some rows whose unit the loads mention, or mentioned, without rows; nothing where there are no such."""
+    def _mentioned(self, mapping: CompiledMapping) -> str:
+        """Condition: the unit of a mapped row is one that the loads mention, or mentioned, without rows; none if there are no such."""
         if not (mapping.by_record and self._any(MENTIONED)):
             return ""
-        return f"{rows} and {unit_of(mapping)} in (select unit from {MENTIONED})"
+        return f"{unit_of(mapping)} in (select unit from {MENTIONED})"
 
     def _bring_back(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
         """Keys whose row came from these loads but that these loads no longer (or only in an older version) deliver
@@ -686,7 +687,7 @@ class _EntityLoader:
             f"where old.{loads} and not exists "
             f"(select 1 from {stage} as s where {same} and s._load_date >= old._load_date)"
         )
-        mentioned = self._or_mentioned(mapping, "")
+        mentioned = self._mentioned(mapping)
         if not mentioned and not self._any("_again"):
             return
         rest = f"not ({loads})"
@@ -701,7 +702,7 @@ class _EntityLoader:
         con.execute(
             f"create or replace temp table _both as select * from {stage} union all "
             f"select * from ({mapping.rows(rest, without='_still_rejected')}) as r "
-            f"where {_tuple(vk)} in (select {_tuple(vk)} from _again){mentioned.replace(' and ', ' or ', 1)}"
+            f"where {_tuple(vk)} in (select {_tuple(vk)} from _again){f' or {mentioned}' if mentioned else ''}"
         )
         con.execute(f"create or replace temp table {stage} as select * from _both")
         con.execute("drop table _both")
