@@ -85,6 +85,7 @@ class _Explosion:
         self.con, self.source, self.raw_table, self.raw = con, source, raw_table, raw
         self.path: Path = raw.exploded
         self.around = f"bronze.{quote(source.bronze_table(self.path.table))}"
+        self.nested = bool(source.file.tables[self.path.table].explode)
         self.days, self.required = sorted(days), required
         #: As the elements' table spells them, the values of `parent` first: what an element calls the same comes after.
         self.parents: dict[str, Value] = raw.parent_values
@@ -121,8 +122,10 @@ class _Explosion:
             f"{_column(types, value.keys)} as {quote(name)}" for name, value in self.parents.items() if value.level == 0
         ]
         array = _column(types, self.path.levels[0], "json_extract")
+        # A record is one of the file's, also for elements of elements.
+        row = f"{PARENT_ROW}, {POSITION} as _p0" if self.nested else f"_source_row as {PARENT_ROW}"
         return (
-            f"select {', '.join([_FILE, f'_source_row as {PARENT_ROW}', *parents])}, {array} as _j from {self.around} "
+            f"select {', '.join([_FILE, row, '_source_row as _around', *parents])}, {array} as _j from {self.around} "
             "where _load_date in (select unnest($days))"
         )
 
@@ -151,7 +154,11 @@ class _Explosion:
 
     def _where(self, level: int) -> str:
         """Columns that tell the records around an array of a level apart."""
-        return ", ".join([_FILE, PARENT_ROW, *(f"_p{outer}" for outer in range(1, level + 1))])
+        return ", ".join([_FILE, PARENT_ROW, "_around", *self._outer(level)])
+
+    def _outer(self, level: int) -> list[str]:
+        """Places in the arrays around that of a level, the outermost first."""
+        return [f"_p{outer}" for outer in range(0 if self.nested else 1, level + 1)]
 
     # -- steps -----------------------------------------------------------------------------------------------
 
@@ -196,9 +203,8 @@ class _Explosion:
             f"_v[{place}] as {quote(self.target.spelling[name.lower()])}" for place, name in enumerate(names, start=1)
         ]
         given = [f"{quote(name)} as {quote(self.target.spelling[name.lower()])}" for name in self.given]
-        outer = ", ".join(f"_p{level}" for level in range(1, len(self.path.levels)))
-        place = f"{outer}, {POSITION}" if outer else POSITION
-        hashed = ", ".join(["_e", *(quote(name) for name in sorted(self.parents)), place])
+        places = [*self._outer(len(self.path.levels) - 1), POSITION]
+        hashed = ", ".join(["_e", *(quote(name) for name in sorted(self.parents)), *places])
         self.con.execute("create or replace temp table _starts (_load_date date, _source_file varchar, start bigint)")
         if starts:
             self.con.executemany(
@@ -236,7 +242,7 @@ class _Explosion:
                 )
         self.con.execute(
             f"insert into bronze.rejects by name select $raw as raw_table, {_FILE}, "
-            f"row_number() over (partition by {_FILE} order by {PARENT_ROW}, _what, _at) as reject_number, "
+            f"row_number() over (partition by {_FILE} order by _around, _what, _at) as reject_number, "
             f"{PARENT_ROW} as line, _code as reason_code, "
             f"format('record {{}}, {{}}: ', {PARENT_ROW}, _what) || case _code "
             "when 'duplicate_key' then 'a key occurs once, but there is more than one value for a key of this object' "
@@ -257,12 +263,12 @@ class _Explosion:
                 f"{text(name)}, {quote(name) if name in known else 'null'}" for name in self.parents
             )
             parent = f"cast(json_object({values}) as varchar)" if values else "'{}'"
-            order = ", ".join(f"_p{outer}" if outer <= level else f"null as _p{outer}" for outer in range(1, last + 1))
+            order = [f"_p{outer}" if outer <= level else f"null as _p{outer}" for outer in range(1, last + 1)]
             parts.append(
-                f"select {_FILE}, {PARENT_ROW}{', ' + order if order else ''}, {parent} as parent from "
+                f"select {', '.join([_FILE, PARENT_ROW, '_around', *order])}, {parent} as parent from "
                 f"({self._enclosing(level)}) as r where {_is_empty('_j')}"
             )
-        order = ", ".join([PARENT_ROW, *(f"_p{outer} nulls first" for outer in range(1, last + 1))])
+        order = ", ".join(["_around", *(f"_p{outer} nulls first" for outer in range(1, last + 1))])
         self.con.execute(
             f"insert into bronze.empty_arrays by name select $raw as raw_table, {_FILE}, "
             f"row_number() over (partition by {_FILE} order by {order}) as number, {PARENT_ROW} as parent_row, parent "
@@ -272,10 +278,10 @@ class _Explosion:
 
     def _named(self, level: int) -> str:
         """The array of a level with its place in those around it, as SQL: `refunds[2].refund_line_items`."""
-        found = []
+        found = [text(f"{self.path.table}["), "_p0", text("]")] if self.nested else []
         for outer in range(level + 1):
             name = ".".join(self.path.levels[outer])
-            found.append(text(f".{name}" if outer else name))
+            found.append(text(f".{name}" if found else name))
             if outer < level:
                 found.append(f"'[' || _p{outer + 1} || ']'")
         return " || ".join(found)

@@ -75,7 +75,7 @@ def test_what_is_in_an_array_and_no_record_is_rejected_by_file_record_and_place(
     orders = [
         {"id": 1, "placed": "2024-04-01", "cart": {"lines": [{"product": "p", "n": 1, "price": 1}, 7, None, [1], "x"]}},
         {"id": 2, "placed": "2024-04-01", "cart": {"lines": {"0": {"product": "p"}}}, "refunds": "[broken"},
-        {"id": 3, "placed": "2024-04-01", "refunds": [{"id": "r", "lines": 5}, "no"]},
+        {"id": 3, "placed": "2024-04-01", "refunds": [{"id": "r", "lines": 5, "parcels": [3]}, "no"]},
     ]
     text = json.dumps(orders).replace('"n": 1,', '"n": 1, "n": 2,')
     shop.drop(DAY, {"orders.json": text})
@@ -95,6 +95,7 @@ def test_what_is_in_an_array_and_no_record_is_rejected_by_file_record_and_place(
     assert "record 2, cart.lines: this is an object, where lines expects a list of objects [{…}, …]" in said
     assert "record 2, refunds[1]: an element is an object {…}; this is a text" in said
     assert "record 3, refunds[1].lines: this is a number, where refund_lines expects a list of objects [{…}, …]" in said
+    assert "record 3, refunds[1].parcels[1]: an element is an object {…}; this is a number" in said
     assert "record 3, refunds[2]: an element is an object {…}; this is a text" in said
     assert any("6 of 6 records cannot be parsed" in problem for _, problem in loaded["lines"].problems)
 
@@ -106,7 +107,7 @@ def test_records_without_elements_are_noted_with_what_they_stand_for(shop) -> No
     found = con.execute("select raw_table, number, parent_row, parent from bronze.empty_arrays order by all").fetchall()
     assert [(raw, number, row, json.loads(parent)) for raw, number, row, parent in found] == [
         ("lines", 1, 2, {"order_id": "2", "placed": "2024-04-02"}),
-        ("parcels", 1, 2, {"order_id": "1", "refund_id": "r2", "place": "2"}),
+        ("parcels", 1, 1, {"order_id": "1", "refund_id": "r2", "place": "2"}),
         ("refund_lines", 1, 2, {"order_id": "2", "refund_id": None, "refund": None}),
         ("refund_lines", 2, 3, {"order_id": "3", "refund_id": None, "refund": None}),
         ("refunds", 1, 2, {"order_id": "2"}),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.contracts.source import read_source
+from ecommerce_platform.contracts.source import Source, read_source
 from ecommerce_platform.ingestion.bronze import BronzeLoad, load_bronze, pending_days
 from ecommerce_platform.ingestion.landing import list_drops
 from ecommerce_platform.silver.entities import load_entity
-from ecommerce_platform.silver.mapping import compile_source
+from ecommerce_platform.silver.mapping import CompiledMapping, compile_source
 from ecommerce_platform.warehouse.connection import MACROS
 
 SOURCE_YML = """
@@ -63,20 +65,30 @@ MAPPINGS = {
 }
 
 
+_catalog = cache(read_catalog)
+
+
+@cache
+def _compiled(source_yml: str, mappings: tuple[tuple[str, str], ...]) -> tuple[Source, dict[str, tuple[CompiledMapping, ...]]]:
+    """The same source is read once."""
+    contracts = {e: _catalog().contract(f"silver.{e}") for e in _catalog().entities}
+    with TemporaryDirectory() as folder:
+        home = Path(folder) / "tiny"
+        home.mkdir()
+        (home / "source.yml").write_text(source_yml)
+        for name, sql in mappings:
+            (home / f"{name}.sql").write_text(sql)
+        source = read_source(home, _catalog().entities)
+        return source, compile_source(source, contracts)
+
+
 class ExplodedShop:
     """The compiled source, and drops in a folder."""
 
     def __init__(self, folder: Path, source_yml: str = SOURCE_YML, mappings: Mapping[str, str] = MAPPINGS) -> None:
-        self.folder = folder
-        home = folder / "tiny"
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "source.yml").write_text(source_yml)
-        for name, sql in mappings.items():
-            (home / f"{name}.sql").write_text(sql)
-        self.catalog = read_catalog()
-        self.source = read_source(home, self.catalog.entities)
+        self.folder, self.catalog = folder, _catalog()
         self.contracts = {e: self.catalog.contract(f"silver.{e}") for e in self.catalog.entities}
-        self.compiled = compile_source(self.source, self.contracts)
+        self.source, self.compiled = _compiled(source_yml, tuple(mappings.items()))
         self.filled = [e for e, found in self.compiled.items() if found]
 
     def connect(self) -> duckdb.DuckDBPyConnection:
