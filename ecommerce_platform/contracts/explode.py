@@ -52,7 +52,9 @@ def parts(text: str) -> list[tuple[str, bool]]:
     while position < len(text):
         match = _PART.match(text, position)
         if match is None:
-            raise ValueError(f"{text!r} is no path: write keys with dots between them, those with signs in double quotes")
+            raise ValueError(
+                f"{text!r} is no path: write keys with dots between them, those with signs in double quotes"
+            )
         key = match[1].replace('""', '"') if match[1] else match[2]
         found.append((key, bool(match[3])))
         position = match.end()

@@ -147,7 +147,9 @@ class RawTable(Strict):
     def _from_files_or_elements(self) -> RawTable:
         if not self.explode:
             if not self.files:
-                raise ValueError("say `files`, patterns of its files' names, or `explode`, the array that it is made from")
+                raise ValueError(
+                    "say `files`, patterns of its files' names, or `explode`, the array that it is made from"
+                )
             if self.parent:
                 raise ValueError("`parent` belongs to a table with `explode`")
             return self

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.explode import PARENT_ROW, POSITION, Path, Value
-from ecommerce_platform.contracts.source import RawTable, Source
+from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.delivery import FileLoad, missing_columns, too_many_rejects
 from ecommerce_platform.ingestion.pending import book
@@ -259,19 +259,17 @@ class _Explosion:
         parts = []
         for level in range(last + 1):
             known = [name for name, value in self.parents.items() if value.level <= level]
-            values = ", ".join(
-                f"{text(name)}, {quote(name) if name in known else 'null'}" for name in self.parents
-            )
+            values = ", ".join(f"{text(name)}, {quote(name) if name in known else 'null'}" for name in self.parents)
             parent = f"cast(json_object({values}) as varchar)" if values else "'{}'"
             order = [f"_p{outer}" if outer <= level else f"null as _p{outer}" for outer in range(1, last + 1)]
             parts.append(
                 f"select {', '.join([_FILE, PARENT_ROW, '_around', *order])}, {parent} as parent from "
                 f"({self._enclosing(level)}) as r where {_is_empty('_j')}"
             )
-        order = ", ".join(["_around", *(f"_p{outer} nulls first" for outer in range(1, last + 1))])
+        places = ", ".join(["_around", *(f"_p{outer} nulls first" for outer in range(1, last + 1))])
         self.con.execute(
             f"insert into bronze.empty_arrays by name select $raw as raw_table, {_FILE}, "
-            f"row_number() over (partition by {_FILE} order by {order}) as number, {PARENT_ROW} as parent_row, parent "
+            f"row_number() over (partition by {_FILE} order by {places}) as number, {PARENT_ROW} as parent_row, parent "
             f"from ({' union all '.join(parts)})",
             {"raw": self.raw_table, "days": self.days},
         )
@@ -298,13 +296,13 @@ class _Explosion:
                 parameters,
             ).fetchall()
         }
-        rows = dict(
-            ((day, file), count)
+        rows = {
+            (day, file): count
             for day, file, count in self.con.execute(
                 f"select {_FILE}, count(*) from {self.target.table} where _load_date in (select unnest($days)) group by all",
                 {"days": self.days},
             ).fetchall()
-        )
+        }
         around = self.con.execute(
             f"select {_FILE}, format from bronze.files where {where} order by all",
             {**parameters, "raw": self.path.table},

@@ -40,7 +40,9 @@ def rows(con: duckdb.DuckDBPyConnection, raw: str, *columns: str) -> list[tuple]
 
 
 @pytest.mark.parametrize("name", ["orders.json", "orders.jsonl"])
-def test_each_element_is_a_row_with_its_own_fields_its_place_and_the_values_of_the_records_around_it(shop, name) -> None:
+def test_each_element_is_a_row_with_its_own_fields_its_place_and_the_values_of_the_records_around_it(
+    shop, name
+) -> None:
     shop.drop(DAY, {name: ORDERS})
     con = shop.connect()
     loaded = shop.load(con)
@@ -116,7 +118,15 @@ def test_records_without_elements_are_noted_with_what_they_stand_for(shop) -> No
 
 
 def test_a_field_called_like_a_column_of_the_record_around_gets_a_name_of_its_own(shop) -> None:
-    line = {"product": "p", "n": 1, "price": 1, "order_id": "mine", "ORDER_ID": "too", "_position": 9, "a.b": {"c": [1]}}
+    line = {
+        "product": "p",
+        "n": 1,
+        "price": 1,
+        "order_id": "mine",
+        "ORDER_ID": "too",
+        "_position": 9,
+        "a.b": {"c": [1]},
+    }
     shop.drop(DAY, {"orders.json": [{"id": 5, "placed": "2024-04-01", "cart": {"lines": [line]}}]})
     con = shop.connect()
     shop.load(con)
@@ -137,7 +147,13 @@ def test_tables_from_arrays_follow_the_files_that_the_arrays_stand_in(shop) -> N
     loaded = shop.load(con)
     assert (loaded["lines"].rows_deleted, loaded["lines"].rows_inserted) == (5, 2)
     books = con.execute("select raw_table, rows_loaded, sha256 from bronze.files order by raw_table").fetchall()
-    assert [book[:2] for book in books] == [("lines", 2), ("orders", 1), ("parcels", 2), ("refund_lines", 3), ("refunds", 2)]
+    assert [book[:2] for book in books] == [
+        ("lines", 2),
+        ("orders", 1),
+        ("parcels", 2),
+        ("refund_lines", 3),
+        ("refunds", 2),
+    ]
     assert len({book[2] for book in books}) == 1
 
 
@@ -147,11 +163,15 @@ def test_an_array_that_stands_as_text_in_a_csv_cell_is_read_too(tmp_path) -> Non
         SOURCE_YML.replace("orders*.json*", "orders*.csv").replace("orders.cart.lines", "orders.lines"),
     )
     cell = '" [{""product"": ""p"", ""n"": 1, ""price"": 2}]"'
-    shop.drop(DAY, {"orders.csv": f"id,placed,lines,refunds\n1,2024-04-01,{cell},\n2,2024-04-01,[ ],\n3,2024-04-01,[oops,\n"})
+    shop.drop(
+        DAY, {"orders.csv": f"id,placed,lines,refunds\n1,2024-04-01,{cell},\n2,2024-04-01,[ ],\n3,2024-04-01,[oops,\n"}
+    )
     con = shop.connect()
     shop.load(con)
     assert rows(con, "lines", "order_id", "product", "price") == [("1", "p", "2")]
-    assert con.execute("select line, raw_text from bronze.rejects where raw_table = 'lines'").fetchall() == [(3, '"[oops"')]
+    assert con.execute("select line, raw_text from bronze.rejects where raw_table = 'lines'").fetchall() == [
+        (3, '"[oops"')
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +183,11 @@ def test_an_array_that_stands_as_text_in_a_csv_cell_is_read_too(tmp_path) -> Non
         ("orders.cart.lines", "lines.more", "made from one another: lines → lines"),
         ("placed: placed", 'placed: "lines[].x"', "leads into an array that is not on the way"),
         ("placed: placed", "Placed: placed", "not lower snake_case"),
-        ("description: Lines of an order.", "description: Lines of an order.\n    delivery: full", "leave delivery out"),
+        (
+            "description: Lines of an order.",
+            "description: Lines of an order.\n    delivery: full",
+            "leave delivery out",
+        ),
         ('files: ["orders*.json*"], ', "", "say `files`"),
     ],
 )

@@ -18,7 +18,11 @@ from ecommerce_platform_tests.warehouse.exploded_shop import SOURCE_YML, Explode
 MAPPED = SOURCE_YML.partition("  refund_lines:")[0]
 FIRST = date(2024, 1, 1)
 LINE = st.fixed_dictionaries(
-    {"product": st.sampled_from(["p", "q", None]), "n": st.sampled_from([1, 2, "x"]), "price": st.sampled_from(["1.50", 2])}
+    {
+        "product": st.sampled_from(["p", "q", None]),
+        "n": st.sampled_from([1, 2, "x"]),
+        "price": st.sampled_from(["1.50", 2]),
+    }
 )
 REFUND = st.fixed_dictionaries(
     {"id": st.sampled_from(["r1", "r2", "r3"]), "total": st.sampled_from(["1", "2.5", "x"])},
@@ -33,7 +37,9 @@ ORDER = st.fixed_dictionaries(
     optional={
         "cart": st.one_of(
             st.none(),
-            st.fixed_dictionaries({}, optional={"lines": st.one_of(st.none(), st.just([]), st.lists(LINE, max_size=3), st.just("no"))}),
+            st.fixed_dictionaries(
+                {}, optional={"lines": st.one_of(st.none(), st.just([]), st.lists(LINE, max_size=3), st.just("no"))}
+            ),
         ),
         "refunds": st.one_of(st.none(), st.just([]), st.lists(REFUND, max_size=2, unique_by=lambda r: r["id"])),
     },
@@ -53,7 +59,7 @@ def state(shop: ExplodedShop, con: duckdb.DuckDBPyConnection) -> dict[str, list[
         # Which columns there are, and in which order, depends on what was loaded before; their values do not.
         rows = con.execute(f"select * from bronze.tiny__{raw}").fetchall()
         found[raw] = sorted(
-            (sorted((c, str(v)) for c, v in zip(columns, row, strict=True) if v is not None) for row in rows)
+            sorted((c, str(v)) for c, v in zip(columns, row, strict=True) if v is not None) for row in rows
         )
     return found
 
@@ -162,7 +168,9 @@ def test_an_orders_lines_are_those_of_the_last_document_that_mentions_it(tmp_pat
     shop = ExplodedShop(tmp_path_factory.mktemp("exploded"))
     clean = {
         day: {
-            name: [{**o, "cart": {"lines": [{"product": "p", "n": 1, "price": "1"} for _ in _array(o)]}} for o in orders]
+            name: [
+                {**o, "cart": {"lines": [{"product": "p", "n": 1, "price": "1"} for _ in _array(o)]}} for o in orders
+            ]
             for name, orders in files.items()
         }
         for day, files in drops.items()

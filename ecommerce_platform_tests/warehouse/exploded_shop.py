@@ -69,7 +69,9 @@ _catalog = cache(read_catalog)
 
 
 @cache
-def _compiled(source_yml: str, mappings: tuple[tuple[str, str], ...]) -> tuple[Source, dict[str, tuple[CompiledMapping, ...]]]:
+def _compiled(
+    source_yml: str, mappings: tuple[tuple[str, str], ...]
+) -> tuple[Source, dict[str, tuple[CompiledMapping, ...]]]:
     """The same source is read once."""
     contracts = {e: _catalog().contract(f"silver.{e}") for e in _catalog().entities}
     with TemporaryDirectory() as folder:
