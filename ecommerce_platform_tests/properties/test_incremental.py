@@ -288,7 +288,8 @@ WITHOUT_EFFECT = {"sellers"}
 def test_one_row_of_an_entity_is_changed_added_removed_and_delivered_again(open_base: Open, entity: str) -> None:
     """Column by column, in another row each time, so that no later change makes up for an earlier one."""
     warehouse, rows, contract = open_base(0), base_rows(0), CONTRACTS[f"silver.{entity}"]
-    order = tuple(name for name in ORDER if not name.startswith("gold.kpi"))
+    # Neither the figures nor what is made from them, which would be held against figures of before.
+    order = tuple(name for name in ORDER if not any(made.startswith("gold.kpi") for made in needed(name)))
     with closing(warehouse.con):
         for number, column in enumerate([c for c in contract.columns if c not in contract.key]):
             key = sorted(rows[entity])[number % len(rows[entity])]
