@@ -116,6 +116,8 @@ def run(way: str, file: Path, largest: int, memory: str) -> dict[str, float]:
 
 
 def _ours(con: Any, folder: Path) -> Any:
+    import numpy  # noqa: F401  (loading libraries is no part of the work)
+
     from ecommerce_platform.contracts.source import read_source
     from ecommerce_platform.ingestion.bronze import load_bronze
     from ecommerce_platform.ingestion.landing import RawFile
