@@ -169,7 +169,7 @@ class _Explosion:
             f"create or replace temp table _elements as {self._elements(last, POSITION)}", {"days": self.days}
         )
         self.con.execute(
-            f"create or replace temp table _element_keys as select {_FILE}, json_type(_e) as kind, "
+            f"create or replace temp table _element_keys as select {_FILE}, starts_with(cast(_e as varchar), '{{') as is_object, "
             f"json_keys(_e) as keys, count(*) as n from {_ELEMENTS} group by all"
         )
         #: Elements that are no records. Mostly there are none, and then nobody looks at each again.
@@ -331,7 +331,7 @@ class _Explosion:
         return int(row[0])
 
 
-_SOUND = "kind = 'OBJECT' and len(list_distinct(keys)) = len(keys)"
+_SOUND = "is_object and len(list_distinct(keys)) = len(keys)"
 
 
 def _is_record(e: str) -> str:
@@ -364,11 +364,16 @@ def _items(j: str) -> str:
 
 def _is_empty(j: str) -> str:
     begin = f"coalesce(left(cast({j} as varchar), 64), '')"
-    return f"(trim({begin}) in ('', 'null') or regexp_full_match(cast({j} as varchar), '\\s*\\[\\s*\\]\\s*'))"
+    return f"({_looked_at(j)} and (trim({begin}) in ('', 'null') or regexp_full_match(cast({j} as varchar), '\\s*\\[\\s*\\]\\s*')))"
 
 
 def _no_array(j: str) -> str:
-    return f"{_first(j)} <> '[' and not {_is_empty(j)}"
+    return f"{_looked_at(j)} and {_first(j)} <> '[' and not {_is_empty(j)}"
+
+
+def _looked_at(j: str) -> str:
+    """Whether an array may be empty or none; most are told by how they begin."""
+    return f"coalesce(not starts_with(cast({j} as varchar), '[{{'), true)"
 
 
 def _first(j: str) -> str:
