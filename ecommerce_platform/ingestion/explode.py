@@ -169,9 +169,11 @@ class _Explosion:
             f"create or replace temp table _elements as {self._elements(last, POSITION)}", {"days": self.days}
         )
         self.con.execute(
-            f"create or replace temp table _element_keys as select {_FILE}, json_type(_e) as kind, "
+            f"create or replace temp table _element_keys as select {_FILE}, starts_with(cast(_e as varchar), '{{') as is_object, "
             f"json_keys(_e) as keys, count(*) as n from {_ELEMENTS} group by all"
         )
+        #: Elements that are no records. Mostly there are none, and then nobody looks at each again.
+        self.bad = self._one(f"select coalesce(sum(n), 0) from {_SHAPES} where not ({_SOUND})")
 
     def _keys(self) -> dict[tuple[date, str], list[str]]:
         """The elements' keys by file, in the order in which columns are made of them."""
@@ -214,20 +216,19 @@ class _Explosion:
             f"insert into {self.target.table} by name select {', '.join([_FILE, '_source_row', '_row_hash', *given, *spelled])} "
             f"from (select *, {values} as _v, hash({hashed}) as _row_hash from "
             f"(select e.*, e.rowid - s.start + 1 as _source_row from {_ELEMENTS} as e inner join _starts as s using ({_FILE}) "
-            f"where json_type(e._e) = 'OBJECT' and {_sound_keys('e._e')}) as numbered) as read"
+            f"{'where ' + _is_record('e._e') if self.bad else ''}) as numbered) as read"
         )
         self.con.execute("drop table _starts")
 
     def _note_rejects(self) -> None:
         """What is in an array and no record, and what stands in an array's place and is none."""
         last = len(self.path.levels) - 1
-        bad = self._one(f"select coalesce(sum(n), 0) from {_SHAPES} where not ({_SOUND})")
         parts = []
-        if bad:
+        if self.bad:
             parts.append(
                 f"select {self._where(last)}, {POSITION} as _at, {self._named(last)} || '[' || {POSITION} || ']' as _what, "
                 f"_e as _found, case when json_type(_e) = 'OBJECT' then 'duplicate_key' else 'not_an_object' end as _code "
-                f"from {_ELEMENTS} where not (json_type(_e) = 'OBJECT' and {_sound_keys('_e')})"
+                f"from {_ELEMENTS} where not ({_is_record('_e')})"
             )
         for level in range(last + 1):
             parts.append(
@@ -330,11 +331,11 @@ class _Explosion:
         return int(row[0])
 
 
-_SOUND = "kind = 'OBJECT' and len(list_distinct(keys)) = len(keys)"
+_SOUND = "is_object and len(list_distinct(keys)) = len(keys)"
 
 
-def _sound_keys(e: str) -> str:
-    return f"len(list_distinct(json_keys({e}))) = len(json_keys({e}))"
+def _is_record(e: str) -> str:
+    return f"json_type({e}) = 'OBJECT' and len(list_distinct(json_keys({e}))) = len(json_keys({e}))"
 
 
 def _column(types: Mapping[str, str], keys: Sequence[str], function: str = "json_extract_string") -> str:
@@ -363,11 +364,16 @@ def _items(j: str) -> str:
 
 def _is_empty(j: str) -> str:
     begin = f"coalesce(left(cast({j} as varchar), 64), '')"
-    return f"(trim({begin}) in ('', 'null') or regexp_full_match(cast({j} as varchar), '\\s*\\[\\s*\\]\\s*'))"
+    return f"({_looked_at(j)} and (trim({begin}) in ('', 'null') or regexp_full_match(cast({j} as varchar), '\\s*\\[\\s*\\]\\s*')))"
 
 
 def _no_array(j: str) -> str:
-    return f"{_first(j)} <> '[' and not {_is_empty(j)}"
+    return f"{_looked_at(j)} and {_first(j)} <> '[' and not {_is_empty(j)}"
+
+
+def _looked_at(j: str) -> str:
+    """Whether an array may be empty or none; most are told by how they begin."""
+    return f"coalesce(not starts_with(cast({j} as varchar), '[{{'), true)"
 
 
 def _first(j: str) -> str:

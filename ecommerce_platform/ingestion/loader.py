@@ -317,7 +317,7 @@ class Loader:
         self.side.execute(
             f"""
             create or replace temp table ingestion_keys as
-            select file_index::bigint as f, json_type(json) as t, json_keys(json) as k, count(*) as n
+            select file_index::bigint as f, ltrim(left(json::varchar, 64)) like '{{%' as o, json_keys(json) as k, count(*) as n
             from {objects}
             group by all
             """,
@@ -325,7 +325,7 @@ class Loader:
         )
         counts = self.side.execute(
             """
-            select f, sum(n)::bigint, coalesce(sum(n) filter (t = 'OBJECT' and len(list_distinct(k)) = len(k)), 0)::bigint
+            select f, sum(n)::bigint, coalesce(sum(n) filter (o and len(list_distinct(k)) = len(k)), 0)::bigint
             from ingestion_keys
             group by f
             """
@@ -335,7 +335,7 @@ class Loader:
             select f, list(key order by position, key)
             from (
               select f, key, min(position) as position
-              from (select f, unnest(k) as key, generate_subscripts(k, 1) as position from ingestion_keys where t = 'OBJECT')
+              from (select f, unnest(k) as key, generate_subscripts(k, 1) as position from ingestion_keys where o)
               group by all
             )
             group by f
