@@ -259,9 +259,8 @@ class Guesser:
                 why.append("no customer number: the name or address stands for it, hashed")
             return DraftColumn(sql, ", ".join(why))
         if column.offset and not column.dated:
-            utc = any(value.endswith("Z") for value, _ in column.values)
-            said = "times in UTC: then the zone in source.yml is UTC" if utc else "without the offset behind it"
-            return DraftColumn(f"as_timestamp(left({column.sql}, 19))", ", ".join([*why, said]))
+            said = "brought to the clock of the zone in source.yml"
+            return DraftColumn(f"as_local_timestamp({column.sql})", ", ".join([*why, said]))
         form = column.form(kind)
         if form is None:
             return DraftColumn(None)

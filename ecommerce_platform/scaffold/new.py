@@ -23,6 +23,7 @@ from ecommerce_platform.scaffold.render import ShopGuess, mapping_sql, source_ym
 from ecommerce_platform.scaffold.sample import Sample, SampleTable, load_sample, read_sample, sample_source
 from ecommerce_platform.scaffold.temporary import temporary_warehouse
 from ecommerce_platform.scaffold.words import snake, vocabulary
+from ecommerce_platform.silver.conversions import as_sql, on_the_clock_of, parsed
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -188,8 +189,11 @@ def _shop(
     for draft in guesses.drafts:
         if draft.entity == "orders" and (sql := draft.filled.get("ordered_at")):
             group = f" group by {', '.join(draft.group_by)}" if draft.group_by else ""
+            tree = parsed(sql)
+            on_the_clock_of(suggested.get("time_zone") or "UTC", tree)
             row = con.execute(
-                f"select min(t) from (select {sql} as t from {bronze[draft.table]}{group}) where year(t) between 1900 and 2100"
+                f"select min(t) from (select {as_sql(tree)} as t from {bronze[draft.table]}{group}) "
+                "where year(t) between 1900 and 2100"
             ).fetchone()
             if row and row[0]:
                 start, start_from = row[0].date(), "the earliest order in the sample"

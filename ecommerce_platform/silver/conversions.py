@@ -24,7 +24,19 @@ CONVERSIONS = {
     "as_date_format": "a date in the expected format",
     "as_timestamp": "a date or time (YYYY-MM-DD HH:MM:SS, without offset)",
     "as_timestamp_format": "a time in the expected format",
+    "as_local_timestamp": "a time with its offset (YYYY-MM-DD HH:MM:SS+02:00, … Z or … UTC)",
+    "as_local_timestamp_format": "a time in the expected format",
+    "as_local_timestamp_epoch": "a number of seconds since 1970",
 }
+#: Macros that bring moments onto the shop's clock → which argument is the zone that times without an offset are in, and how
+#: many arguments a mapping may write.
+LOCAL = {
+    "as_local_timestamp": (1, (1, 2)),
+    "as_local_timestamp_format": (2, (3,)),
+    "as_local_timestamp_epoch": (None, (1, 2)),
+}
+#: Mark of a call whose last argument is the shop's zone, which no mapping writes.
+_PLACED = "placed"
 #: Macros whose result is text: they cannot fail.
 TEXTS = ("as_text", "as_id")
 #: Functions that convert without reporting what they could not convert.
@@ -156,7 +168,45 @@ def _against(call: Any, macro: str) -> tuple[str, str] | None:
         return f"{macro} converts nothing", f"name the raw column: {macro}(x)"
     if call.expressions[0].find(exp.AggFunc, exp.Window):
         return f"{macro} is applied to a result of several rows", "convert first, then aggregate: max(as_date(x))"
+    return _against_zone(call, macro) if macro in LOCAL else None
+
+
+def _against_zone(call: Any, macro: str) -> tuple[str, str] | None:
+    """What is wrong with the arguments of a macro that brings moments onto the shop's clock."""
+    from zoneinfo import available_timezones
+
+    from sqlglot import exp
+
+    position, counts = LOCAL[macro]
+    given = call.expressions[:-1] if call.meta.get(_PLACED) else call.expressions
+    if len(given) not in counts:
+        fix = "as_local_timestamp_format(x, '%d.%m.%Y %H:%M', 'UTC')" if position == 2 else f"{macro}(x)"
+        return f"{macro} has {len(given)} arguments", f"write {fix}: the shop's zone is that of source.yml"
+    if position is None:
+        parts = given[1:2]
+        if parts and not (isinstance(parts[0], exp.Literal) and parts[0].name in ("1", "1000", "1000000")):
+            return f"{as_sql(parts[0])} is no part of a second", f"write {macro}(x), {macro}(x, 1000) or {macro}(x, 1000000)"
+        return None
+    zones = given[position : position + 1]
+    if zones and not (isinstance(zones[0], exp.Literal) and zones[0].name in available_timezones()):
+        return f"{as_sql(zones[0])} is no time zone", "write an IANA name such as 'UTC' or 'America/New_York'"
     return None
+
+
+def on_the_clock_of(zone: str, tree: Any) -> bool:
+    """Adds the shop's zone to every call in a tree that brings a moment onto its clock; whether there is one.
+
+    Args:
+        zone: IANA name.
+        tree: of a mapping or an expression, as it is written; changed in place, and to be given once.
+    """
+    from sqlglot import exp
+
+    calls = [call for call in tree.find_all(exp.Anonymous) if call.name.lower() in LOCAL]
+    for call in calls:
+        call.append("expressions", exp.Literal.string(zone))
+        call.meta[_PLACED] = True
+    return bool(calls)
 
 
 def each_once(conversions: Sequence[Conversion], expressions: dict[str, str]) -> tuple[Conversion, ...]:

@@ -828,6 +828,7 @@ def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str
         parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key), str(mapping.max_rejected_share)]
         parts += [f"{column} by {by}" for column, by in mapping.gathered.items()]
         parts += [f"{name} is {sql}" for name, sql in mapping.named.items()]
+        parts += [f"times of {mapping.time_zone}"] if mapping.time_zone else []
     return sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

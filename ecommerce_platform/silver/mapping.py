@@ -25,6 +25,7 @@ from ecommerce_platform.silver.conversions import (
     conversions,
     each_once,
     needs_several_rows,
+    on_the_clock_of,
     parsed,
     row_expression,
     unreported,
@@ -68,6 +69,8 @@ class CompiledMapping:
     left_out: str | None
     #: The named expressions of source.yml that it is made of: name → SQL as it stands there.
     named: dict[str, str] = field(default_factory=dict)
+    #: The shop's zone, where moments are brought onto its clock; else None.
+    time_zone: str | None = None
 
     @property
     def raw_table(self) -> str:
@@ -195,6 +198,7 @@ class _Compilation:
         self.unit = source.file.units.get(f"{mapping.entity}.{mapping.raw_table}")
         self.named = named
         self.tree, self.names = named.expand(_parsed(mapping))
+        self.on_the_clock = on_the_clock_of(source.file.time_zone, self.tree)
         self.problems: list[DefinitionError] = []
         self.expressions: dict[str, str] = {}
         self.lines: dict[str, int] = {}
@@ -235,6 +239,7 @@ class _Compilation:
             by_file="_source_file" in group_by or (bool(windows) and all(map(_within_a_file, windows))),
             left_out=_left_out(self.mapping, self.source, filters=bool(where or qualify)),
             named=self.names,
+            time_zone=self.source.file.time_zone if self.on_the_clock else None,
         )
         _only_reads(self.mapping, compiled.rows("true"))
         return compiled
@@ -320,6 +325,7 @@ class _Compilation:
             if by is not None:
                 gathered[column], named = self.named.expand(by)
                 self.names |= named
+                self.on_the_clock |= on_the_clock_of(self.source.file.time_zone, gathered[column])
                 self._read_conversions(gathered[column], "gathered")
         return gathered
 

@@ -52,6 +52,58 @@ create or replace macro as_timestamp(x) as
 
 create or replace macro as_timestamp_format(x, format) as try_strptime(as_text(x), format);
 
+-- Moments, on the shop's clock. A mapping writes neither `zone`, the shop's, which source.yml names, nor the second
+-- argument where every text says its offset: as_local_timestamp(x), or as_local_timestamp(x, 'UTC') where a time without
+-- an offset is one of that zone. What is called twice on a clock set back and never on one set forward stands in
+-- docs/times.md.
+
+-- The moment `utc` of UTC on the clock of `zone`, and the other way round.
+create or replace macro from_utc(utc, zone) as timezone(zone, timezone('UTC', utc));
+create or replace macro to_utc(clock, zone) as timezone('UTC', timezone(zone, clock));
+
+-- What stands before the offset, and the offset as an interval: Z, UTC and GMT, +02:00, +0200, +02, with a blank or none.
+create or replace macro before_offset(x) as
+    regexp_extract(upper(as_text(x)), '^(.{10}[T ]+[0-9:.]+) ?(Z|UTC|GMT|[+-][01][0-9](:?[0-5][0-9])?)$', 1);
+create or replace macro offset_minutes(x) as
+    case
+        when regexp_matches(upper(as_text(x)), '(Z|UTC|GMT)$') then 0
+        else (case when regexp_matches(as_text(x), '-[0-9:]+$') then -1 else 1 end)
+            * (
+                cast(regexp_extract(as_text(x), '[+-]([0-9]{2}):?([0-9]{2})?$', 1) as integer) * 60
+                + coalesce(try_cast(regexp_extract(as_text(x), '[+-]([0-9]{2}):?([0-9]{2})?$', 2) as integer), 0)
+            )
+    end;
+
+create or replace macro with_offset(x, zone) as
+    case
+        when before_offset(x) <> ''
+            then from_utc(as_timestamp(before_offset(x)) - to_minutes(offset_minutes(x)), zone)
+    end;
+
+-- 2023-10-28T22:30:00Z, 2023-10-28 22:30:00 +0200, 2023-10-28 22:30 UTC. A day alone is no moment.
+create or replace macro as_local_timestamp(x, zone) as with_offset(x, zone),
+(x, written, zone) as
+    case
+        when before_offset(x) <> '' then with_offset(x, zone)
+        when length(as_text(x)) > 10 then from_utc(to_utc(as_timestamp(x), written), zone)
+    end;
+
+-- The same in a format without offset: as_local_timestamp_format(x, '%d.%m.%Y %H:%M', 'UTC').
+create or replace macro as_local_timestamp_format(x, format, written, zone) as
+    from_utc(to_utc(as_timestamp_format(x, format), written), zone);
+
+-- Seconds since 1970, as_local_timestamp_epoch(x); with a second argument so many parts of one: 1000, 1000000.
+create or replace macro as_local_timestamp_epoch(x, zone) as
+    case
+        when try_cast(as_text(x) as decimal(20, 6)) between -62135596800 and 253402300799
+            then from_utc(make_timestamp(cast(try_cast(as_text(x) as decimal(20, 6)) * 1000000 as bigint)), zone)
+    end,
+(x, parts, zone) as
+    case
+        when as_bigint(x) // parts between -62135596800 and 253402300799
+            then from_utc(make_timestamp(as_bigint(x) * (1000000 // parts)), zone)
+    end;
+
 -- A day: 2018-01-31, also with a time of midnight behind it.
 create or replace macro as_date(x) as
     case when as_timestamp(x) = date_trunc('day', as_timestamp(x)) then cast(as_timestamp(x) as date) end;

@@ -134,7 +134,7 @@ def test_a_draft_says_it_is_one_until_what_only_the_owner_knows_is_filled_in(ben
         ("order_id,order_date,is_valid", "1,2024-01-01,1", "orders.t", "as_boolean(is_valid) as is_valid"),
         ("order_id,order_date,Status", "1,2024-01-01,delivered", "orders.t", "as_text(Status) as status"),
         ("order_id,Created at,status", "1,2024-01-01T10:00:00+01:00,new", "orders.t",
-         'as_timestamp(left("Created at", 19)) as ordered_at'),
+         'as_local_timestamp("Created at") as ordered_at'),
         ("order_id,order_date,email", "1,2024-01-01,a@b.de", "orders.t", "md5(lower(as_text(email))) as customer_id"),
         ("order_id,order_date,customer_id", "1,2024-01-01,17850.0", "orders.t",
          "as_id(customer_id) as customer_id"),

@@ -12,12 +12,14 @@ import duckdb
 import pytest
 
 from ecommerce_platform.contracts.source import read_source
+from ecommerce_platform.silver.conversions import as_sql, on_the_clock_of, parsed
 from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform_tests.conftest import ROOT, Shop
 from ecommerce_platform_tests.examples.herbolario_export import Truth, write_export
 from ecommerce_platform_tests.scaffold.guide import Guide, without_comments
 
 GUIDE = Guide(ROOT / "docs" / "your-own-shop.md")
+TIMES = Guide(ROOT / "docs" / "times.md")
 EXAMPLE = ROOT / "ecommerce_platform_tests" / "examples" / "herbolario"
 MOST_LINES = 60
 
@@ -117,7 +119,7 @@ def test_the_source_yml_that_shows_all_fields_is_one(tmp_path: Path) -> None:
     assert read_source(tmp_path / "mine", entities).file.tables["orders"].delimiter == ";"
 
 
-RECIPES = [row for row in GUIDE.tables() if len(row) == 3 and "x" in row[1]]
+RECIPES = [row for guide in (GUIDE, TIMES) for row in guide.tables() if len(row) == 3 and "x" in row[1]]
 
 
 @pytest.mark.parametrize("row", RECIPES, ids=[row[0] for row in RECIPES])
@@ -125,9 +127,15 @@ def test_a_recipe_gives_what_it_says(row: list[str]) -> None:
     value, recipe = (re.match(r"`([^`]+)`", cell)[1] for cell in row[:2])  # type: ignore[index]
     with duckdb.connect() as con:
         con.execute(MACROS.read_text(encoding="utf-8"))
-        ((found,),) = con.execute(f"select {recipe} from (select ?::varchar as x)", [value]).fetchall()
+        ((found,),) = con.execute(f"select {on_the_shops_clock(recipe)} from (select ?::varchar as x)", [value]).fetchall()
     assert str(found) == row[2]
     assert isinstance(found, (Decimal, int, str, bool, datetime, type(None)))
+
+
+def on_the_shops_clock(recipe: str) -> str:
+    """A recipe as a mapping of a shop in Berlin runs it."""
+    tree = parsed(recipe)
+    return as_sql(tree) if on_the_clock_of("Europe/Berlin", tree) else recipe
 
 
 def test_there_are_recipes() -> None:
