@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 
 from ecommerce_platform.scaffold.guess import Draft, DraftColumn, Guesses
 from ecommerce_platform.scaffold.sample import Sample, SampleTable, any_number, replace_files, tell_apart
-from ecommerce_platform.scaffold.systems import Recognised, System, recognise
+from ecommerce_platform.scaffold.systems import Recognised, System, columns_named, recognise
 from ecommerce_platform.silver.conversions import as_sql, parsed
 
 
@@ -85,8 +85,12 @@ def compose(source: str, recognised: Mapping[str, Recognised]) -> Known:
     drafts: list[Draft] = []
     expressions: dict[str, str] = {}
     for raw, found in recognised.items():
-        expressions.update({n: found.rendered(s, prefix=prefix) for n, s in found.system.expressions.items()})
         there = {other.table for other in recognised.values() if other.system is found.system}
+        render = partial(found.rendered, prefix=prefix, tables=there)
+        # An expression is written for the table whose columns it names.
+        for name, sql in found.system.expressions.items():
+            if name not in expressions or columns_named([sql]) <= found.names.keys():
+                expressions[name] = render(sql)
         for (entity, table), template in found.system.templates.items():
             beside_a_shop = bool(shops) and found.system not in shops
             if (
@@ -94,7 +98,7 @@ def compose(source: str, recognised: Mapping[str, Recognised]) -> Known:
                 and found.layout.unless.get(entity) not in there
                 and (not beside_a_shop or entity in found.system.beside_a_shop)
             ):
-                sql = found.rendered(template, prefix=prefix)
+                sql = render(template)
                 sql = re.sub(rf"\bbronze\.{table}\b", f"bronze.{source}__{raw}", sql)
                 drafts.append(_draft(entity, raw, sql, found, expressions))
     return Known(recognised, tuple(drafts), _used(expressions, drafts))

@@ -8,7 +8,7 @@ source folder. Nothing about a vendor is said here. Putting several into one sou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -24,6 +24,7 @@ from ecommerce_platform.scaffold.profile import sql_name
 SYSTEMS = Path(__file__).resolve().parent.parent / "systems"
 #: A raw column in a template: what stands in double quotes.
 _COLUMN = re.compile(r'"([^"]+)"')
+_WITH = re.compile(r"\{with:(\w+)\}")
 
 
 class Page(Strict):
@@ -120,14 +121,16 @@ class Recognised:
         """The layout of the table."""
         return self.system.tables[self.table]
 
-    def rendered(self, sql: str, *, prefix: bool) -> str:
+    def rendered(self, sql: str, *, prefix: bool, tables: Collection[str]) -> str:
         """SQL of a template for this export: its columns as they are written there, `null` for those that are not.
 
         Args:
-            sql: with columns in double quotes and `{prefix}` before keys.
+            sql: with columns in double quotes, `{prefix}` before keys, and `{with:<table>}`: whether that is there, too.
             prefix: whether keys begin with the system's name.
+            tables: the tables of the system that are there.
         """
         sql = sql.replace("{prefix}", f"'{self.system.prefix}-' || " if prefix else "")
+        sql = _WITH.sub(lambda found: str(found[1] in tables).lower(), sql)
         return _COLUMN.sub(lambda found: self._written(found[1]), sql)
 
     def _written(self, column: str) -> str:

@@ -4,8 +4,8 @@ select
     shopify_order as order_id,
     max(shopify_customer) as customer_id,
     min(shopify_ordered_at) as ordered_at,
-    min(as_timestamp(left("Paid at", 19))) as approved_at,
-    min(as_timestamp(left("Fulfilled at", 19))) as shipped_at,
+    min(as_local_timestamp("Paid at")) as approved_at,
+    min(as_local_timestamp("Fulfilled at")) as shipped_at,
     case
         when max(as_text("Cancelled at")) is not null then 'canceled'
         when max(shopify_paid_status) in ('voided', 'expired') then 'canceled'

@@ -4,6 +4,6 @@ select
     1 as payment_number,
     coalesce(as_text("Payment Method"), 'unknown') as method,
     as_decimal("Total") - coalesce(as_decimal("Outstanding Balance"), 0) as amount,
-    as_timestamp(left("Paid at", 19)) as paid_at
+    as_local_timestamp("Paid at") as paid_at
 from bronze.orders
 where shopify_paid_status in ('paid', 'partially_paid', 'partially_refunded', 'refunded')
