@@ -25,6 +25,7 @@ _TITLES = {
     "gold_delivery": "gold: delivery and reviews",
     "gold_marketing": "gold: marketing",
     "gold_insight": "gold: insight",
+    "gold_serving": "gold: what filtered questions are asked of",
     "ml": "ml: models and their results",
 }
 _GENERATED = "Generated from the contracts by `ecommerce docs`; do not edit."

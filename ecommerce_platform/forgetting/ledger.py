@@ -115,7 +115,12 @@ class Tombstones:
     def stand_ins(self, journal: Journal) -> dict[str, str]:
         """Ids of the person that hold something personal → what they are without; empty where ids are mere numbers."""
         telling = sorted(
-            (v for name in ("email", "phone", "full_name") for v in journal.values.get(name, ()) if len(v) >= 6),
+            (
+                v
+                for name in ("email", "phone", "personal_number", "full_name")
+                for v in journal.values.get(name, ())
+                if len(v) >= 6
+            ),
             key=len,
             reverse=True,
         )

@@ -352,7 +352,8 @@ def _other_names(con: DuckDBPyConnection, journal: Journal) -> set[str]:
     if not names or not table_exists(con, "silver", "customers"):
         return set()
     rows = con.execute(
-        "select distinct lower(trim(full_name)) from silver.customers where lower(trim(full_name)) in (select unnest($n)) "
+        "select distinct name from (select customer_id, lower(trim(coalesce(full_name, concat_ws(' ', given_name, "
+        "family_name)))) as name from silver.customers) as named where name in (select unnest($n)) "
         "and customer_id not in (select unnest($mine))",
         {"n": sorted(names), "mine": sorted(journal.customer_ids)},
     ).fetchall()

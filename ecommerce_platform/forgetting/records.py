@@ -31,7 +31,7 @@ CUSTOMER, ORDER = "silver.customers.customer_id", "silver.orders.order_id"
 _IDS = {CUSTOMER: "_forget_customers", ORDER: "_forget_orders"}
 _OURS = ("_load_date", "_source_file", "_source_row", "_row_hash")
 #: Canonical columns whose values tell a person apart even where they stand alone.
-_TELLING = ("email", "phone")
+_TELLING = ("email", "phone", "personal_number")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 #: Shorter keys and values are found in any text by chance.
 _SHORTEST_KEY, _SHORTEST_VALUE = 6, 6
@@ -123,6 +123,8 @@ def _plan(raw: str, bronze: str, mappings: Sequence[CompiledMapping]) -> RawPlan
                     orders = expression
             if mapping.contract.table == "silver.customers" and column.pii and expression:
                 values[name] = f"cast({expression} as varchar)"
+        _joined(values, "full_name", ("given_name", "family_name"))
+        _joined(values, "street", ("street", "house_number"))
         for part in (mapping.where, mapping.qualify, *mapping.group_by):
             other |= _columns(part) if part else set()
     kept = (other - personal) | keys
@@ -130,6 +132,13 @@ def _plan(raw: str, bronze: str, mappings: Sequence[CompiledMapping]) -> RawPlan
         raw, bronze, tuple(dict.fromkeys(owners)), orders, frozenset(kept), frozenset(keys), frozenset(ids),
         _markers(sources, kept), values, _objects(mappings) & kept if owners else frozenset(),
     )  # fmt: skip
+
+
+def _joined(values: dict[str, str], whole: str, parts: Sequence[str]) -> None:
+    """Makes the parts of a name or an address one value: a namesake agrees in one thing, not in three."""
+    given = [values.pop(part) for part in parts if part in values]
+    if given and whole not in values:
+        values[whole] = f"nullif(concat_ws(' ', {', '.join(given)}), '')"
 
 
 def refuse_objects(plans: Iterable[RawPlan]) -> None:

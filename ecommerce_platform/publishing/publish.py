@@ -714,7 +714,7 @@ def _select(contract: Contract) -> str:
         else quote(n)
         for n, c in contract.all_columns.items()
     )
-    order = f" order by {quote(contract.key[0])}" if _read_by_key(contract) else ""
+    order = f" order by {quote(contract.key[0])}" if _read_by_key(contract) or _read_by_day(contract) else ""
     return f"select {columns} from {contract.layer}.{quote(contract.name)}{order}"
 
 
@@ -725,6 +725,11 @@ def _read_by_key(contract: Contract) -> bool:
     """
     one = contract.key[0] if len(contract.key) == 1 else ""
     return contract.layer in ("gold", "ml") and bool(one) and contract.all_columns[one].type == "VARCHAR"
+
+
+def _read_by_day(contract: Contract) -> bool:
+    """Whether its rows are many to a day, which its key begins with: sorted by it, a look at some weeks reads those alone."""
+    return contract.layer == "gold" and len(contract.key) > 1 and contract.all_columns[contract.key[0]].type == "DATE"
 
 
 def _groups(contract: Contract) -> str:

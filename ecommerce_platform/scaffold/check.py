@@ -6,13 +6,13 @@ came of it. Nothing is written but to a temporary folder.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.ddl import create_table_sql, quote
@@ -31,6 +31,7 @@ from ecommerce_platform.scaffold.sample import entries_of_drops
 from ecommerce_platform.scaffold.temporary import temporary_warehouse
 from ecommerce_platform.scaffold.words import vocabulary
 from ecommerce_platform.silver.accounting import account_entities, account_rows
+from ecommerce_platform.silver.cannot_run import is_of_sql, what_it_says
 from ecommerce_platform.silver.conversions import Conversion
 from ecommerce_platform.silver.entities import load_entity, loads_set_aside
 from ecommerce_platform.silver.expressions import line_of_expression
@@ -57,6 +58,9 @@ _WITHOUT = {"labels": "codes of categories, payment methods and states are shown
 _TOTAL = r"(?i)\W*(sub|grand )?(total|totals|totales|totaux|totais|summe|gesamt|gesamtsumme|suma|soma|somme|sum)\b.*"
 
 _ROW = "_load_date, _source_file, _source_row"
+
+#: What a look is about: an entity, or a mapping.
+Asked = TypeVar("Asked", str, CompiledMapping)
 
 Level = Literal["definition", "data", "note"]
 
@@ -301,20 +305,26 @@ class _Look:
             self._set_aside(raw_table)
         loaded = {entity for entity in self.catalog.entities if self._fill(entity)}
         for entity in sorted(loaded):
-            self._overlaps(entity)
+            self._ask(self._overlaps, entity)
         for entity in sorted(loaded, key=list(self.catalog.entities).index):
             for mapping in self.compiled[entity]:
-                # One call may serve several columns.
-                for conversion in {c.call: c for c in reversed(mapping.conversions)}.values():
-                    self._conversion(mapping, conversion)
-                self._taken_all_the_same(mapping)
-                self._rules(mapping)
-                self._key(mapping)
-                self._left_out(mapping)
-            self._orphans(entity)
-            self._always_empty(entity)
-            self._days_and_months(entity)
+                for look in (self._conversions, self._taken_all_the_same, self._rules, self._key, self._left_out):
+                    self._ask(look, mapping)
+            for question in (self._orphans, self._always_empty, self._days_and_months):
+                self._ask(question, entity)
         self._account(loaded)
+
+    def _ask(self, look: Callable[[Asked], None], what: Asked) -> None:
+        """One look at an entity or a mapping; SQL of the source that does not run in it is a finding like any other."""
+        import duckdb
+
+        try:
+            look(what)
+        except duckdb.Error as error:
+            if not is_of_sql(error):
+                raise
+            where = f"silver.{what}" if isinstance(what, str) else str(what.mapping.path)
+            self._say("note", where, f"could not be looked at in every respect: {what_it_says(error)}")
 
     def _say(self, level: Level, where: str, what: str, fix: str | None = None) -> None:
         self.report.findings.append(Finding(level, where, what, fix))
@@ -467,6 +477,11 @@ class _Look:
                 f"{row[0]:,} rows that are headers or totals would become {mapping.contract.name}, first {self._file(day, name)} record {record}",
                 "leave them out: where as_text(x) <> 'the word that stands there'; the other mappings reject them by name",
             )  # fmt: skip
+
+    def _conversions(self, mapping: CompiledMapping) -> None:
+        # One call may serve several columns.
+        for conversion in {c.call: c for c in reversed(mapping.conversions)}.values():
+            self._conversion(mapping, conversion)
 
     def _conversion(self, mapping: CompiledMapping, conversion: Conversion) -> None:
         """Values that a macro does not convert, and which macro would."""

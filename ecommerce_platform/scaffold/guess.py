@@ -580,10 +580,11 @@ class Guesser:
         )
 
     def _fill_customers(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:
-        first = found.get("_first_name") or found.get("full_name")
-        names = [m.column.sql for m in (first, found.get("_last_name")) if m]
-        if "_last_name" in found and len(names) == 2:
-            both = ", ".join(f"as_text({name})" for name in names)
+        first = found.get("given_name") or found.get("full_name")
+        last = found.get("family_name")
+        if first and last:
+            both = f"as_text({first.column.sql}), as_text({last.column.sql})"
+            draft.columns["given_name"] = DraftColumn(f"as_text({first.column.sql})", "guess")
             draft.columns["full_name"] = DraftColumn(f"concat_ws(' ', {both})", "first and last name")
 
     def _fill_labels(self, draft: Draft, table: RawTableView, found: dict[str, Match]) -> None:

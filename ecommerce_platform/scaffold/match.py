@@ -17,7 +17,7 @@ from ecommerce_platform.scaffold.words import EntityWords, Token, match, vocabul
 _ENOUGH = 0.55
 #: Columns of words: numbers are never meant.
 _TEXTS = frozenset(
-    ["name", "brand", "city", "full_name", "title", "message", "carrier", "email", "country", "channel", "device", "reason", "_first_name", "_last_name", "label"]
+    ["name", "brand", "city", "full_name", "title", "message", "carrier", "email", "country", "channel", "device", "reason", "given_name", "family_name", "street", "label"]
 )  # fmt: skip
 #: More different values than this are no list of states.
 _MOST_STATUSES = 30
@@ -123,6 +123,8 @@ def fits(name: str, contract: Contract, column: Column) -> bool:
         return all(_HOUR.fullmatch(value) for value in values)
     if name == "email":
         return _is_email(column)
+    if name == "street" and _is_email(column):
+        return False
     if name in _TEXTS:
         return not column.numeric and not column.dated
     if name not in contract.columns:

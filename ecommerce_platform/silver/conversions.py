@@ -185,7 +185,10 @@ def _against_zone(call: Any, macro: str) -> tuple[str, str] | None:
     if position is None:
         parts = given[1:2]
         if parts and not (isinstance(parts[0], exp.Literal) and parts[0].name in ("1", "1000", "1000000")):
-            return f"{as_sql(parts[0])} is no part of a second", f"write {macro}(x), {macro}(x, 1000) or {macro}(x, 1000000)"
+            return (
+                f"{as_sql(parts[0])} is no part of a second",
+                f"write {macro}(x), {macro}(x, 1000) or {macro}(x, 1000000)",
+            )
         return None
     zones = given[position : position + 1]
     if zones and not (isinstance(zones[0], exp.Literal) and zones[0].name in available_timezones()):

@@ -21,6 +21,7 @@ from ecommerce_platform.contracts.ddl import create_table_sql, quote
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError, raise_all
+from ecommerce_platform.silver.cannot_run import why_it_fails
 from ecommerce_platform.silver.gathered import drop_others, fill_in, rebuild_ledger, renew_loads
 from ecommerce_platform.silver.left_out import left_out_rows
 from ecommerce_platform.silver.mapping import CompiledMapping, ordering
@@ -121,9 +122,16 @@ def load_entity(
         DefinitionError: a mapping does not fit its raw table or contract.
         BlockedError: a blocking check failed; everything stays as it was.
     """
+    import duckdb
+
     run = _EntityLoader(con, catalog, contract, mappings, log)
-    with transaction(con):
-        return run.load(set(again), full_checks)
+    try:
+        with transaction(con):
+            return run.load(set(again), full_checks)
+    except duckdb.Error as error:
+        if wrong := why_it_fails(con, mappings, error):
+            raise wrong from None
+        raise
 
 
 class _EntityLoader:
@@ -313,20 +321,12 @@ class _EntityLoader:
 
     def _fits(self, mapping: CompiledMapping) -> None:
         """A text that would reach a typed column without a macro is a mistake in the mapping, found before any row."""
-        import duckdb
-
-        try:
-            described = self.con.execute(
-                "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
-                + "".join(f", {by or 'null'} as {ordering(n)}" for n, by in mapping.gathered.items())
-                + f" from {mapping.bronze}"
-                + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
-            ).fetchall()  # fmt: skip
-        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
-            said = " ".join(str(error).split("\n\nLINE")[0].split())
-            raise DefinitionError(
-                f"DuckDB cannot run it: {said}", where=f"{mapping.mapping.path}:1", fix="correct the SELECT"
-            ) from None
+        described = self.con.execute(
+            "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
+            + "".join(f", {by or 'null'} as {ordering(n)}" for n, by in mapping.gathered.items())
+            + f" from {mapping.bronze}"
+            + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
+        ).fetchall()  # fmt: skip
         problems = []
         kinds = {name: kind for name, kind, *_ in described}
         for name, by in mapping.gathered.items():

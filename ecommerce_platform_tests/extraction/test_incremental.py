@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ecommerce_platform.ingestion.extraction import extract as module
+from ecommerce_platform.ingestion.extraction.ledger import read_entry
+from ecommerce_platform.ingestion.extraction.postgresql import PostgreSQL
 from ecommerce_platform.ingestion.landing import list_drops
 from ecommerce_platform_tests.extraction.conftest import DAY, Place
 
@@ -347,6 +349,29 @@ def test_all_tables_of_an_extract_are_from_one_moment(pg: Place):
     assert (len(pg.rows("a")), len(pg.rows("b"))) == (1000, 1000)
     pg.extract(NEXT)
     assert (len(pg.rows("a", newest_only=True)), len(pg.rows("b", newest_only=True))) == (1001, 1001)
+
+
+def test_a_row_written_between_the_begin_and_the_first_look_lies_within_the_mark(
+    pg: Place, monkeypatch: pytest.MonkeyPatch
+):
+    """Beyond it, it came a second time once its file was out of the window that the next extracts look back on."""
+    orders(pg)
+    ask = PostgreSQL._ask
+
+    def slow(self: PostgreSQL, sql: str) -> list[tuple[str | None, ...]]:
+        found = ask(self, sql)
+        if sql.startswith("begin"):
+            pg.run("insert into orders values (1, 'in between', clock_timestamp() at time zone 'UTC')")
+        return found
+
+    monkeypatch.setattr(PostgreSQL, "_ask", slow)
+    pg.time_zone = "UTC"
+    assert pg.one().rows == 1
+    (file,) = pg.files("orders")
+    known = read_entry(file.path)
+    assert known
+    ((_, _, written),) = pg.rows("orders")
+    assert known[0].read_to == datetime.fromisoformat(written)
 
 
 def test_staged_files_of_a_killed_extract_are_removed(lite: Place):

@@ -148,7 +148,7 @@ def serve(shop: Shop) -> Iterator[Servers]:
         return bool(location.get("locationOrLoadError", {}).get("__typename") == "RepositoryLocation")
 
     try:
-        wait_for("the webserver", up, 120)
+        wait_for("the webserver", up, 300)
         yield servers
     finally:
         process.send_signal(signal.SIGINT)

@@ -36,7 +36,7 @@ READS = [
     (name, read)
     for name, table in sorted(read_catalog().tables.items())
     if table.sql and name.startswith(("gold.", "ml.")) and FILLED.issuperset(table.contract.requires)
-    for read in sorted(set(re.findall(r"\b(?:silver|gold|ml|bronze)\.[a-z_]+", table.sql)))
+    for read in sorted(set(re.findall(r"\b(?:from|join)\s+((?:silver|gold|ml|bronze)\.[a-z_]+)", table.sql)))
 ]
 
 

@@ -85,13 +85,13 @@ def test_drops_that_land_are_loaded_and_published(shop: Shop, servers: Servers, 
     def loaded() -> bool:
         return partitions(servers, ["gold", "kpi_daily"])["numMaterialized"] == DAYS - 1
 
-    wait_for("the load of all days", loaded, 150, every=2)
+    wait_for("the load of all days", loaded, 600, every=2)
     print(f"\n{DAYS - 1} days loaded {time.monotonic() - started:.0f} s after they landed")
-    wait_for("a snapshot", lambda: snapshots(shop.data / "published"), 150, every=2)
+    wait_for("a snapshot", lambda: snapshots(shop.data / "published"), 600, every=2)
     print(f"published after {time.monotonic() - started:.0f} s")
     # One more drop: another run, another snapshot.
     land(shop, days[-1])
-    wait_for("the next snapshot", lambda: len(snapshots(shop.data / "published")) > 1, 150, every=2)
+    wait_for("the next snapshot", lambda: len(snapshots(shop.data / "published")) > 1, 600, every=2)
     print(f"one more day landed, loaded and published after {time.monotonic() - started:.0f} s")
     newest = snapshots(shop.data / "published")[-1]
     assert newest.newest_load is not None
@@ -105,7 +105,7 @@ def test_drops_that_land_are_loaded_and_published(shop: Shop, servers: Servers, 
 
 def test_a_backfill_of_assets_is_one_run_and_every_partition_tells_its_rows(servers: Servers, days: list[str]) -> None:
     backfill = servers.backfill(assetSelection=[{"path": path} for path in SOME], partitionNames=days)
-    done = wait_for("the backfill", lambda: _finished(servers, backfill), 150, every=1)
+    done = wait_for("the backfill", lambda: _finished(servers, backfill), 600, every=1)
     assert done["status"] == "COMPLETED_SUCCESS", done
     assert done["numPartitions"] == DAYS
     assert [run["status"] for run in done["runs"]] == ["SUCCESS"]
@@ -128,8 +128,8 @@ def test_a_backfill_whose_run_is_killed_goes_on(shop: Shop, servers: Servers, da
         partitionNames=days,
     )
     started = time.monotonic()
-    run = wait_for("the backfill's run", lambda: _at_work(servers, backfill), 90, every=0.2)
-    process = wait_for("its process", lambda: _process_of(servers, run["runId"]), 60, every=0.1)
+    run = wait_for("the backfill's run", lambda: _at_work(servers, backfill), 300, every=0.2)
+    process = wait_for("its process", lambda: _process_of(servers, run["runId"]), 300, every=0.1)
     process.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     # The code server marks a run that it has launched itself; nobody but the reaper looks after the command line's.
@@ -137,22 +137,22 @@ def test_a_backfill_whose_run_is_killed_goes_on(shop: Shop, servers: Servers, da
         [str(Path(sys.executable).with_name("ecommerce")), "build"],
         env=shop.environment, cwd=shop.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    alone = wait_for("a run of the command line", lambda: _started(servers, "build"), 180, every=0.1)
+    alone = wait_for("a run of the command line", lambda: _started(servers, "build"), 300, every=0.1)
     command.kill()
     command.wait()
     queued = servers.launch("publish")
 
     for killed_run in (run["runId"], alone):
-        wait_for("the mark on the killed run", lambda r=killed_run: _status(servers, r) == "FAILURE", 120, every=1)
+        wait_for("the mark on the killed run", lambda r=killed_run: _status(servers, r) == "FAILURE", 600, every=1)
         print(f"\na killed run was marked as failed after {time.monotonic() - killed:.0f} s")
     assert "is gone" in servers.log.read_text()
-    done = wait_for("the backfill", lambda: _finished(servers, backfill), 150, every=1)
+    done = wait_for("the backfill", lambda: _finished(servers, backfill), 600, every=1)
     print(f"the backfill ended as {done['status']} after {time.monotonic() - started:.0f} s")
     # All days are one run, and one more in its place. That one was killed stays with the backfill, as Dagster has it.
     assert sorted(run["status"] for run in done["runs"]) == ["FAILURE", "SUCCESS"]
     found = partitions(servers, ["gold", "kpi_daily"])
     assert (found["numMaterialized"], found["numFailed"], found["numMaterializing"]) == (DAYS, 0, 0)
-    wait_for("the run behind it", lambda: _status(servers, queued) == "SUCCESS", 120, every=1)
+    wait_for("the run behind it", lambda: _status(servers, queued) == "SUCCESS", 600, every=1)
     assert shop.query("select count(*) > 0, min(_load_date)::varchar, max(_load_date)::varchar from silver.loads") == [(True, days[0], days[-1])]  # fmt: skip
 
 

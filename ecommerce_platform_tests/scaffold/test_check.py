@@ -106,6 +106,53 @@ def test_a_text_for_a_number_and_sql_that_does_not_run_are_definition_errors(ben
     assert "upside_down" in one(bench.check(), "definition", "DuckDB cannot run it").what
 
 
+#: SQL that fails only when it runs, in a column or a condition: (what stands there, where, line, what is said).
+RUNS_NOT = [
+    ("unnest(id)", "order_id", 2, "UNNEST() can only be applied to lists"),
+    ("unnest(id)", "where", 7, "WHERE: Binder Error: UNNEST"),
+    (
+        "json_extract_string(state, '$.x')",
+        "order_id",
+        2,
+        "first 2024-05-01/orders.csv record 2, where state is 'ship('",
+    ),
+    ("json_extract_string(state, '$.x')", "where", 7, "first 2024-05-01/orders.csv record 2, where state is 'ship('"),
+    ("regexp_extract(id, state)", "is_valid", 5, "record 2, where id is '2', state is 'ship('"),
+    ("error('no ' || state)", "status", 4, "record 1, where state is '{}'"),
+    ("date_trunc(id, as_timestamp(placed))", "ordered_at", 3, "specifier"),
+    ("upside_down(id)", "where", 7, "upside_down"),
+]
+
+
+@pytest.mark.parametrize(("sql", "place", "line", "said"), RUNS_NOT)
+def test_sql_that_fails_only_when_it_runs_is_answered_with_line_record_and_value(
+    bench: Bench, sql: str, place: str, line: int, said: str
+) -> None:
+    lines = MAPPING.splitlines()
+    if place == "where":
+        lines.append(f"where {sql} is not null")
+    elif place == "is_valid":
+        lines[line - 1] = f"    {sql} = '1' as is_valid"
+    else:
+        lines[line - 1] = f"    {sql} as {place},"
+    bench.write(source_yml=YML, orders__orders="\n".join(lines))
+    bench.file("orders.csv", "id,placed,state\n1,2024-01-01,{}\n2,2024-01-02,ship(\n3,2024-01-02,{}\n")
+    finding = one(bench.check(), "definition", "DuckDB cannot run it")
+    assert finding.where.endswith(f"orders.orders.sql:{line}")
+    assert said in finding.what
+
+
+def test_values_of_persons_are_not_repeated_where_sql_fails(bench: Bench) -> None:
+    bench.write(
+        source_yml=YML,
+        orders__orders=MAPPING,
+        customers__orders="select as_text(id) as customer_id, error(state) as email from bronze.mine__orders",
+    )
+    bench.file("orders.csv", ORDERS)
+    what = one(bench.check(), "definition", "DuckDB cannot run it").what
+    assert "where state is •••" in what
+
+
 @pytest.mark.parametrize(
     ("name", "level", "fix"),
     [("plaecd", "data", "did you mean placed?"), ("frobnicated", "data", "the file has: id, placed, state")],

@@ -127,7 +127,9 @@ def test_a_recipe_gives_what_it_says(row: list[str]) -> None:
     value, recipe = (re.match(r"`([^`]+)`", cell)[1] for cell in row[:2])  # type: ignore[index]
     with duckdb.connect() as con:
         con.execute(MACROS.read_text(encoding="utf-8"))
-        ((found,),) = con.execute(f"select {on_the_shops_clock(recipe)} from (select ?::varchar as x)", [value]).fetchall()
+        ((found,),) = con.execute(
+            f"select {on_the_shops_clock(recipe)} from (select ?::varchar as x)", [value]
+        ).fetchall()
     assert str(found) == row[2]
     assert isinstance(found, (Decimal, int, str, bool, datetime, type(None)))
 

@@ -103,23 +103,33 @@ def with_time(folder: Path, call: str, source_yml: str = SOURCE_YML) -> TinyShop
 def test_a_mapping_needs_not_name_the_shops_zone_and_a_bad_time_rejects_its_row(tmp_path: Path) -> None:
     shop = with_time(tmp_path, "as_local_timestamp(placed)")
     con = shop.connect()
-    rows = [("1", "2024-03-30T23:30:00Z", "created"), ("2", "2024-03-30 23:30", "created")]
+    rows = [("1", "2023-03-25T23:30:00Z", "created"), ("2", "2023-03-25 23:30", "created")]
+    rows += [(str(n), "2023-03-25T23:30:00Z", "created") for n in range(3, 9)]
     deliver(con, "orders", day(0), rows)
     load_entity(con, shop.catalog, shop.contracts["orders"], shop.compiled["orders"])
-    assert con.execute("select order_id, ordered_at from silver.orders").fetchall() == [("1", datetime(2024, 3, 31, 0, 30))]
+    assert con.execute("select ordered_at, count(*) from silver.orders group by all").fetchall() == [
+        (datetime(2023, 3, 26, 0, 30), 7)
+    ]
     assert con.execute("select reason from silver.rejects").fetchall() == [
-        ('ordered_at: placed "2024-03-30 23:30" is not a time with its offset (YYYY-MM-DD HH:MM:SS+02:00, … Z or … UTC)',)
+        (
+            'ordered_at: placed "2023-03-25 23:30" is not a time with its offset (YYYY-MM-DD HH:MM:SS+02:00, … Z or … UTC)',
+        )
     ]
 
 
 def test_times_are_brought_over_by_a_named_expression_and_by_what_orders_gathered_values_too(tmp_path: Path) -> None:
-    yml = SOURCE_YML + "expressions: {moment: \"as_local_timestamp(placed, 'UTC')\"}\ngathered: {orders.orders: {status: moment}}\n"
+    yml = (
+        SOURCE_YML
+        + "expressions: {moment: \"as_local_timestamp(placed, 'UTC')\"}\ngathered: {orders.orders: {status: moment}}\n"
+    )
     (mapping,) = with_time(tmp_path, "moment", yml).compiled["orders"]
     call = f"as_local_timestamp(placed, 'UTC', '{BERLIN}')"
     assert (mapping.expressions["ordered_at"], mapping.gathered) == (call, {"status": call})
 
 
-def test_another_zone_of_the_shop_takes_over_anew_what_was_brought_to_its_clock_and_nothing_else(tmp_path: Path) -> None:
+def test_another_zone_of_the_shop_takes_over_anew_what_was_brought_to_its_clock_and_nothing_else(
+    tmp_path: Path,
+) -> None:
     def versions(folder: str, zone: str) -> dict[str, str]:
         shop = with_time(tmp_path / folder, "as_local_timestamp(placed)", SOURCE_YML.replace(BERLIN, zone))
         return {entity: code_version(shop.contracts[entity], shop.compiled[entity]) for entity in shop.filled}

@@ -118,8 +118,12 @@ class PostgreSQL(Database):
                 return
 
     def utc_now(self) -> datetime:
-        """The beginning of the transaction: before its first look at the data."""
-        ((now,),) = self._ask("select cast(now() at time zone 'UTC' as text)")
+        """The server's clock after the snapshot was taken.
+
+        Not `now()`: a transaction begins before its first look at the data, and a row written in between would be read and
+        lie beyond the mark, so that it comes a second time once its file has left the window that is looked back on.
+        """
+        ((now,),) = self._ask("select cast(clock_timestamp() at time zone 'UTC' as text)")
         return datetime.fromisoformat(now)
 
     def table(self, name: str) -> Table:

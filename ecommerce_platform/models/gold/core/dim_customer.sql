@@ -13,7 +13,7 @@ customers as (
         customer_id,
         registered_at,
         last_purchase_date,
-        full_name,
+        coalesce(full_name, nullif(concat_ws(' ', given_name, family_name), '')) as full_name,
         email,
         phone,
         birth_date,

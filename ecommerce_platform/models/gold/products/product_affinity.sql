@@ -20,7 +20,7 @@ everything as (
 -- A pair that few orders hold says little, and most pairs are like that.
 support as (
 
-    select min_pair_orders
+    select max(min_pair_orders) as min_pair_orders
     from silver.shop
 
 ),
