@@ -8,11 +8,13 @@ provider only what the shop does not say is taken. The layouts themselves are in
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 
 from ecommerce_platform.scaffold.guess import Draft, DraftColumn, Guesses
+from ecommerce_platform.scaffold.match import RawTableView
 from ecommerce_platform.scaffold.sample import Sample, SampleTable, any_number, replace_files, tell_apart
 from ecommerce_platform.scaffold.systems import Recognised, System, columns_named, recognise
 from ecommerce_platform.silver.conversions import as_sql, parsed
@@ -25,6 +27,8 @@ class Known:
     tables: Mapping[str, Recognised] = field(default_factory=dict)
     drafts: tuple[Draft, ...] = ()
     expressions: Mapping[str, str] = field(default_factory=dict)
+    #: The currency of most rows, and the raw table and column that say so.
+    currency: tuple[str, str] | None = None
 
     @property
     def systems(self) -> tuple[System, ...]:
@@ -72,13 +76,15 @@ def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
     return SampleTable(name, replace_files(tables[0].raw, patterns), files, notes=notes)
 
 
-def compose(source: str, recognised: Mapping[str, Recognised]) -> Known:
+def compose(source: str, recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> Known:
     """The mappings of all recognised tables.
 
     Args:
         source: the source's name, part of the bronze tables' names.
         recognised: raw table → its layout.
+        views: the raw tables with the values of their columns.
     """
+    currency = _currency(recognised, views)
     systems = {found.system.name: found.system for found in recognised.values()}
     shops = [system for system in systems.values() if not system.beside_a_shop]
     prefix = len(shops or systems) > 1
@@ -86,7 +92,7 @@ def compose(source: str, recognised: Mapping[str, Recognised]) -> Known:
     expressions: dict[str, str] = {}
     for raw, found in recognised.items():
         there = {other.table for other in recognised.values() if other.system is found.system}
-        render = partial(found.rendered, prefix=prefix, tables=there)
+        render = partial(found.rendered, prefix=prefix, tables=there, currency=currency[0] if currency else "")
         # An expression is written for the table whose columns it names.
         for name, sql in found.system.expressions.items():
             if name not in expressions or columns_named([sql]) <= found.names.keys():
@@ -101,7 +107,17 @@ def compose(source: str, recognised: Mapping[str, Recognised]) -> Known:
                 sql = render(template)
                 sql = re.sub(rf"\bbronze\.{table}\b", f"bronze.{source}__{raw}", sql)
                 drafts.append(_draft(entity, raw, sql, found, expressions))
-    return Known(recognised, tuple(drafts), _used(expressions, drafts))
+    return Known(recognised, tuple(drafts), _used(expressions, drafts), currency)
+
+
+def _currency(recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> tuple[str, str] | None:
+    """The currency that most rows say theirs is."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for raw, found in recognised.items():
+        for name in found.names.get(found.layout.currency or "", ()):
+            for value, rows in views[raw].columns[name].values:
+                counted[value.strip().upper(), f"most rows of {raw}.{name}"] += rows
+    return counted.most_common(1)[0][0] if counted else None
 
 
 def _draft(entity: str, raw: str, sql: str, found: Recognised, expressions: Mapping[str, str]) -> Draft:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,10 +81,12 @@ def new_source(
             for table in sample.tables.values()
         }
         settle_orders(column for view in views.values() for column in view.columns.values())
-        known = compose(folder.name, recognised)
+        known = compose(folder.name, recognised, views)
         others = {table: view for table, view in views.items() if table not in recognised}
         guesses = beside(known, Guesser(con, bronze, others, contracts).guess(), sample.tables)
         shop = _shop(con, bronze, views, guesses, today)
+        if known.currency:
+            shop = replace(shop, currency=known.currency[0], currency_from=known.currency[1])
         full = _full(con, source, sample, guesses)
     texts = {
         "source.yml": source_yml(name, str(directory), shop, sample.tables, views, guesses.drafts, full, known),

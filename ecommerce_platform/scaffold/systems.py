@@ -54,6 +54,8 @@ class Layout(Strict):
     delivery: Literal["delta", "full"] = "delta"
     required: tuple[str, ...] = Field(min_length=3)
     optional: tuple[str, ...] = ()
+    #: The column that says each row's currency.
+    currency: str | None = None
     #: Column → other headers of it: of older exports, or in other languages.
     other_names: dict[str, tuple[str, ...]] = {}
     units: dict[str, tuple[str, ...]] = {}
@@ -121,14 +123,16 @@ class Recognised:
         """The layout of the table."""
         return self.system.tables[self.table]
 
-    def rendered(self, sql: str, *, prefix: bool, tables: Collection[str]) -> str:
+    def rendered(self, sql: str, *, prefix: bool, tables: Collection[str], currency: str) -> str:
         """SQL of a template for this export: its columns as they are written there, `null` for those that are not.
 
         Args:
             sql: with columns in double quotes, `{prefix}` before keys, and `{with:<table>}`: whether that is there, too.
             prefix: whether keys begin with the system's name.
             tables: the tables of the system that are there.
+            currency: the shop's, for `{currency}`.
         """
+        sql = sql.replace("{currency}", currency)
         sql = sql.replace("{prefix}", f"'{self.system.prefix}-' || " if prefix else "")
         sql = _WITH.sub(lambda found: str(found[1] in tables).lower(), sql)
         return _COLUMN.sub(lambda found: self._written(found[1]), sql)

@@ -7,4 +7,4 @@ select
     as_decimal(stripe_amount) as amount,
     stripe_created as paid_at
 from bronze.payments
-where as_boolean("Captured") and lower(as_text("Status")) <> 'failed'
+where as_boolean("Captured") and lower(as_text("Status")) <> 'failed' and stripe_own_currency

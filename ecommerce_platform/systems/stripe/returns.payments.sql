@@ -5,4 +5,4 @@ select
     as_decimal(stripe_refunded) as refund_amount,
     as_local_timestamp("Refunded date (UTC)", 'UTC') as returned_at
 from bronze.payments
-where as_decimal(stripe_refunded) > 0
+where as_decimal(stripe_refunded) > 0 and stripe_own_currency
