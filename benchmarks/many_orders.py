@@ -20,11 +20,14 @@ from ecommerce_platform.reading.snapshots import current_snapshot, read_manifest
 
 #: Columns of ids that differ from copy to copy. Products, sellers and campaigns stay the same.
 IDS = {"order_id", "person_id", "customer_id", "review_id", "return_id", "shipment_id", "fee_id", "record_id"}
+#: Numbers in place of such ids; each copy has a range of its own.
+NUMBERS = {"order_number", "person_number"}
+_RANGE = 20_000_000
 #: Tables whose rows are persons' or orders', of which there are more.
 GROW = {
     "silver.orders", "silver.order_items", "silver.payments", "silver.reviews", "silver.returns", "silver.customers",
     "gold.fct_orders", "gold.fct_order_items", "gold.fct_payments", "gold.fct_customer_days", "gold.dim_customer",
-    "gold.rfm", "ml.segments", "ml.churn_scores", "ml.clv_scores",
+    "gold.narrow_orders", "gold.narrow_lines", "gold.rfm", "ml.segments", "ml.churn_scores", "ml.clv_scores",
 }  # fmt: skip
 
 
@@ -51,10 +54,16 @@ def multiply(published: Path, target: Path, copies: int) -> Path:
         columns = [
             row[0] for row in con.execute(f"describe select * from read_parquet('{source / entry['file']}')").fetchall()
         ]
-        ids = ", ".join(f"{c} || '~' || n as {c}" for c in columns if c in IDS)
+        ids = ", ".join(
+            f"{c} || '~' || n as {c}" if c in IDS else f"cast({c} + n * {_RANGE} as integer) as {c}"
+            for c in columns
+            if c in IDS | NUMBERS
+        )
         # As published: sorted where single rows are looked up (`publishing/publish.py`).
         key = entry["key"][0] if len(entry["key"]) == 1 and not table.startswith("silver.") else None
         order, groups = (f" order by t.{key}", ", row_group_size 16384") if key == "person_id" else ("", "")
+        if table.startswith("gold.narrow"):
+            order = " order by t.order_date"
         con.execute(
             f"copy (select t.* replace ({ids}) from range({copies}) as times (n), read_parquet('{source / entry['file']}') as t{order}) "
             f"to '{file}' (format parquet, compression zstd{groups})"

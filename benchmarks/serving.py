@@ -231,13 +231,14 @@ def main(words: list[str] | None = None) -> None:
     print(report(found, orders, memory, chosen.results))
 
 
-def wait_for_it() -> None:
+def wait_for_it(port: int = PORT) -> None:
+    """Until a server listens."""
     import socket
 
     until = time.monotonic() + 60
     while True:
         try:
-            socket.create_connection(("127.0.0.1", PORT), 1).close()
+            socket.create_connection(("127.0.0.1", port), 1).close()
             return
         except OSError:
             if time.monotonic() > until:

@@ -68,6 +68,8 @@ def check_source(
 ) -> None:
     """Says what is wrong with a source and what it would make of the files; loads and writes nothing.
 
+    Figures are held against each other (lines, totals, payments …): what is not plausible is said and changes no exit code.
+
     Exit codes: 0 all of the input would be used · 2 definitions are wrong · 3 part of the input could not be used, be it a
     single row: `build` takes over the rest and ends with 0 while a load keeps within its table's max_rejected_share.
     """
@@ -118,7 +120,12 @@ def _tell_counts(report: Report) -> None:
 def _tell_findings(report: Report) -> None:
     from rich.markup import escape
 
-    titles = {"definition": "[bold red]wrong:[/]", "data": "[bold yellow]input:[/]", "note": "[dim]note:[/]"}
+    titles = {
+        "definition": "[bold red]wrong:[/]",
+        "data": "[bold yellow]input:[/]",
+        "doubt": "[bold yellow]doubtful:[/]",
+        "note": "[dim]note:[/]",
+    }
     for level, title in titles.items():
         for finding in report.findings:
             if finding.level == level:
@@ -128,12 +135,18 @@ def _tell_findings(report: Report) -> None:
 
 
 def _tell_absent(report: Report) -> None:
-    """What nothing fills, what nothing reads, and what could not be told."""
+    """What nothing fills, what nothing reads, what was compared, and what could not be told."""
+    from rich.markup import escape
+
     for entity, missing in report.unfilled:
         say_line(f"[dim]no {entity}: {missing or 'nothing reads it'}[/]")
     for entity, columns in report.empty:
         say_line(f"[dim]{entity} without {columns}[/]")
     left(report.left, report.source)
+    for compared in report.plausibility.compared:
+        say_line(escape(f"compared: {compared}"))
+    for what in report.plausibility.not_compared:
+        say_line(escape(f"not compared: {what}"))
     few = [f"{e}.{c}" for (e, c, _), verdict in report.days_and_months.items() if verdict == "too few to tell"]
     if few:
         columns = ", ".join(dict.fromkeys(few))
@@ -148,4 +161,13 @@ def _judge(report: Report) -> None:
     if data := len(report.of("data")):
         say(f"part of the input would not be used as it is: {data} findings")
         raise typer.Exit(INCOMPLETE)
-    say("all is well: every row of data would be used" if report.looked_at else "all is well")
+    if not report.looked_at:
+        say("all is well")
+        return
+    every = "every row of data would be used"
+    if doubts := len(report.of("doubt")):
+        say(f"{every}; figures that are not plausible: {doubts} findings")
+    elif report.plausibility.compared:
+        say(f"all is well: {every}, and the figures that were compared agree")
+    else:
+        say(f"{every}; whether the figures are right could not be told, for none could be compared")

@@ -24,6 +24,8 @@ from ecommerce_platform.ingestion.entries import Bounds, look_at
 from ecommerce_platform.ingestion.landing import RawFile, choose, file_matcher
 from ecommerce_platform.ingestion.readers import text
 from ecommerce_platform.ingestion.sniff import RESERVED
+from ecommerce_platform.quality.plausibility.finding import Plausibility
+from ecommerce_platform.quality.plausibility.look import look as look_at_plausibility
 from ecommerce_platform.quality.swapped_dates import Verdict, judge_entity
 from ecommerce_platform.scaffold.profile import best_form, sql_name
 from ecommerce_platform.scaffold.render import OPEN
@@ -62,7 +64,7 @@ _ROW = "_load_date, _source_file, _source_row"
 #: What a look is about: an entity, or a mapping.
 Asked = TypeVar("Asked", str, CompiledMapping)
 
-Level = Literal["definition", "data", "note"]
+Level = Literal["definition", "data", "doubt", "note"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Finding:
     """One thing that is wrong or worth knowing: what, where, and what to do.
 
     `definition`: source.yml or a mapping has to be corrected. `data`: part of the input would not be used as it is.
-    `note`: nothing is lost, but it may not be meant.
+    `doubt`: the input is used, and its figures are not plausible. `note`: nothing is lost, but it may not be meant.
     """
 
     level: Level
@@ -97,6 +99,8 @@ class Report:
     empty: list[tuple[str, str]] = field(default_factory=list)
     #: (entity, column, raw table) → whether its days and months stand where they belong.
     days_and_months: dict[tuple[str, str, str], Verdict] = field(default_factory=dict)
+    #: Which figures were held against each other, and which could not be.
+    plausibility: Plausibility = field(default_factory=Plausibility)
     #: Files that no raw table names.
     left: tuple[str, ...] = ()
     #: Whether files were looked at, or definitions only.
@@ -313,6 +317,23 @@ class _Look:
             for question in (self._orphans, self._always_empty, self._days_and_months):
                 self._ask(question, entity)
         self._account(loaded)
+        self._plausible(loaded)
+
+    def _plausible(self, loaded: Collection[str]) -> None:
+        """What the figures say about each other. Doubts are notes: nothing of the input is lost to them."""
+        import duckdb
+
+        kept = {entity: self.compiled[entity] for entity in self.catalog.entities if entity in loaded}
+        file = self.source.file
+        try:
+            found = self.report.plausibility = look_at_plausibility(self.con, kept, file.currency, file.time_zone)
+        except duckdb.Error as error:
+            if not is_of_sql(error):
+                raise
+            self.report.plausibility.not_compared.append(f"figures: {what_it_says(error)}")
+            return
+        for doubt in found.doubts:
+            self._say("doubt", doubt.where, str(doubt), doubt.fix)
 
     def _ask(self, look: Callable[[Asked], None], what: Asked) -> None:
         """One look at an entity or a mapping; SQL of the source that does not run in it is a finding like any other."""

@@ -55,8 +55,11 @@ def main() -> None:
     page = next(p for p in pages if p.path == chosen.url_path or (not chosen.url_path and p is pages[0]))
     st.session_state["page"] = page.path
     seen.append(_bar(shop, offered) if page.filtered else _view(shop, offered))
+    waiting = st.session_state["later"] = []
     try:
         chosen.run()
+        for draw in waiting:
+            draw()
     except PlatformError as error:
         missing(f"{error.what[:1].upper()}{error.what[1:]}", error.fix or "Choose other days or filters.")
     address = _write_address(seen[0], page)

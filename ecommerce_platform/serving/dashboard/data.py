@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import date, datetime
 from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.metric_sql import Query, compile_query
-from ecommerce_platform.errors import InputError, LimitError
+from ecommerce_platform.errors import BusyError, InputError, LimitError
 from ecommerce_platform.serving.access.accounts import Accounts
 from ecommerce_platform.serving.access.roles import LOCAL, Who
 from ecommerce_platform.serving.read.reader import Reader, View
@@ -73,6 +73,12 @@ class Shop:
             MetricError: the query has no meaning, with the reason.
         """
         return self.frame(self.view.compiled(query))
+
+    def ahead(self, query: Query) -> None:
+        """Has a metric query worked out in the background, for who asks it in a moment; where all are busy, then."""
+        with suppress(BusyError):
+            ticket = self.view.start_metric(query)
+            ticket.future.add_done_callback(lambda _: ticket.leave())
 
     def ask(self, text: str, most: int, who: Who) -> tuple[pl.DataFrame, bool]:
         """The answer to a SELECT that anybody may have written, and whether it has more than `most` rows.

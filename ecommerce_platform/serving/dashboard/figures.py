@@ -55,11 +55,25 @@ def totals(shop: Shop, view: View, names: Sequence[str]) -> dict[str, Total]:
     return {name: Total(name, _float(now.get(name)), _float(before.get(name))) for name in can}
 
 
+def totals_ahead(shop: Shop, view: View, names: Sequence[str]) -> None:
+    """Has what `totals` asks worked out meanwhile, for who asks it in a moment."""
+    can = possible(shop, names, view)
+    for days in (view.days, *([view.before] if view.before else [])) if can else ():
+        shop.ahead(_total(view, days, can))
+
+
+def counts_distinct(shop: Shop, name: str, view: View) -> bool:
+    """Whether a metric counts something once over all its days, by what changes from day to day: no sum, so it takes longest."""
+    changes = {f.dimension for f in view.filters} - set(shop.metrics.person_dimensions)
+    return bool(changes) and any("time" not in shop.metrics.measures[m].sums_over for m in shop.metrics.needed(name))
+
+
+def _total(view: View, days: Days, names: Sequence[str]) -> Query:
+    return Query(tuple(names), filters=view.filters, since=days.since, until=days.until)
+
+
 def _totals(shop: Shop, view: View, days: Days, names: Sequence[str]) -> dict[str, Any]:
-    if not names:
-        return {}
-    query = Query(tuple(names), filters=view.filters, since=days.since, until=days.until)
-    return shop.metric(query).row(0, named=True)
+    return shop.metric(_total(view, days, names)).row(0, named=True) if names else {}
 
 
 def series(

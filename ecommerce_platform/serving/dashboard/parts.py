@@ -14,7 +14,14 @@ import streamlit as st
 
 from ecommerce_platform.serving.dashboard.charts import Axis
 from ecommerce_platform.serving.dashboard.data import Shop
-from ecommerce_platform.serving.dashboard.figures import Total, series, totals
+from ecommerce_platform.serving.dashboard.figures import (
+    Total,
+    counts_distinct,
+    possible,
+    series,
+    totals,
+    totals_ahead,
+)
 from ecommerce_platform.serving.dashboard.view import View
 from ecommerce_platform.serving.dashboard.wording import change, shown
 
@@ -84,24 +91,57 @@ def missing(what: str, how: str) -> None:
 
 
 def cards(shop: Shop, view: View, names: Sequence[str], key: str, *, spark: bool = True) -> dict[str, Total]:
-    """A card per metric with its figure, the change, and its way through the days; gives the totals."""
+    """A card per metric with its figure, the change, and its way through the days; gives the totals.
+
+    Distinct counts of filtered orders take longest: their cards say so and are filled in when the rest of the page is
+    there, and what is given lacks them.
+    """
+    slow = [n for n in possible(shop, names, view) if counts_distinct(shop, n, view)]
+    totals_ahead(shop, view, slow)
+    found = totals(shop, view, [n for n in names if n not in slow])
+    ways = _ways(shop, view, list(found)) if spark else {}
+    known = {name: t for name, t in found.items() if t.now is not None or t.before is not None}
+    shown_ = [n for n in names if n in known or n in slow]
+    with row_of_cards(key, len(shown_)):
+        places = {name: st.empty() for name in shown_}
+    for name, total in known.items():
+        _card(places[name], shop, name, total, ways.get(name))
+    for name in slow:
+        places[name].metric(shop.metrics.metric(name).label, "…", help="Being counted: each only once.", border=True)
+    if slow:
+        later(lambda: _fill(places, shop, view, slow, spark))
+    return found
+
+
+def _fill(places: Mapping[str, Any], shop: Shop, view: View, names: Sequence[str], spark: bool) -> None:
+    """Puts the figures in cards that were left open."""
     found = totals(shop, view, names)
     ways = _ways(shop, view, list(found)) if spark else {}
-    known = {name: total for name, total in found.items() if total.now is not None or total.before is not None}
-    with row_of_cards(key, len(known)):
-        for name, total in known.items():
-            metric = shop.metrics.metric(name)
-            st.metric(
-                metric.label,
-                shown(total.now, metric.format, shop.currency, brief=True),
-                change(total.now, total.before, metric.format),
-                delta_color=COLOUR[metric.better],  # type: ignore[arg-type]
-                help=metric.description,
-                border=True,
-                chart_data=ways.get(name),
-                chart_type="area",
-            )
-    return found
+    for name in names:
+        _card(places[name], shop, name, found[name], ways.get(name))
+
+
+def _card(place: Any, shop: Shop, name: str, total: Total, way: list[float] | None) -> None:
+    metric = shop.metrics.metric(name)
+    place.metric(
+        metric.label,
+        shown(total.now, metric.format, shop.currency, brief=True),
+        change(total.now, total.before, metric.format),
+        delta_color=COLOUR[metric.better],
+        help=metric.description,
+        border=True,
+        chart_data=way,
+        chart_type="area",
+    )
+
+
+def later(draw: Callable[[], None]) -> None:
+    """Has something drawn when the rest of the page is there; at once, where no frame is around the page."""
+    waiting = st.session_state.get("later")
+    if waiting is None:
+        draw()
+    else:
+        waiting.append(draw)
 
 
 def row_of_cards(key: str, count: int) -> Any:

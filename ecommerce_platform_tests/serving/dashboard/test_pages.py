@@ -271,6 +271,12 @@ def test_the_whole_application_takes_its_view_from_the_address(shop: data.Shop) 
         "select sum(revenue) as revenue from gold.kpi_by_dimension where dimension = 'region' and value = 'South'"
     )
     assert cards(test)["Revenue"] == shown(kpi["revenue"], "money", "EUR", brief=True)
+    persons = shop.one(
+        "select count(distinct person_id) as n from gold.fct_orders where is_counted and region = 'South'"
+    )
+    assert cards(test)["Active customers"] == shown(
+        persons["n"], "count", brief=True
+    )  # counted last, shown in its place
     assert test.selectbox(key="span").value == "all"
     assert test.multiselect(key="filter_region").value == ["South"]
 
