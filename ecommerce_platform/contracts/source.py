@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
+from ecommerce_platform.contracts import explode as exploding
 from ecommerce_platform.contracts.contract import Contract, Strict
 from ecommerce_platform.contracts.decision_rules import DecisionRules
 from ecommerce_platform.contracts.kpi_alert import KpiAlert
@@ -108,10 +109,15 @@ class RawTable(Strict):
     """One table of the export, as it is delivered.
 
     `files` are glob patterns of file names within a drop; a pattern without an extension for compression also
-    finds the gzipped file. Where `format` or `delimiter` is not given it is found from each file.
+    finds the gzipped file. Where `format` or `delimiter` is not given it is found from each file. A table with `explode`
+    has no files: its records are the elements of arrays in another raw table's.
     """
 
-    files: tuple[str, ...] = Field(min_length=1)
+    files: tuple[str, ...] = ()
+    #: `<raw table>.<path of an array>`: `orders.line_items`, `orders.refunds[].refund_line_items`.
+    explode: str | None = None
+    #: Column → path of the value in the records around an element: `{order_id: id, refund_id: refunds.id}`.
+    parent: dict[str, str] = {}
     description: str = Field(min_length=3)
     delivery: Literal["delta", "full"] = "delta"
     format: Literal["csv", "json", "jsonl", "parquet"] | None = None
@@ -126,6 +132,35 @@ class RawTable(Strict):
     #: The columns agreed on, with the kind of text in them where that matters; only `on_drift` looks at them.
     columns: dict[str, str | None] = {}
     on_drift: OnDrift = OnDrift()
+
+    @property
+    def exploded(self) -> exploding.Path | None:
+        """The way to the elements that are its records; None for a table of files."""
+        return exploding.path(self.explode) if self.explode else None
+
+    @property
+    def parent_values(self) -> dict[str, exploding.Value]:
+        """What is taken from the records around an element: column → where it stands."""
+        return exploding.values(self.parent, self.exploded) if self.exploded else {}
+
+    @model_validator(mode="after")
+    def _from_files_or_elements(self) -> RawTable:
+        if not self.explode:
+            if not self.files:
+                raise ValueError(
+                    "say `files`, patterns of its files' names, or `explode`, the array that it is made from"
+                )
+            if self.parent:
+                raise ValueError("`parent` belongs to a table with `explode`")
+            return self
+        own = {"files", "delivery", "format", "delimiter", "encoding", "extract", "columns", "on_drift"}
+        if said := sorted(own & self.model_fields_set):
+            raise ValueError(f"a table with `explode` is delivered with another: leave {', '.join(said)} out")
+        for name in self.parent:
+            if not _NAME.match(name):
+                raise ValueError(f"`parent`: column {name!r} is not lower snake_case")
+        exploding.values(self.parent, exploding.path(self.explode))
+        return self
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -392,7 +427,7 @@ class SourceFile(Strict):
         for name in value:
             if not _NAME.match(name):
                 raise ValueError(f"raw table {name!r} is not lower snake_case")
-        return value
+        return _parents_first(value)
 
     @field_validator("expressions")
     @classmethod
@@ -410,6 +445,16 @@ class SourceFile(Strict):
                 raise ValueError(f"{name}: say which rows are left out, and why")
         return value
 
+    def root(self, raw_table: str) -> str:
+        """The raw table whose files a raw table is made from: itself, or the one that its elements are delivered in."""
+        while (path := self.tables[raw_table].exploded) is not None:
+            raw_table = path.table
+        return raw_table
+
+    def made_from(self, raw_table: str) -> list[str]:
+        """The raw tables that are made from elements of a raw table's records, at whatever depth."""
+        return [name for name in self.tables if name != raw_table and raw_table in _line(self.tables, name)]
+
     @property
     def extracts(self) -> dict[str, Extract]:
         """The raw tables that are read from the database."""
@@ -419,6 +464,27 @@ class SourceFile(Strict):
     def database_file(self) -> Path | None:
         """The SQLite file that `database` names by its path."""
         return self.path.parent / self.database.path if self.database and self.database.path else None
+
+
+def _line(tables: MappingOf[str, RawTable], raw_table: str) -> list[str]:
+    """A raw table, the one that its elements stand in, that one's, and so on, as far as they are there."""
+    found = []
+    while raw_table in tables and raw_table not in found:
+        found.append(raw_table)
+        path = tables[raw_table].exploded
+        raw_table = path.table if path else ""
+    return found
+
+
+def _parents_first(tables: dict[str, RawTable]) -> dict[str, RawTable]:
+    """The tables, each behind the one that its elements stand in and delivered as that one is."""
+    found: dict[str, RawTable] = {}
+    for name in tables:
+        for table in reversed(_line(tables, name)):
+            raw = tables[table]
+            root = _line(tables, table)[-1]
+            found.setdefault(table, raw.model_copy(update={"delivery": tables[root].delivery}) if raw.explode else raw)
+    return found
 
 
 @dataclass(frozen=True)
@@ -529,6 +595,8 @@ def examine_source(folder: Path, entities: Sequence[str]) -> tuple[Source | None
         file = read_model(path, SourceFile, name=name, path=path)
     except DefinitionError as error:
         return None, [error]
+    if problems := _check_exploded(file):
+        return None, problems
     for check in (_check_replay, _check_extracts):
         try:
             check(file)
@@ -571,6 +639,29 @@ def _unmapped(file: SourceFile, mappings: Sequence[Mapping]) -> list[DefinitionE
         for name in names
         if name not in there
     ]
+
+
+def _check_exploded(file: SourceFile) -> list[DefinitionError]:
+    """That what `explode` names is there, and does not lead back to itself."""
+    problems = []
+    for name, raw in file.tables.items():
+        if raw.exploded is None:
+            continue
+        here, parent = ("tables", name, "explode"), raw.exploded.table
+        others = [t for t in file.tables if name not in _line(file.tables, t)]
+        if parent not in file.tables:
+            fix = f"begin with one of {', '.join(others)}" if others else "declare the table that the array stands in"
+            problems.append(_wrong(file, f"there is no raw table {parent!r}", fix, *here))
+        elif file.tables[_line(file.tables, name)[-1]].explode and all(t in file.tables for t in _parents(file, name)):
+            around = " → ".join([*_line(file.tables, name), name])
+            fix = "let it begin with a table that has `files`"
+            problems.append(_wrong(file, f"the tables are made from one another: {around}", fix, *here))
+    return problems
+
+
+def _parents(file: SourceFile, raw_table: str) -> list[str]:
+    """What the tables that a raw table is made from name in turn."""
+    return [path.table for t in _line(file.tables, raw_table) if (path := file.tables[t].exploded)]
 
 
 def extract_name(raw_table: str, at: datetime) -> str:
@@ -661,6 +752,10 @@ def _check_replay(file: SourceFile) -> None:
         raw = file.tables.get(name)
         if raw is None:
             raise refuse(f"there is no raw table {name!r}", f"use one of {', '.join(file.tables)}", name)
+        if raw.explode:
+            raise refuse(
+                f"its records stand in those of {file.root(name)!r}", "leave it out: they come with these", name
+            )
         if raw.delivery == "full":
             raise refuse(
                 "each delivery of this table is the whole table, so it cannot be split",

@@ -134,6 +134,20 @@ def _plan(raw: str, bronze: str, mappings: Sequence[CompiledMapping]) -> RawPlan
     )  # fmt: skip
 
 
+def refuse_arrays(source: Source) -> None:
+    """Sees to it that no file changes of which records are known by their elements.
+
+    Raises:
+        InputError: a raw table of the source is made from arrays.
+    """
+    if found := [name for name, raw in source.file.tables.items() if raw.explode]:
+        raise InputError(
+            "raw tables are made from arrays, and single values within these cannot be blanked yet",
+            where=", ".join(f"raw table {name!r}" for name in found),
+            fix="blank the person in the delivered documents by hand and land them again; the next build takes that over",
+        )
+
+
 def _joined(values: dict[str, str], whole: str, parts: Sequence[str]) -> None:
     """Makes the parts of a name or an address one value: a namesake agrees in one thing, not in three."""
     given = [values.pop(part) for part in parts if part in values]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ecommerce_platform.contracts.source import RawTable, Source
 from ecommerce_platform.errors import InputError, PassingError, SettingsError
 from ecommerce_platform.ingestion.delivery import Delivery, FileLoad
+from ecommerce_platform.ingestion.explode import explode
 from ecommerce_platform.ingestion.landing import Drops, RawFile
 from ecommerce_platform.ingestion.loader import Loader, ScanFailed
 from ecommerce_platform.ingestion.pending import (
@@ -135,11 +136,13 @@ def load_pending(
     with connect() as con:
         pending = pending_days(con, source, raw_table, files)
         days = ((pending if asked is None else pending & set(asked)) | set(again)) - drops.unfinished
-        needed = [file for file in files if file.day in days]
+        # A table that is made from arrays needs no files: what bronze holds of the table around them counts.
+        exploded = source.file.tables[raw_table].explode
+        needed = [] if exploded else [file for file in files if file.day in days]
         if not any(file.url for file in needed):
             return days, load(con, needed)
         before = held_files(con, source, raw_table)
-    version = read_as(source.file.tables[raw_table])
+    version = read_as(source.file, raw_table)
     with zone.fetched(needed, scratch, log) as fetched:
         # Copied within a store, or to another one, an object has another etag and the same bytes.
         same = same_days(before, (file for file in fetched if file.day not in again), version)
@@ -191,7 +194,8 @@ def load_bronze(
         con: the warehouse, outside a transaction.
         source: the source that `raw_table` belongs to.
         raw_table: the raw table to load.
-        files: its files; those of other days are ignored. A day without files ends up empty.
+        files: its files; those of other days are ignored. A day without files ends up empty. Of a table that is made from
+            arrays what bronze holds of the table around them counts instead.
         days: the days to load.
         expected: columns that exist in any case, null where a delivery lacks them.
         required: columns without which a file counts as faulty (its rows are loaded all the same), and the
@@ -205,6 +209,9 @@ def load_bronze(
     """
     _check_order(con)
     wanted = set(days)
+    if source.file.tables[raw_table].explode:
+        with transaction(con):
+            return _explode(con, source, raw_table, wanted, expected, required)
     chosen = sorted(file for file in files if file.day in wanted)
     with _explained(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
@@ -268,7 +275,7 @@ def _load(
     columns = {(d.file.day, d.file.name): d.columns for d in deliveries if d.columns and not d.unusable}
     note_columns(con, raw_table, target.table, days, columns)
     loads = tuple(d.outcome(source.file.tables[raw_table], required, target.expected) for d in deliveries)
-    _keep_books(con, raw_table, raw, days, deliveries, loads, _contents(con, target, days))
+    _keep_books(con, raw_table, read_as(source.file, raw_table), days, deliveries, loads, _contents(con, target, days))
     for table in (target.name, "files", "columns", "rejects") if days else ():
         record_change(con, f"bronze.{table}")
     return BronzeLoad(
@@ -277,6 +284,66 @@ def _load(
         rows_deleted=target.deleted,
         columns_added=tuple(target.added),
         files=loads,
+    )
+
+
+def _explode(
+    con: DuckDBPyConnection,
+    source: Source,
+    raw_table: str,
+    days: set[date],
+    expected: Sequence[str],
+    required: Mapping[str, str],
+) -> BronzeLoad:
+    """The whole load of a table that is made from arrays, within the transaction."""
+    exploded = explode(con, source, raw_table, days, expected=expected, required=required)
+    target = exploded.target
+    columns = {(load.day, load.name): load.columns for load in exploded.files if load.columns}
+    note_columns(con, raw_table, target.table, days, columns)
+    contents = _contents(con, target, days)
+    _book_exploded(con, source, raw_table, exploded.files, contents)
+    for table in (target.name, "files", "columns", "rejects", "empty_arrays") if days else ():
+        record_change(con, f"bronze.{table}")
+    return BronzeLoad(
+        table=f"bronze.{target.name}",
+        rows_inserted=sum(load.rows for load in exploded.files),
+        rows_deleted=target.deleted,
+        columns_added=tuple(target.added),
+        files=exploded.files,
+    )
+
+
+def _book_exploded(
+    con: DuckDBPyConnection,
+    source: Source,
+    raw_table: str,
+    loads: Sequence[FileLoad],
+    contents: Mapping[tuple[date, str], tuple[int, str]],
+) -> None:
+    """Notes the files that an exploded table's elements came in, as the table around them has them."""
+    path = source.file.tables[raw_table].exploded
+    if not loads or path is None:
+        return
+    rows = [
+        (load.day, load.name, load.rows, load.rejected, *contents.get((load.day, load.name), (0, None)), load.problem)
+        for load in loads
+    ]
+    types = {
+        "day": "date", "name": "varchar", "rows_loaded": "bigint", "rows_rejected": "bigint", "rows_repeated": "bigint",
+        "content": "varchar", "problem": "varchar",
+    }  # fmt: skip
+    columns = ", ".join(f"unnest(${name}::{type}[]) as {name}" for name, type in types.items())
+    con.execute(
+        "insert into bronze.files by name select $raw as raw_table, f._load_date, f._source_file, f.size_bytes, f.modified_ns, "
+        "f.sha256, f.sha256_learnt, f.format, n.rows_loaded, n.rows_rejected, n.rows_repeated, n.content, n.problem, "
+        f"$read_as as read_as, f.loaded_at from bronze.files as f inner join (select {columns}) as n "
+        "on f._load_date = n.day and f._source_file = n.name where f.raw_table = $around",
+        {
+            **dict(zip(types, map(list, zip(*rows, strict=True)), strict=True)),
+            "raw": raw_table,
+            "around": path.table,
+            "read_as": read_as(source.file, raw_table),
+        },
     )
 
 
@@ -357,7 +424,7 @@ def _contents(con: DuckDBPyConnection, target: Target, days: set[date]) -> dict[
 def _keep_books(
     con: DuckDBPyConnection,
     raw_table: str,
-    raw: RawTable,
+    version: str,
     days: set[date],
     deliveries: Sequence[Delivery],
     loads: Sequence[FileLoad],
@@ -372,7 +439,7 @@ def _keep_books(
         )
     _book_rejects(con, raw_table, [d for d in deliveries if d.rejects.count])
     if deliveries:
-        _book_files(con, raw_table, raw, deliveries, loads, contents)
+        _book_files(con, raw_table, version, deliveries, loads, contents)
 
 
 def _book_rejects(con: DuckDBPyConnection, raw_table: str, deliveries: Sequence[Delivery]) -> None:
@@ -415,7 +482,7 @@ _BOOKED = {
 def _book_files(
     con: DuckDBPyConnection,
     raw_table: str,
-    raw: RawTable,
+    version: str,
     deliveries: Sequence[Delivery],
     loads: Sequence[FileLoad],
     contents: Mapping[tuple[date, str], tuple[int, str]],
@@ -434,7 +501,7 @@ def _book_files(
         {
             **dict(zip(_BOOKED, map(list, zip(*rows, strict=True)), strict=True)),
             "raw": raw_table,
-            "read_as": read_as(raw),
+            "read_as": version,
             "now": datetime.now(),
         },
     )

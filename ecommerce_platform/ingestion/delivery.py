@@ -91,8 +91,10 @@ class Delivery:
         if self.unusable and self.unusable.kind in WITHOUT_REJECT:
             problems.append(self.unusable.text)
         if self.unusable is None and (self.columns or self.rows):
-            problems += self._missing(required, expected)
-        problems += self._unparsable(table)
+            problems += missing_columns(self.columns, required, expected)
+        first = self.rejects.first
+        said = f"line {first.line}: {first.reason}" if first else ""
+        problems += too_many_rejects(table, self.rows, self.rejects.lines, said)
         empty = not problems and not self.rows and not self.rejects.count
         if empty:
             problems = ["note: a header and no records" if self.columns else "note: no records"]
@@ -107,24 +109,40 @@ class Delivery:
             columns=self.columns,
         )
 
-    def _missing(self, required: Mapping[str, str], expected: Collection[str]) -> list[str]:
-        there = {column.lower() for column in self.columns}
-        if required and not any(name.lower() in there for name in (*required, *expected)):
-            # Without a header the first record stands in its place: whose it is is not said.
-            needed = ", ".join(f"{name} (for {needed})" for name, needed in required.items())
-            return [f"none of the columns that are read is there, not even {needed}; is the header missing?"]
-        return [
-            f"column {name} is missing (needed for {needed}); the file has: {', '.join(self.columns)}"
-            for name, needed in required.items()
-            if name.lower() not in there
-        ]
 
-    def _unparsable(self, table: RawTable) -> list[str]:
-        lines, first = self.rejects.lines, self.rejects.first
-        share = lines / max(1, lines + self.rows)
-        if first is None or share <= table.max_unparsable_share:
-            return []
-        return [
-            f"{lines:,} of {lines + self.rows:,} records cannot be parsed ({share:.1%}, more than the "
-            f"{table.max_unparsable_share:.1%} that are tolerated); the first is line {first.line}: {first.reason}"
-        ]
+def missing_columns(columns: Collection[str], required: Mapping[str, str], expected: Collection[str]) -> list[str]:
+    """What there is to say of the columns that a file lacks.
+
+    Args:
+        columns: those it has.
+        required: those it has to have, and what each is needed for.
+        expected: those that are read.
+    """
+    there = {column.lower() for column in columns}
+    if required and not any(name.lower() in there for name in (*required, *expected)):
+        # Without a header the first record stands in its place: whose it is is not said.
+        needed = ", ".join(f"{name} (for {needed})" for name, needed in required.items())
+        return [f"none of the columns that are read is there, not even {needed}; is the header missing?"]
+    return [
+        f"column {name} is missing (needed for {needed}); the file has: {', '.join(columns)}"
+        for name, needed in required.items()
+        if name.lower() not in there
+    ]
+
+
+def too_many_rejects(table: RawTable, rows: int, rejected: int, first: str) -> list[str]:
+    """What there is to say of a file of whose records too many cannot be parsed.
+
+    Args:
+        table: the raw table, which says how many are tolerated.
+        rows: records that could be parsed.
+        rejected: such as could not.
+        first: where the first of these stands, and what is wrong with it.
+    """
+    share = rejected / max(1, rejected + rows)
+    if not rejected or share <= table.max_unparsable_share:
+        return []
+    return [
+        f"{rejected:,} of {rejected + rows:,} records cannot be parsed ({share:.1%}, more than the "
+        f"{table.max_unparsable_share:.1%} that are tolerated); the first is {first}"
+    ]

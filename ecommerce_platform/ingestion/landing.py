@@ -271,7 +271,12 @@ def _list(raw_dir: Path, source: Source, ready: dict[date, Path], bounds: Bounds
             )
     for files in tables.values():
         files.sort()
-    return Drops(tables, tuple(sorted(left)))
+    return Drops(with_exploded(tables, source), tuple(sorted(left)))
+
+
+def with_exploded(tables: dict[str, list[RawFile]], source: Source) -> dict[str, list[RawFile]]:
+    """The files of each raw table; of one that is made from arrays, those that the arrays stand in."""
+    return {name: tables.get(source.file.root(name), []) for name in source.file.tables}
 
 
 def day_folders(raw_dir: Path) -> set[date]:
@@ -311,6 +316,7 @@ def file_matcher(source: Source) -> Callable[[str, str | Path], str | None]:
     patterns = {
         table: re.compile("|".join(translate(p) for f in raw.files for p in (f, f + ".gz")))
         for table, raw in source.file.tables.items()
+        if raw.files
     }
 
     def match(name: str, folder: str | Path) -> str | None:

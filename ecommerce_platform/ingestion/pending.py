@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import MODELS
 from ecommerce_platform.contracts.contract import Contract, read_contract
-from ecommerce_platform.contracts.source import RawTable, Source
+from ecommerce_platform.contracts.source import Source, SourceFile
 from ecommerce_platform.errors import PassingError
 from ecommerce_platform.ingestion.landing import RawFile
 from ecommerce_platform.warehouse.lookup import table_exists
@@ -65,7 +65,9 @@ def pending_days(
         files: its files in all drops.
         days: the days to look at; None for all.
     """
-    version = read_as(source.file.tables[raw_table])
+    version = read_as(source.file, raw_table)
+    if source.file.tables[raw_table].explode:
+        return _exploded_days(con, source, raw_table, version, days)
     there: dict[date, dict[str, RawFile]] = {}
     for file in files:
         there.setdefault(file.day, {})[file.name] = file
@@ -96,6 +98,25 @@ def pending_days(
     return pending | {day for day in looked_at & held.keys() if _doubled(day, held[day], hashes_of)}
 
 
+def _exploded_days(
+    con: DuckDBPyConnection, source: Source, raw_table: str, version: str, days: Collection[date] | None
+) -> set[date]:
+    """Days of which an exploded table does not hold what the table around it holds now, as far as bronze has that."""
+    path = source.file.tables[raw_table].exploded
+    if path is None or not table_exists(con, "bronze", "files"):
+        return set()
+    there = table_exists(con, "bronze", source.bronze_table(raw_table))
+    rows = con.execute(
+        "select distinct coalesce(p._load_date, c._load_date) from (from bronze.files where raw_table = $around) as p "
+        "full join (from bronze.files where raw_table = $raw and $there) as c "
+        "on p._load_date = c._load_date and p._source_file = c._source_file "
+        "where p.loaded_at is distinct from c.loaded_at or c.read_as is distinct from $version",
+        {"around": path.table, "raw": raw_table, "there": there, "version": version},
+    ).fetchall()
+    found = {day for (day,) in rows}
+    return found if days is None else found & set(days)
+
+
 def same_days(held: Mapping[date, Mapping[str, Held]], files: Iterable[RawFile], version: str) -> set[date]:
     """Days whose files, that have been fetched, are byte for byte those that bronze holds, whatever their etags say."""
     there: dict[date, dict[str, RawFile]] = {}
@@ -118,7 +139,7 @@ def note_seen(con: DuckDBPyConnection, raw_table: str, files: Sequence[RawFile])
 
 def held_files(con: DuckDBPyConnection, source: Source, raw_table: str) -> dict[date, dict[str, Held]]:
     """The files that bronze holds of a raw table, by day and name."""
-    version = read_as(source.file.tables[raw_table])
+    version = read_as(source.file, raw_table)
     held: dict[date, dict[str, Held]] = {}
     if not table_exists(con, "bronze", "files"):
         return held
@@ -134,9 +155,12 @@ def held_files(con: DuckDBPyConnection, source: Source, raw_table: str) -> dict[
     return held
 
 
-def read_as(raw: RawTable) -> str:
-    """Hash of all that source.yml says about how a file is read; another one has it loaded again."""
-    said = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
+def read_as(source: SourceFile, raw_table: str) -> str:
+    """Hash of all that source.yml says about how a raw table's files are read; another one has them loaded again."""
+    raw = source.tables[raw_table]
+    said: dict[str, Any] = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
+    if raw.exploded:
+        said = {"explode": raw.explode, "parent": raw.parent, "around": read_as(source, raw.exploded.table)}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

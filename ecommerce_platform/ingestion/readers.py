@@ -117,12 +117,17 @@ def json_scan(objects: str, keys: Sequence[tuple[str, str]]) -> Scan:
         objects: what `json_objects` returned.
         keys: the keys and the columns they fill.
     """
-    pointers = ", ".join(text("/" + key.replace("~", "~0").replace("/", "~1")) for key, _ in keys)
+    pointers = ", ".join(text(json_pointer(key)) for key, _ in keys)
     # All values in one look at the text; a struct would not hold keys that differ only in case.
     values = f"json_extract_string(json, [{pointers}])" if keys else "null"
     relation = f"(select {values} as v, hash(json::varchar) as h, file_index from {objects})"
     positions = tuple(f"v[{i}]" for i in range(1, len(keys) + 1))
     return Scan(relation, tuple(column for _, column in keys), positions, "h")
+
+
+def json_pointer(key: str) -> str:
+    """The JSON pointer (RFC 6901) to a key of an object."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def parquet_scan(columns: tuple[str, ...]) -> Scan:

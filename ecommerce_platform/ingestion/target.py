@@ -12,7 +12,7 @@ DuckDB's log as that statement: after a kill the log could not be replayed, and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -58,8 +58,12 @@ class Target:
         added: columns that the table did not have before.
     """
 
-    def __init__(self, con: DuckDBPyConnection, name: str, expected: Sequence[str]) -> None:
+    def __init__(
+        self, con: DuckDBPyConnection, name: str, expected: Sequence[str], place: Mapping[str, str] | None = None
+    ) -> None:
         self.con, self.name, self.expected = con, name, tuple(expected)
+        #: Columns in front that are no text: provenance, and of exploded tables where an element stands.
+        self.types = {**PROVENANCE, **(place or {})}
         self.table = f"bronze.{quote(name)}"
         self.deleted = 0
         self.added: list[str] = []
@@ -90,9 +94,9 @@ class Target:
             )
         else:
             self.deleted = self._one(f"select count(*) from {self.table}") if exists else 0
-            self.spelling = {name: name for name in PROVENANCE}
+            self.spelling = {name: name for name in self.types}
             new = self._new(columns)
-            self.con.execute(f"create or replace table {self.table} ({_columns_sql(new)})")
+            self.con.execute(f"create or replace table {self.table} ({self._columns_sql(new)})")
         self.ensure(columns)
 
     def ensure(self, columns: Iterable[str]) -> None:
@@ -126,7 +130,7 @@ class Target:
         # New each time: once nothing has been inserted into a table, DuckDB 2.0 finds no rows by their row id in
         # it for the rest of the transaction.
         names = [self.spelling[column.lower()] for column in scan.columns]
-        self.con.execute(f"create or replace temp table _arriving ({_columns_sql(names)})")
+        self.con.execute(f"create or replace temp table _arriving ({self._columns_sql(names)})")
         self.con.execute(
             f"""
             insert into {_STAGE} by name
@@ -221,15 +225,14 @@ class Target:
     def _columns(self) -> list[str]:
         return list(column_types(self.con, self.table))
 
+    def _columns_sql(self, names: Iterable[str]) -> str:
+        types = {**self.types, **dict.fromkeys(names, "VARCHAR")}
+        return ", ".join(f"{quote(name)} {type}" for name, type in types.items())
+
     def _one(self, sql: str, parameters: dict[str, object] | None = None) -> int:
         row = self.con.execute(sql, parameters).fetchone()
         assert row is not None
         return int(row[0])
-
-
-def _columns_sql(names: Iterable[str]) -> str:
-    types = {**PROVENANCE, **dict.fromkeys(names, "VARCHAR")}
-    return ", ".join(f"{quote(name)} {type}" for name, type in types.items())
 
 
 def _from(deliveries: Collection[Delivery]) -> str:

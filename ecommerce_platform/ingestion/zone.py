@@ -31,6 +31,7 @@ from ecommerce_platform.ingestion.landing import (
     RawFile,
     file_matcher,
     list_drops,
+    with_exploded,
 )
 from ecommerce_platform.ingestion.landing import explained as reading
 from ecommerce_platform.ingestion.swap import REPLACED, exchange, settled
@@ -217,7 +218,7 @@ class StoreZone:
                 tables[table].append(RawFile(day, name, Path(name), found.size, _number(found.version), url))
         for files in tables.values():
             files.sort()
-        return Drops(tables, tuple(sorted(left)), frozenset(held))
+        return Drops(with_exploded(tables, source), tuple(sorted(left)), frozenset(held))
 
     @contextmanager
     def fetched(

@@ -21,7 +21,7 @@ from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError, DefinitionErrors, InputError
 from ecommerce_platform.ingestion.bronze import FileLoad, load_bronze
 from ecommerce_platform.ingestion.entries import Bounds, look_at
-from ecommerce_platform.ingestion.landing import RawFile, choose, file_matcher
+from ecommerce_platform.ingestion.landing import RawFile, choose, file_matcher, with_exploded
 from ecommerce_platform.ingestion.readers import text
 from ecommerce_platform.ingestion.sniff import RESERVED
 from ecommerce_platform.quality.plausibility.finding import Plausibility
@@ -259,7 +259,7 @@ def _files(directory: Path, source: Source, today: date) -> tuple[dict[str, list
     for file in given:
         stat = file.path.stat()
         tables[file.table].append(RawFile(today, file.name, file.path, stat.st_size, stat.st_mtime_ns))
-    return tables, left
+    return with_exploded(tables, source), left
 
 
 def _drops(directory: Path, source: Source) -> tuple[dict[str, list[RawFile]], tuple[str, ...]]:
@@ -275,7 +275,7 @@ def _drops(directory: Path, source: Source) -> tuple[dict[str, list[RawFile]], t
             left.append(f"{path.parent.name}/{path.name}")
     if not any(tables.values()):
         raise InputError("holds no file of this source", where=directory, fix="give a folder with its files")
-    return tables, tuple(left)
+    return with_exploded(tables, source), tuple(left)
 
 
 class _Look:
@@ -296,11 +296,12 @@ class _Look:
         self.several = False
 
     def at(self, drops: dict[str, list[RawFile]]) -> None:
-        for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects"):
+        for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects", "silver.empty_units"):
             self.con.execute(create_table_sql(self.catalog.contract(name)))
         self.several = len({file.day for files in drops.values() for file in files}) > 1
         for raw_table, files in drops.items():
-            with self.zone.fetched(files, self.scratch) if self.zone else nullcontext(files) as here:
+            fetch = self.zone is not None and not self.source.file.tables[raw_table].explode
+            with self.zone.fetched(files, self.scratch) if self.zone and fetch else nullcontext(files) as here:
                 self._load(raw_table, here)
         self.con.execute(
             "create temp table _no_data (raw_table varchar, _load_date date, _source_file varchar, _source_row bigint)"
@@ -460,7 +461,7 @@ class _Look:
     def _set_aside(self, raw_table: str) -> None:
         """Notes rows that are no data: a header in the middle of a file, a line of totals. They are to be rejected."""
         bronze = f"bronze.{quote(self.source.bronze_table(raw_table))}"
-        columns = [c for c in column_types(self.con, bronze) if c not in RESERVED]
+        columns = [c for c, kind in column_types(self.con, bronze).items() if kind == "VARCHAR" and c not in RESERVED]
         if not columns:
             return
         filled = " + ".join(f"(as_text({quote(c)}) is not null)::int" for c in columns)

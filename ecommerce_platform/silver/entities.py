@@ -22,6 +22,7 @@ from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.contracts.yaml_file import line_of
 from ecommerce_platform.errors import DefinitionError, raise_all
 from ecommerce_platform.silver.cannot_run import why_it_fails
+from ecommerce_platform.silver.empty_units import LEDGER, MENTIONED, mentioned_later, renew_empty_units, unit_of
 from ecommerce_platform.silver.gathered import drop_others, fill_in, rebuild_ledger, renew_loads
 from ecommerce_platform.silver.left_out import left_out_rows
 from ecommerce_platform.silver.mapping import CompiledMapping, ordering
@@ -159,7 +160,7 @@ class _EntityLoader:
     # -- which loads -----------------------------------------------------------------------------------------
 
     def load(self, again: set[date], full_checks: bool) -> EntityLoad:
-        for name in ("bronze.files", "silver.rejects", "silver.loads"):
+        for name in ("bronze.files", "silver.rejects", "silver.loads", LEDGER):
             ensure_table(self.con, self.catalog.contract(name))
         exists = table_exists(self.con, self.contract.layer, self.contract.name) and not self._rejects_are_gone()
         taken = taken_over(self.con, self.contract.name)
@@ -180,7 +181,7 @@ class _EntityLoader:
             if full_checks:
                 results = check_table(self.con, self.contract)
         if self.loads or not exists or changed or gone:
-            for name in ("silver.rejects", "silver.loads"):
+            for name in ("silver.rejects", "silver.loads", LEDGER):
                 record_change(self.con, name)
         return EntityLoad(
             rows=count_rows(self.con, self.contract),
@@ -219,6 +220,7 @@ class _EntityLoader:
             self.deleted += count_rows(self.con, self.contract)
         self.con.execute("delete from silver.rejects where entity = ?", [self.contract.name])
         self.con.execute("delete from silver.loads where entity = ?", [self.contract.name])
+        self.con.execute(f"delete from {LEDGER} where entity = ?", [self.contract.name])
         self.con.execute(create_table_sql(self.contract, or_replace=True))
         drop_others(self.con, self.contract.name, self.mappings)
         for mapping in self.mappings:
@@ -227,7 +229,9 @@ class _EntityLoader:
                 continue
             # The first mapping of row-wise deltas is written straight into the table: no second copy of the rows.
             direct = mapping is self.mappings[0] and mapping.delivery == "delta" and not mapping.combines
-            direct = direct and not mapping.gathered
+            direct = direct and not mapping.gathered and not mapping.by_record
+            if mapping.by_record:
+                renew_empty_units(self.con, mapping, "true")
             stage = self._stage(mapping, "true", set(days), into=self.table if direct else None)
             self._count(mapping, stage, "true", days)
             if mapping.gathered:
@@ -252,6 +256,8 @@ class _EntityLoader:
         parameters = [self.contract.name, mapping.raw_table]
         for table in ("silver.rejects", "silver.loads"):
             self.con.execute(f"delete from {table} where entity = ? and _raw_table = ? and {loads}", parameters)
+        if mapping.by_record:
+            renew_empty_units(self.con, mapping, loads)
         stage = self._stage(mapping, loads, days)
         self._count(mapping, stage, loads, {d: f for d, f in delivered.items() if d in days})
         if mapping.gathered:
@@ -613,12 +619,16 @@ class _EntityLoader:
     def _only_newest_versions(self, mapping: CompiledMapping, stage: str) -> None:
         """Leaves one row per key: of each version key (the key, or the unit) the newest load, in it the last row.
 
-        Of units that are whole within a file, the load's last file alone counts.
+        Of units that are whole within a file, the load's last file alone counts, of those whole within a record the last
+        record; one that brings no rows counts, too.
         """
         con, mine = self.con, f"_raw_table = '{mapping.raw_table}'"
+        if mapping.by_record and self._any(LEDGER):
+            con.execute(f"delete from {stage} as s where {mentioned_later(mapping, 's')}")
         version, key = mapping.version_key, self.contract.key
         vk = ", ".join(quote(c) for c in version)
         load = "_load_date, _source_file" if mapping.by_file else "_load_date"
+        load = "_load_date, _source_file, _parent_row" if mapping.by_record else load
         # Equal values have equal hashes, so equal counts prove that there is nothing to resolve.
         row = con.execute(
             f"select count(*), count(distinct hash({self.key})), count(distinct hash({vk})), "
@@ -653,10 +663,18 @@ class _EntityLoader:
         vk = _tuple(mapping.version_key)
         mine = f"select rowid as _rowid, * from {self.table} where _raw_table = '{mapping.raw_table}'"
         # Two looks rather than one with `or`: each skips what cannot match, by load day and by the range of keys.
+        looks = [loads, f"not ({loads}) and {vk} in (select {vk} from {stage})"]
+        if mentioned := self._mentioned(mapping):
+            looks.append(f"not ({loads}) and {vk} not in (select {vk} from {stage}) and {mentioned}")
         self.con.execute(
-            f"create or replace temp table _affected as {mine} and {loads} union all "
-            f"{mine} and not ({loads}) and {vk} in (select {vk} from {stage})"
+            f"create or replace temp table _affected as {' union all '.join(f'{mine} and {look}' for look in looks)}"
         )
+
+    def _mentioned(self, mapping: CompiledMapping) -> str:
+        """Condition: the unit of a mapped row is one that the loads mention, or mentioned, without rows; none if there are no such."""
+        if not (mapping.by_record and self._any(MENTIONED)):
+            return ""
+        return f"{unit_of(mapping)} in (select unit from {MENTIONED})"
 
     def _bring_back(self, mapping: CompiledMapping, stage: str, loads: str) -> None:
         """Keys whose row came from these loads but that these loads no longer (or only in an older version) deliver
@@ -669,8 +687,8 @@ class _EntityLoader:
             f"where old.{loads} and not exists "
             f"(select 1 from {stage} as s where {same} and s._load_date >= old._load_date)"
         )
-        row = con.execute("select count(*) from _again").fetchone()
-        if not row or not row[0]:
+        mentioned = self._mentioned(mapping)
+        if not mentioned and not self._any("_again"):
             return
         rest = f"not ({loads})"
         # Rejected rows of other loads are rejected still: they have no say in which version is the newest.
@@ -684,7 +702,7 @@ class _EntityLoader:
         con.execute(
             f"create or replace temp table _both as select * from {stage} union all "
             f"select * from ({mapping.rows(rest, without='_still_rejected')}) as r "
-            f"where {_tuple(vk)} in (select {_tuple(vk)} from _again)"
+            f"where {_tuple(vk)} in (select {_tuple(vk)} from _again){f' or {mentioned}' if mentioned else ''}"
         )
         con.execute(f"create or replace temp table {stage} as select * from _both")
         con.execute("drop table _both")
@@ -698,8 +716,9 @@ class _EntityLoader:
             f"delete from {stage} as s where exists (select 1 from _affected as old "
             f"where {same} and old._load_date > s._load_date and not old.{loads})"
         )
+        gone = f" and not {mentioned_later(mapping, 'old', within=loads)}" if mapping.by_record else ""
         con.execute(
-            f"delete from _affected as old where not old.{loads} and not exists (select 1 from {stage} as s where {same})"
+            f"delete from _affected as old where not old.{loads} and not exists (select 1 from {stage} as s where {same}){gone}"
         )
 
     def _stage_others_named(self, mapping: CompiledMapping, stage: str) -> None:
@@ -825,6 +844,7 @@ def code_version(contract: Contract, mappings: Sequence[CompiledMapping]) -> str
     """Hash of all that decides an entity's rows besides the data: mappings, contract and macros."""
     parts = [contract.text, macros(), _RULES]
     for mapping in mappings:
+        parts += [mapping.made_of] if mapping.made_of else []
         parts += [mapping.mapping.sql, mapping.delivery, ",".join(mapping.version_key), str(mapping.max_rejected_share)]
         parts += [f"{column} by {by}" for column, by in mapping.gathered.items()]
         parts += [f"{name} is {sql}" for name, sql in mapping.named.items()]

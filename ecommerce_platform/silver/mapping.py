@@ -14,6 +14,7 @@ from typing import Any
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.contracts.explode import PARENT_ROW, POSITION
 from ecommerce_platform.contracts.select import NotAllowedError, tables_read
 from ecommerce_platform.contracts.source import Mapping, Source
 from ecommerce_platform.contracts.yaml_file import line_of
@@ -65,6 +66,12 @@ class CompiledMapping:
     gathered: dict[str, str | None]
     #: Whether rows are grouped or numbered within a file, so that of several files the last alone counts.
     by_file: bool
+    #: Of a raw table made from arrays: the columns that `parent` takes from the records around an element.
+    around: tuple[str, ...]
+    #: Whether a record delivers its unit whole, as one with an array of the unit's rows does: the last record counts then.
+    by_record: bool
+    #: What source.yml says of how its records are made of elements; empty for a table of files.
+    made_of: str
     #: Why WHERE or QUALIFY leave rows out, as source.yml says; None where it says nothing.
     left_out: str | None
     #: The named expressions of source.yml that it is made of: name → SQL as it stands there.
@@ -98,7 +105,7 @@ class CompiledMapping:
         """The SELECT that maps the bronze rows of `loads` (a condition) to the entity's columns.
 
         Columns the mapping lacks are null; provenance and `_rows` (bronze rows behind the row) are added, and for each
-        gathered column `_by_<column>`, what orders it.
+        gathered column `_by_<column>`, what orders it; `_parent_row` where a record delivers its unit.
         `without` names a table of provenance whose rows are left out before anything is gathered. With `qualified` false
         the rows that QUALIFY drops stand there instead of those that it leaves.
         """
@@ -116,6 +123,8 @@ class CompiledMapping:
                 "_load_date", f"'{self.raw_table}' as _raw_table", "_source_file", "_source_row",
                 "cast(1 as bigint) as _rows",
             ]  # fmt: skip
+        if self.by_record:
+            provenance.append(f"max({PARENT_ROW}) as {PARENT_ROW}" if self.group_by else PARENT_ROW)
         provenance += [f"{by or 'null'} as {ordering(name)}" for name, by in self.gathered.items()]
         conditions = [loads, *([f"({self.where})"] if self.where else [])]
         if without:
@@ -237,6 +246,9 @@ class _Compilation:
             lines=self.lines,
             gathered={column: as_sql(by) if by is not None else None for column, by in gathered.items()},
             by_file="_source_file" in group_by or (bool(windows) and all(map(_within_a_file, windows))),
+            around=tuple(self.raw.parent),
+            by_record=bool(self.raw.explode and self.unit),
+            made_of=f"{self.raw.explode} {sorted(self.raw.parent.items())}" if self.raw.explode else "",
             left_out=_left_out(self.mapping, self.source, filters=bool(where or qualify)),
             named=self.names,
             time_zone=self.source.file.time_zone if self.on_the_clock else None,
@@ -379,6 +391,13 @@ class _Compilation:
         for name in self.unit or ():
             if name not in self.expressions:
                 raise self._wrong(f"the unit's column {name!r} is not selected", self.tree)
+            own = _raw_columns([parsed(self.expressions[name])]) if self.raw.explode else ()
+            if own := tuple(column for column in own if column not in self.raw.parent):
+                raise self._wrong(
+                    f"the unit's column {name!r} is made of {', '.join(own)}, which an empty array has not",
+                    self.tree,
+                    f"take it from the records around: `parent: {{{name}: …}}` of {self.mapping.raw_table} in source.yml",
+                )
 
 
 def _parsed(mapping: Mapping) -> Any:
@@ -501,7 +520,7 @@ class _Gathered:
         return DefinitionError(f"gathered: {self.name}: {what}", where=f"{self.path}:{line}", fix=fix)
 
 
-_OURS = frozenset({"_load_date", "_source_file", "_source_row", "_row_hash"})
+_OURS = frozenset({"_load_date", "_source_file", "_source_row", "_row_hash", PARENT_ROW, POSITION})
 
 
 def _line(sql: str, node: Any) -> int:

@@ -26,6 +26,9 @@ def bronze_asset(project: Project, raw_table: str) -> dg.AssetsDefinition:
     """The asset that loads one raw table's drops as delivered."""
     source, raw = project.source, project.source.file.tables[raw_table]
     name, key = source.bronze_table(raw_table), bronze_key(project, raw_table)
+    comes_from = (
+        f"The elements of `{raw.explode}`" if raw.exploded else f"Files: {', '.join(f'`{f}`' for f in raw.files)}"
+    )
     return table_asset(
         key,
         lambda step: _load(project, raw_table, step),
@@ -35,7 +38,8 @@ def bronze_asset(project: Project, raw_table: str) -> dg.AssetsDefinition:
         retry=RETRY,
         group_name="bronze",
         description=f"{raw.description}\n\nAs delivered, all columns text, with provenance. "
-        f"Files: {', '.join(f'`{f}`' for f in raw.files)}; delivery: {raw.delivery}.",
+        f"{comes_from}; delivery: {raw.delivery}.",
+        deps=[bronze_key(project, raw.exploded.table)] if raw.exploded else [],
         kinds={"duckdb", "file"},
         owners=["team:data"],
         tags={"source": source.name, "delivery": raw.delivery},
