@@ -185,3 +185,38 @@ def columns_named(sql: Iterable[str]) -> set[str]:
 def _plain(header: str) -> str:
     """A header as it is compared: without case, marks of byte order and blanks around it."""
     return header.strip().lstrip("\ufeff").strip('"').casefold()
+
+
+# -- the page about them -----------------------------------------------------------------------------------------
+
+_ENTITIES = ("orders", "order_items", "payments", "customers", "products", "returns")
+_INTRODUCTION = """# Shop systems that are known
+
+Written by `ecommerce docs` from `ecommerce_platform/systems`; `ecommerce_platform_tests/scaffold/systems` holds every cell.
+
+`ecommerce new-source NAME --from DIR` recognises these exports by their columns, whatever the files are called, in whatever order and with
+whatever further columns. It writes complete mappings instead of guesses; what is left is what stands under “you say”. Files of one
+layout are one raw table. Exports of several shops in one folder become one source, whose keys begin with the system's name; of a
+payment provider beside a shop only what the shop does not say itself is taken, and never its payments once more.
+
+A cell names the tables of the export that fill it. Rows of another currency than most are kept and counted in no figure of money:
+orders and lines do not count, payments and refunds are left out with the reason.
+"""
+
+
+def systems_page() -> str:
+    """The page that lists the systems: what of each export is taken, what the user says, what was read and what was not."""
+    systems = known_systems().values()
+    lines = [_INTRODUCTION, "| system | recognised | orders | lines | payments | customers | products | refunds |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for system in systems:
+        filled = [", ".join(table for e, table in system.templates if e == entity) or "–" for entity in _ENTITIES]
+        lines.append(f"| {system.title} | {', '.join(system.tables)} | {' | '.join(filled)} |")
+    for system in systems:
+        lines += ["", f"## {system.title}", ""]
+        lines += [f"- `{name}`: {layout.description}" for name, layout in system.tables.items()]
+        asks = system.asks
+        lines += ["", f"You say: currency: {asks.currency}. Time zone: {asks.time_zone}. Tax: {asks.tax}.", ""]
+        lines += [f"Read on {page.date}: <{page.page}>: {page.says}." for page in system.read]
+        lines += [f"\nNot read, and left out: {what}." for what in system.not_read]
+    return "\n".join(lines) + "\n"

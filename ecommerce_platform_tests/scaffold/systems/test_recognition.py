@@ -10,7 +10,7 @@ import pytest
 
 from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
-from ecommerce_platform.scaffold.systems import SYSTEMS, columns_named, known_systems, recognise
+from ecommerce_platform.scaffold.systems import SYSTEMS, columns_named, known_systems, recognise, systems_page
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FILES = sorted(path for path in FIXTURES.glob("*/*"))
@@ -90,3 +90,8 @@ def test_every_system_says_which_pages_were_read_and_when() -> None:
     assert {path.name for path in SYSTEMS.iterdir()} == set(known_systems())
     for system in known_systems().values():
         assert all(page.date.year >= 2026 for page in system.read), system.name
+
+
+def test_the_page_about_systems_says_what_they_say() -> None:
+    page = Path(__file__).parents[3] / "docs" / "shop-systems.md"
+    assert page.read_text(encoding="utf-8") == systems_page(), "ecommerce docs writes it"
