@@ -36,11 +36,14 @@ def docs(
     from ecommerce_platform.ml.cards import models_page
     from ecommerce_platform.ml.models import described
     from ecommerce_platform.persons.identity import ABOUT
+    from ecommerce_platform.scaffold.systems import systems_page
 
     catalog = read_catalog()
     written = write_documents(catalog, folder)
     written.append(folder / "models.md")
     written[-1].write_text(models_page([*described(catalog), ABOUT]), encoding="utf-8")
+    written.append(folder / "shop-systems.md")
+    written[-1].write_text(systems_page(), encoding="utf-8")
     for path in written:
         say(f"wrote {short(path)}")
 

@@ -34,7 +34,9 @@ def new_source(
         new = draft_source(
             name, from_, catalog, date.today(), memory_limit=settings.memory_limit, threads=settings.threads
         )
-    say(f"wrote {short(new.folder)}: source.yml and {len(new.files) - 1} mappings, all of it guesses")
+    known = " and ".join(system.title for system in new.known.systems)
+    surely = f"known from {known}" if known else "all of it guesses"
+    say(f"wrote {short(new.folder)}: source.yml and {len(new.files) - 1} mappings, {surely}")
     _tell_drafts(new, catalog)
     for file, what in new.open:
         say(f"[yellow]to do:[/] {escape(f'{name}/{file}: {what} could not be guessed')}", highlight=False)

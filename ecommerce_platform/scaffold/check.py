@@ -629,13 +629,13 @@ class _Look:
                 )
 
     def _overlaps(self, entity: str) -> None:
-        for said in overlaps(self.con, entity, self.compiled[entity]):
-            self._say(
-                "data",
-                f"silver.{entity}",
-                said,
-                "number its lines within a file (partition by … _source_file), so that one that comes twice counts once",
-            )
+        fix = "number its lines within a file (partition by … _source_file), so that one that comes twice counts once"
+        for mapping in self.compiled[entity]:
+            for said in overlaps(self.con, entity, [mapping]):
+                if mapping.by_file:
+                    self._say("note", f"silver.{entity}", f"{said}; the mapping goes by files, so each counts once")
+                else:
+                    self._say("data", f"silver.{entity}", said, fix)
 
     def _left_out(self, mapping: CompiledMapping) -> None:
         """Rows that a mapping drops: a part of the input that is not used, unless source.yml says why."""

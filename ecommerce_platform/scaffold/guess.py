@@ -56,6 +56,10 @@ class Draft:
     #: Columns that come with every row of something else → what orders their values, if anything.
     gathered: dict[str, str | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Why the WHERE leaves rows out, where more is known than that they say nothing of the entity.
+    left_out: str | None = None
+    #: The mapping as it is written, where it is no guess.
+    text: str | None = None
 
     @property
     def filled(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from ecommerce_platform.contracts.source import Source, builtin_sources
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.landing import explained
 from ecommerce_platform.scaffold.guess import Draft, Guesser, Guesses
+from ecommerce_platform.scaffold.known import Known, beside, compose, recognise_tables
 from ecommerce_platform.scaffold.match import RawTableView
 from ecommerce_platform.scaffold.profile import profile, settle_orders
 from ecommerce_platform.scaffold.render import ShopGuess, mapping_sql, source_yml
@@ -44,6 +45,7 @@ class NewSource:
     sample: Sample
     guesses: Guesses
     open: tuple[tuple[str, str], ...]
+    known: Known
 
     def required(self, draft: Draft, catalog: Catalog) -> tuple[int, int]:
         """How many of a mapping's required columns are filled, and how many there are."""
@@ -68,7 +70,7 @@ def new_source(
         InputError: the name cannot be a source's, its folder exists, or the files cannot be used.
     """
     folder = _folder(name)
-    sample = read_sample(directory, today)
+    sample, recognised = recognise_tables(read_sample(directory, today))
     contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
     with temporary_warehouse(folder.name, memory_limit, threads) as (con, scratch):
         source = sample_source(folder.name, sample, folder)
@@ -79,17 +81,22 @@ def new_source(
             for table in sample.tables.values()
         }
         settle_orders(column for view in views.values() for column in view.columns.values())
-        guesses = Guesser(con, bronze, views, contracts).guess()
+        known = compose(folder.name, recognised, views)
+        others = {table: view for table, view in views.items() if table not in recognised}
+        guesses = beside(known, Guesser(con, bronze, others, contracts).guess(), sample.tables)
         shop = _shop(con, bronze, views, guesses, today)
+        if known.currency:
+            shop = replace(shop, currency=known.currency[0], currency_from=known.currency[1])
         full = _full(con, source, sample, guesses)
     texts = {
-        "source.yml": source_yml(name, str(directory), shop, sample.tables, views, guesses.drafts, full),
+        "source.yml": source_yml(name, str(directory), shop, sample.tables, views, guesses.drafts, full, known),
     }
     for d in guesses.drafts:
         table, view, contract = sample.tables[d.table], views[d.table], contracts[d.entity]
-        texts[f"{d.entity}.{d.table}.sql"] = mapping_sql(folder.name, str(directory), d, table, view, contract)
+        drafted = d.text or mapping_sql(folder.name, str(directory), d, table, view, contract)
+        texts[f"{d.entity}.{d.table}.sql"] = drafted
     _write(folder, texts)
-    return NewSource(folder, tuple(texts), sample, guesses, _left_open(shop, guesses.drafts, contracts))
+    return NewSource(folder, tuple(texts), sample, guesses, _left_open(shop, guesses.drafts, contracts), known)
 
 
 def _left_open(

@@ -15,10 +15,12 @@ from datetime import date
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.scaffold.guess import Draft
+from ecommerce_platform.scaffold.known import Known
 from ecommerce_platform.scaffold.match import RawTableView
 from ecommerce_platform.scaffold.personal import EMAIL, looks_personal, mask
 from ecommerce_platform.scaffold.profile import Column
 from ecommerce_platform.scaffold.sample import SampleTable
+from ecommerce_platform.scaffold.systems import Layout
 
 #: What `source.yml` says where nothing could be guessed; `check-source` asks for it.
 OPEN = "?"
@@ -61,6 +63,7 @@ def source_yml(
     views: Mapping[str, RawTableView],
     drafts: Sequence[Draft],
     full: Iterable[str],
+    known: Known,
 ) -> str:
     """The text of `source.yml`.
 
@@ -72,10 +75,12 @@ def source_yml(
         views: the same with their columns.
         drafts: the mappings; raw tables without any are commented out.
         full: raw tables each of whose files seems to hold all of it.
+        known: the raw tables that are exports of known shop systems.
     """
     lines = [
-        f"# Drafted by `ecommerce new-source` from the files in {_plain(directory)}. Everything here is a guess: put right what is wrong,",
+        f"# Drafted by `ecommerce new-source` from the files in {_plain(directory)}. {_said_of(known, tables)}",
         f"# then ask `ecommerce check-source {name} --sample {_plain(directory)}`. All fields: docs/your-own-shop.md.",
+        *_asks(known),
         f"description: {_quoted(f'The shop {name}.')}  # whose data this is, in a sentence",
         _shop_line(
             "currency", shop.currency, shop.currency_from, "ISO code of the currency of all amounts, such as EUR"
@@ -87,6 +92,7 @@ def source_yml(
         "# churn_window_days: 90  # a customer who buys nothing for so long counts as lost",
         "# min_pair_orders: 5  # products that fewer orders hold together are no pair",
     ]
+    lines += _expressions_block(known)
     lines += [*_units_block(drafts), *_gathered_block(drafts), *_left_out_block(drafts)]
     lines += [
         "# delivery: delta (the default): files bring what is new or changed; a row replaces the one with the same key.",
@@ -96,16 +102,50 @@ def source_yml(
     mapped = {d.table for d in drafts} or set(tables)
     for table in tables.values():
         entity = next((d.entity for d in drafts if d.table == table.name), None)
-        block = _table_block(table, entity, table.name in set(full))
+        layout = known.tables[table.name].layout if table.name in known.tables else None
+        block = _table_block(table, entity, table.name in set(full), layout)
         lines += block if table.name in mapped else _left_open(table, views[table.name], block)
     return "\n".join(lines) + "\n"
 
 
+def _said_of(known: Known, tables: Mapping[str, SampleTable]) -> str:
+    """How sure what follows is."""
+    if not known.tables:
+        return "Everything here is a guess: put right what is wrong,"
+    sure = "All of it is known" if len(known.tables) == len(tables) else "What is no guess is known"
+    titles = " and ".join(system.title for system in known.systems)
+    return f"{sure} from {titles}: fill in what is left open,"
+
+
+def _asks(known: Known) -> list[str]:
+    """What only the user can say about each system."""
+    lines = []
+    for system in known.systems:
+        lines.append(f"# {system.title}: currency: {system.asks.currency}; time zone: {system.asks.time_zone};")
+        lines.append(f"#   tax: {system.asks.tax}.")
+    return lines
+
+
+def _expressions_block(known: Known) -> list[str]:
+    if not known.expressions:
+        return []
+    said = [f"  {name}: {_scalar(sql)}" for name, sql in known.expressions.items()]
+    return ["# What several mappings share, by the name that they call it by.", "expressions:", *said]
+
+
+def _scalar(sql: str) -> str:
+    """SQL as YAML in single quotes."""
+    return "'" + " ".join(sql.split()).replace("'", "''") + "'"
+
+
 def _left_out_block(drafts: Sequence[Draft]) -> list[str]:
-    filtered = [d for d in drafts if d.where]
+    filtered = [d for d in drafts if d.where or d.left_out]
     if not filtered:
         return []
-    said = ", ".join(f"{d.entity}.{d.table}: the other rows say nothing of {d.entity}" for d in filtered)
+    said = ", ".join(
+        f"{d.entity}.{d.table}: {_quoted(d.left_out) if d.left_out else f'the other rows say nothing of {d.entity}'}"
+        for d in filtered
+    )
     return [
         "# Rows that a mapping's WHERE leaves to the other mappings, and why. Rows that one drops without a reason are warned of.",
         f"left_out: {{{said}}}",
@@ -161,15 +201,15 @@ def _shop_line(field: str, value: str | None, source: str, asks: str) -> str:
     return f"{field}: {value}  # guess: {source}"
 
 
-def _table_block(table: SampleTable, entity: str | None, full: bool) -> list[str]:
+def _table_block(table: SampleTable, entity: str | None, full: bool, layout: Layout | None = None) -> list[str]:
     names = [f.file.name for f in table.files]
     found = f"{names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
     described = f"One file or more a delivery with {_GRAINS.get(entity, entity)}." if entity else "Say what a row is."
     lines = [
         f"  {table.name}:",
         f"    files: [{', '.join(_quoted(f) for f in table.raw.files)}]  # found: {_plain(found)}",
-        f"    description: {described}",
-        _delivery(entity, full),
+        f"    description: {_quoted(layout.description) if layout else described}",
+        f"    delivery: {layout.delivery}" if layout else _delivery(entity, full),
     ]
     if table.raw.encoding != "utf-8":
         lines.append(f"    encoding: {table.raw.encoding}")

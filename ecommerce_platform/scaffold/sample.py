@@ -117,7 +117,7 @@ def read_sample(directory: Path, today: date) -> Sample:
     for group in _groups(files):
         table = _table(group, tables)
         tables[table.name] = table
-    _tell_apart(list(tables.values()))
+    tell_apart(list(tables.values()))
     return Sample(directory, tables, tuple(skipped))
 
 
@@ -277,7 +277,7 @@ def _table(group: list[SampleFile], others: dict[str, SampleTable]) -> SampleTab
     varies = len({_stem(n)[0] for n in names}) > 1
     # A single file's number may be part of its name; a date never is.
     dated = varies or any(_DATED.search(m[0]) or not m[0][-1].isdigit() for m in _VARYING.finditer(stem))
-    pattern = _VARYING.sub(_wildcard, escape(stem)) + ending if dated else escape(stem) + ending
+    pattern = any_number(names[0]) if dated else escape(stem) + ending
     base = snake(_VARYING.sub(" ", stem) if dated else stem) or "table"
     name, number = base, 1
     while name in others:
@@ -311,7 +311,13 @@ def _wildcard(found: re.Match[str]) -> str:
     return "[0-9]*" if found[0][0].isdigit() else "*"
 
 
-def _tell_apart(tables: list[SampleTable]) -> None:
+def any_number(name: str) -> str:
+    """The pattern of a file's name with whatever date or number: what the next delivery will be called."""
+    stem, ending = _stem(name)
+    return _VARYING.sub(_wildcard, escape(stem)) + ending
+
+
+def tell_apart(tables: list[SampleTable]) -> None:
     """Makes every pattern find its own table's files only: digit by digit where need be, else file by file."""
     for table in tables:
         mine = {f.file.name for f in table.files}

@@ -109,3 +109,11 @@ create or replace macro as_date(x) as
     case when as_timestamp(x) = date_trunc('day', as_timestamp(x)) then cast(as_timestamp(x) as date) end;
 
 create or replace macro as_date_format(x, format) as cast(try_strptime(as_text(x), format) as date);
+
+-- A line's part of an amount of the whole order, by the lines' amounts: the parts add up to the amount, to the last digit.
+-- upto: the sum of the lines' amounts to this one; whole: of all. Where that is 0, the first line takes it all.
+create or replace macro part_of(amount, part, upto, whole, line_number) as
+    case
+        when whole = 0 then case when line_number = 1 then amount else 0 end
+        else round(amount * upto / whole, 4) - round(amount * (upto - part) / whole, 4)
+    end;
