@@ -32,7 +32,7 @@ def decide_experiments(con: DuckDBPyConnection, plans: ExperimentPlans) -> Decid
     if not known:
         return refused(["the source maps no experiment_assignments (who was put into which arm, and when)"])
     first, last, costs = counted_orders(con)
-    if last is None:
+    if first is None or last is None:
         return refused(["there is no counted order after any assignment"])
     units = read_units(con, {e: plan_of(e, arms, plans)[0].outcome_window_days for e, arms, _, _ in known})
     rows: list[dict[str, Any]] = []
