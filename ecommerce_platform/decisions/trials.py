@@ -14,6 +14,7 @@ from ecommerce_platform.contracts.experiment_plan import METRICS, ExperimentPlan
 from ecommerce_platform.decisions.experiments import Reading, Units, analyse
 from ecommerce_platform.decisions.recommendation import Decided, refused
 from ecommerce_platform.decisions.selects import rows_of
+from ecommerce_platform.warehouse.frames import handed_in
 
 if TYPE_CHECKING:
     import polars as pl
@@ -96,11 +97,9 @@ def read_units(con: DuckDBPyConnection, windows: dict[str, int]) -> pl.DataFrame
     """One row per experiment, person and arm with what the person ordered in the window after and before the assignment."""
     import polars as pl
 
-    con.register("_windows", pl.DataFrame({"experiment_id": list(windows), "days": list(windows.values())}).to_arrow())
-    try:
+    days = pl.DataFrame({"experiment_id": list(windows), "days": list(windows.values())})
+    with handed_in(con, _windows=days):
         return rows_of(con, "experiment_units").pl()
-    finally:
-        con.unregister("_windows")
 
 
 def units_of(frame: pl.DataFrame, arms: list[str], *, costs: bool, before: bool) -> Units:

@@ -17,6 +17,7 @@ from ecommerce_platform.decisions.effects import Effects, Learners, Qini, cross_
 from ecommerce_platform.decisions.recommendation import Decided, refused
 from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.decisions.statistics import sample_ratio_p
+from ecommerce_platform.warehouse.frames import handed_in
 
 if TYPE_CHECKING:
     import polars as pl
@@ -106,11 +107,8 @@ def _arm(
 
 def features_at(con: DuckDBPyConnection, moments: pl.DataFrame) -> pl.DataFrame:
     """What was known of persons at a moment each (`person_id`, `at`), sorted by person."""
-    con.register("_moments", moments.to_arrow())
-    try:
+    with handed_in(con, _moments=moments):
         return rows_of(con, "persons_at_moments").pl()
-    finally:
-        con.unregister("_moments")
 
 
 def persons_now(con: DuckDBPyConnection) -> pl.DataFrame:

@@ -184,18 +184,7 @@ def make_orders(
     """
     guests = round(wanted * GUEST_SHARE)
     registered = wanted - guests
-    pilot = 5_000
-    few = make_customers(seed, "pilot", seasons, places, pilot)
-    per_person = len(_customer_orders(seed, seasons, places, few, uplift)[1]) / pilot
-    surplus = 1.05
-    while True:
-        size = max(5, int(registered / max(per_person, 0.01) * surplus))
-        customers = make_customers(seed, "customers", seasons, places, size)
-        progress("customers", size, size)
-        trials, orders = _customer_orders(seed, seasons, places, customers, uplift)
-        if len(orders) >= registered:
-            break
-        surplus *= 1.2
+    customers, trials, orders = _enough_orders(seed, seasons, places, registered, progress, uplift)
     rng = stream(seed, "guests")
     keep = rng.choice(len(orders), registered, replace=False)
     visits = make_guest_visits(rng, seasons, guests)
@@ -348,6 +337,29 @@ def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Order
     chosen = np.flatnonzero(wanted)
     chosen = chosen[np.argsort(written[chosen], kind="stable")]
     return Reviews(chosen, score[chosen], written[chosen], words[chosen])
+
+
+def _enough_orders(
+    seed: int,
+    seasons: Seasons,
+    places: Places,
+    registered: int,
+    progress: Callable[[str, int, int], None],
+    uplift: bool,
+) -> tuple[Customers, tuple[Trial, ...], Orders]:
+    """So many customers that they place `registered` orders or more."""
+    pilot = 5_000
+    few = make_customers(seed, "pilot", seasons, places, pilot)
+    per_person = len(_customer_orders(seed, seasons, places, few, uplift)[1]) / pilot
+    surplus = 1.05
+    while True:
+        size = max(5, int(registered / max(per_person, 0.01) * surplus))
+        customers = make_customers(seed, "customers", seasons, places, size)
+        progress("customers", size, size)
+        trials, orders = _customer_orders(seed, seasons, places, customers, uplift)
+        if len(orders) >= registered:
+            return customers, trials, orders
+        surplus *= 1.2
 
 
 def _customer_orders(
