@@ -201,21 +201,23 @@ def update(
     _attribute(state, rules)
     messages = _ends(state, rules, now)
     groups: dict[str, list[Firing]] = {}
-    for entry in _to_tell(state, rules, now, first):
+    told_once = [Firing(finding=finding, since=finding.at) for finding in once if _matters(finding, rules)]
+    for entry in [*_to_tell(state, rules, now, first), *told_once]:
         groups.setdefault(entry.finding.cause, []).append(entry)
-    for finding in once:
-        if _matters(finding, rules):
-            groups.setdefault(finding.cause, []).append(Firing(finding=finding, since=finding.at))
     if groups and (first or len(groups) > _STORM):
         groups = {"": [entry for group in groups.values() for entry in group]}
     for cause, group in groups.items():
         messages.append(_message(state, group, rules, first=first, mixed=not cause))
         for entry in group:
-            entry.told_at, entry.told_in = now, messages[-1].id
-            entry.told_size, entry.told_mark = entry.finding.size, entry.finding.mark
-            entry.told_severity = entry.finding.severity
+            _remember_told(entry, now, messages[-1])
     state.quiet = {key: told for key, told in state.quiet.items() if now - told < rules.quiet_seconds}
     return messages
+
+
+def _remember_told(entry: Firing, now: float, message: Message) -> None:
+    entry.told_at, entry.told_in = now, message.id
+    entry.told_size, entry.told_mark = entry.finding.size, entry.finding.mark
+    entry.told_severity = entry.finding.severity
 
 
 def _take_in(state: AlertState, finding: Finding) -> None:

@@ -162,11 +162,14 @@ def deliver(
                 down.add(delivery.target)
                 log.warning(f"Not delivered to {delivery.target}: {item.message.subject}: {delivery.why}")
         if waiting:
-            pause = min(_PAUSE * 2**item.tries, _LONGEST_PAUSE)
-            left.append(
-                item.model_copy(update={"waiting": tuple(waiting), "tries": item.tries + 1, "next_at": now + pause})
-            )
+            left.append(_later(item, waiting, now))
     return left
+
+
+def _later(item: Outgoing, waiting: Sequence[str], now: float) -> Outgoing:
+    """The message for those who did not get it, after a pause that grows with each attempt."""
+    pause = min(_PAUSE * 2**item.tries, _LONGEST_PAUSE)
+    return item.model_copy(update={"waiting": tuple(waiting), "tries": item.tries + 1, "next_at": now + pause})
 
 
 def test_message(settings: Settings) -> Message:

@@ -40,19 +40,8 @@ def analyze(
         f"{first['ratio_p_assigned']:.4f} ({'declared' if first['shares_declared'] else 'equal'} shares)"
     )
     columns = [
-        "arm",
-        "units",
-        "mean",
-        "control",
-        "difference",
-        "from",
-        "to",
-        "lift",
-        "from",
-        "to",
-        "p (Holm)",
-        "verdict",
-    ]
+        "arm", "units", "mean", "control", "difference", "from", "to", "lift", "from", "to", "p (Holm)", "verdict",
+    ]  # fmt: skip
     table(None, columns, [_shown(row) for row in rows], right=range(1, 11))
     for text in dict.fromkeys(row.get("note") for row in rows):
         if text:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ecommerce_platform.contracts.decision_rules import Budget
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = ("gold.fct_orders", "silver.campaigns", "silver.ad_spend")
+SELECTS = ("campaign_flights",)
 MISSING = "`decisions: budget:` in source.yml is not there; `budget: {}` takes what is spent now and may be moved by its defaults"
 #: Exponents tried: from nearly no answer to more money to nearly one in proportion.
 EXPONENTS = np.linspace(0.05, 0.95, 37)
@@ -39,7 +40,6 @@ LEAST_SPREAD = 0.3
 CHANCE = 0.8
 #: Days around a campaign from which its regions' usual share of orders is taken.
 _AROUND = 180
-_SQL = Path(__file__).with_name("flights.sql")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
     Where all campaigns together surely brought orders in the days after them, too, these are counted with them.
 
     Args:
-        counts: as `flights.sql` gives them.
+        counts: as `campaign_flights` gives them.
 
     Returns:
         channel, cost, expected (orders without it), incremental, error and profit per campaign; whether later orders count.
@@ -174,8 +174,8 @@ def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
 
 def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
     """The split of what flights of all channels cost together, by the response of orders to spend."""
-    after = {"after": (rules or Budget()).carry_over_days, "around": _AROUND}
-    counts = con.sql(_SQL.read_text(encoding="utf-8"), params=after).pl()
+    after = (rules or Budget()).carry_over_days
+    counts = rows_of(con, "campaign_flights", after=after, around=_AROUND).pl()
     missing = [MISSING] if rules is None else []
     if counts.is_empty():
         missing.append(
@@ -186,7 +186,7 @@ def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
 
 
 def split_budget(counts: pl.DataFrame, rules: Budget) -> Decided:
-    """The same from what `flights.sql` counts of each campaign."""
+    """The same from what `campaign_flights` counts of each campaign."""
     flights, _ = measure(_enough(counts))
     if len(set(flights["channel"])) < 2:
         return refused([f"fewer than two channels have {_FEWEST_FLIGHTS} campaigns whose incremental orders are known"])

@@ -11,36 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.decision_rules import CrossSell
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 READS = ("ml.bought_together", "ml.segments", "gold.fct_orders", "gold.fct_order_items")
+SELECTS = ("segment_baskets",)
 MISSING = (
     "`decisions: cross_sell:` in source.yml lacks taken: how much more often, as a share of how often it is bought beside the other "
     "anyway, a product is bought when it is offered"
 )
 #: Baskets of a segment from which on an offer is made.
 FEWEST = 30
-
-_BASKETS = """
-with newest as (select max(order_date) as day from gold.fct_orders where is_counted), lines as (
-    select o.person_id, i.order_id, i.product_id, sum(i.profit_amount)::double as profit
-    from gold.fct_order_items as i inner join gold.fct_orders as o on i.order_id = o.order_id cross join newest as n
-    where i.is_valid and o.is_counted and o.person_id is not null and o.order_date > n.day - to_days(?)
-    group by 1, 2, 3
-), profits as (select product_id, avg(profit) as profit from lines where profit is not null group by 1)
-select
-    s.segment_name, r.product_id, r.other_product_id, count(*) as baskets, count(beside.order_id) as with_both,
-    any_value(p.profit) as profit
-from ml.bought_together as r
-inner join lines as l on r.product_id = l.product_id
-inner join ml.segments as s on l.person_id = s.person_id
-left join lines as beside on l.order_id = beside.order_id and r.other_product_id = beside.product_id
-left join profits as p on r.other_product_id = p.product_id
-where r.basis = 'rule'
-group by 1, 2, 3 order by 1, 2, 3
-"""
 
 
 def decide_cross_sell(con: DuckDBPyConnection, rules: CrossSell | None) -> Decided:
@@ -55,7 +38,7 @@ def decide_cross_sell(con: DuckDBPyConnection, rules: CrossSell | None) -> Decid
         return refused(missing)
     if not ruled:
         return Decided("abstained", f"none of the {shown:,} recommendations of ml.bought_together rests on a rule")
-    baskets = list(con.sql(_BASKETS, params=[rules.days]).pl().iter_rows(named=True))
+    baskets = list(rows_of(con, "segment_baskets", days=rules.days).pl().iter_rows(named=True))
     if baskets and all(row["profit"] is None for row in baskets):
         return refused(["no product that could be offered has a profit: the source maps no unit_cost"])
     rows = offers(baskets, rules)

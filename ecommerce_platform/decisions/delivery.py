@@ -12,39 +12,19 @@ from typing import Any
 import numpy as np
 
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.decisions.statistics import holm
 
 READS = ("silver.shipments", "gold.fct_orders")
+SELECTS = ("shipments_known", "carrier_lanes")
 #: Newest days that parcels are taken from, and the fewest of a carrier on a lane.
 DAYS, FEWEST = 182, 50
 ALPHA, _Z95 = 0.05, 1.96
 
-#: Parcels of whom it is known whether they came late: promised, and by now delivered or overdue.
-_LANES = """
-with parcels as (
-    select
-        coalesce(o.region, 'unknown') as region, s.carrier, s.cost_amount::double as cost,
-        cast(coalesce(s.promised_at, o.promised_at) as date) as promised, s.delivered_at,
-        date_diff('hour', s.shipped_at, s.delivered_at) / 24.0 as days
-    from silver.shipments as s inner join gold.fct_orders as o on s.order_id = o.order_id
-    where o.is_counted
-), newest as (select max(cast(delivered_at as date)) as day from parcels)
-select
-    region, carrier, count(*) as parcels,
-    count(*) filter (where delivered_at is null or cast(delivered_at as date) > promised) as late,
-    avg(days)::double as days, avg(cost)::double as cost
-from parcels cross join newest
-where carrier is not null and promised > day - to_days(?) and promised < day
-group by 1, 2 order by 1, 2
-"""
-
 
 def decide_delivery(con: Any) -> Decided:
     """The better carrier of each lane, where it is surely less often late."""
-    parcels, carriers, promised, delivered = con.execute(
-        "select count(*), count(carrier), count(coalesce(s.promised_at, o.promised_at)), count(s.delivered_at) "
-        "from silver.shipments as s left join gold.fct_orders as o on s.order_id = o.order_id"
-    ).fetchall()[0]
+    parcels, carriers, promised, delivered = rows_of(con, "shipments_known").fetchall()[0]
     if not parcels:
         return refused(["the source maps no shipments (which carrier took which order, and when)"])
     missing = [
@@ -54,7 +34,7 @@ def decide_delivery(con: Any) -> Decided:
     ]  # fmt: skip
     if missing:
         return refused(missing)
-    rows = plan_lanes(con.sql(_LANES, params=[DAYS]).pl().rows(named=True))
+    rows = plan_lanes(rows_of(con, "carrier_lanes", days=DAYS).pl().rows(named=True))
     if not rows:
         return refused([f"no region has a carrier with {FEWEST} promised parcels in the newest {DAYS} days"])
     return _summed_up(rows)

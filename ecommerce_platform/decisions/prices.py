@@ -14,6 +14,7 @@ import numpy as np
 
 from ecommerce_platform.contracts.decision_rules import Prices
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,35 +24,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = ("gold.fct_order_items", "gold.dim_product", "gold.price_elasticity", "silver.reviews")
+SELECTS = ("product_prices", "price_responses", "product_review_scores")
 MISSING = "`decisions: prices:` in source.yml is not there; `prices: {}` allows moves of up to 5 % that keep each category's average price"
 #: Newest days that units are counted on, and the fewest units that a product needs there.
 DAYS, _FEWEST_UNITS, _FEWEST_PRODUCTS = 91, 13, 3
 _STEPS, _DRAWS, _SEED = 40, 200, 1
-
-#: Products as they sell now: units a week, the newest month's price, the prices that were ever asked (monthly means), cost.
-_PRODUCTS = """
-with lines as (
-    select i.product_id, i.order_date, date_trunc('month', i.order_date) as month, i.quantity, i.gross_amount, i.unit_cost, p.category
-    from gold.fct_order_items as i inner join gold.dim_product as p on i.product_id = p.product_id
-    where i.is_valid and i.quantity > 0 and i.order_date is not null and p.category is not null
-), newest as (select max(order_date) as day from lines
-), months as (
-    select product_id, month, sum(gross_amount)::double / sum(quantity) as price from lines group by 1, 2
-), prices as (
-    select product_id, arg_max(price, month) as price, min(price) as lowest, max(price) as highest from months group by 1
-)
-select l.category, l.product_id, sum(l.quantity)::double * 7 / ? as units, p.price, p.lowest, p.highest,
-    arg_max(l.unit_cost, l.order_date)::double as cost
-from lines as l cross join newest inner join prices as p on l.product_id = p.product_id
-where l.order_date > day - to_days(?) and p.price > 0
-group by 1, 2, 4, 5, 6 having sum(l.quantity) >= ? order by 1, 2
-"""
-#: Mean score of reviews of orders with the product, with its standard error.
-_SCORES = """
-select i.product_id, avg(r.score) as score, coalesce(stddev_samp(r.score), 2) / sqrt(count(*)) as error
-from silver.reviews as r inner join gold.fct_order_items as i on r.order_id = i.order_id
-where r.score is not null group by 1
-"""
 
 
 @dataclass(frozen=True)
@@ -135,21 +112,18 @@ def decide_prices(con: DuckDBPyConnection, rules: Prices | None) -> Decided:
 
     if rules is None:
         return refused([MISSING])
-    products = con.sql(_PRODUCTS, params=[DAYS, DAYS, _FEWEST_UNITS]).pl()
+    products = rows_of(con, "product_prices", days=DAYS, fewest_units=_FEWEST_UNITS).pl()
     known = products.filter(products["cost"].is_not_null())
     if known.is_empty():
         return refused(["no product has its category and its cost (order_items.unit_cost or products.unit_cost)"])
     if not table_exists(con, "gold", "price_elasticity"):
         return refused(["prices never moved apart: gold.price_elasticity is not made"])
-    responses = con.execute(
-        "select category, elasticity, elasticity_low, elasticity_high from gold.price_elasticity "
-        "where elasticity_high < 0 order by category"
-    ).fetchall()
+    responses = rows_of(con, "price_responses").fetchall()
     if not responses:
         return refused(
             ["in no category does a dearer product surely sell less: prices hardly moved apart, or too few were sold"]
         )
-    scores = con.sql(_SCORES).pl()
+    scores = rows_of(con, "product_review_scores").pl()
     rows = [row for response in responses for row in _category(known, scores, response, rules)]
     return _summed_up(rows, len(responses), rules)
 

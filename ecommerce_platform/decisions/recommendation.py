@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.warehouse.changes import made_within, own_code, unseen
+from ecommerce_platform.warehouse.frames import handed_in, typed
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.write import Written, count_rows, ensure_table, replace_table, upsert_rows
 
@@ -89,21 +90,16 @@ def refresh_decision(
     if settled and not full_checks and table_exists(con, *contract.table.split(".", 1)):
         return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
     found = decide(con)
-    given: dict[str, tuple[Contract, Rows]] = {
-        "_decided": (contract, found.rows),
-        "_ledger": (ledger, [_entry(contract, found, reads)]),
+    given = {
+        "_decided": frame(contract, found.rows),
+        "_ledger": frame(ledger, [_entry(contract, found, reads)]),
+        **{f"_{table.name}": frame(table, found.beside.get(table.table, ())) for table in beside},
     }
-    given |= {f"_{table.name}": (table, found.beside.get(table.table, ())) for table in beside}
-    for name, (table, rows) in given.items():
-        con.register(name, frame(table, rows).to_arrow())
-    try:
+    with handed_in(con, **given):
         return replace_table(
-            con, contract, _typed(contract, "_decided"), code_version=version, reads=reads, seen=now,
+            con, contract, typed(contract, "_decided"), code_version=version, reads=reads, seen=now,
             also_write=lambda: _also(con, ledger, beside),
         )  # fmt: skip
-    finally:
-        for name in given:
-            con.unregister(name)
 
 
 def frame(contract: Contract, rows: Rows) -> Any:
@@ -136,12 +132,8 @@ def _entry(contract: Contract, found: Decided, reads: Sequence[str]) -> dict[str
 
 def _also(con: DuckDBPyConnection, ledger: Contract, beside: Sequence[Contract]) -> None:
     """Writes what goes with a decision's table, within its transaction."""
-    upsert_rows(con, ledger, _typed(ledger, "_ledger"))
+    upsert_rows(con, ledger, typed(ledger, "_ledger"))
     for contract in beside:
         ensure_table(con, contract)
         con.execute(f"delete from {contract.table}")
-        upsert_rows(con, contract, _typed(contract, f"_{contract.name}"))
-
-
-def _typed(contract: Contract, relation: str) -> str:
-    return f"select {', '.join(f'cast({n} as {c.type}) as {n}' for n, c in contract.columns.items())} from {relation}"
+        upsert_rows(con, contract, typed(contract, f"_{contract.name}"))

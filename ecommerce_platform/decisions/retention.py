@@ -28,6 +28,7 @@ from ecommerce_platform.decisions.policy import (
     value_of,
 )
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = (*uplift.READS, "ml.uplift_scores", "ml.churn_scores", "ml.clv_scores")
+SELECTS = (*uplift.SELECTS, "uplift_of_experiment", "circumstances", "profit_of_last_year")
 MISSING = (
     "`decisions: retention:` in source.yml lacks budget, experiment and actions: what offers may cost together, whose arms they "
     "are, and what each costs"
@@ -44,19 +46,6 @@ MISSING = (
 #: Effective persons below which a policy's value is not estimated.
 FEWEST = 100
 _DRAWS = 100
-
-_MARGIN = """
-with newest as (select max(ordered_at) as at from gold.fct_orders where is_counted)
-select avg(profit_amount)::double from gold.fct_orders cross join newest
-where is_counted and profit_amount is not null and ordered_at > newest.at - to_days(365)
-"""
-_SCORES = (
-    "select person_id, arm, uplift, window_days from ml.uplift_scores where experiment_id = ? order by arm, person_id"
-)
-_CIRCUMSTANCES = """
-select coalesce(c.person_id, v.person_id) as person_id, c.churn_probability, c.is_at_risk, v.expected_revenue, v.horizon_days
-from ml.churn_scores as c full join ml.clv_scores as v on c.person_id = v.person_id
-"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ def decide_retention(con: DuckDBPyConnection, plans: ExperimentPlans, rules: Ret
     arms, wrong = uplift.read_arms(con, plans)
     missing = [MISSING] if rules is None else []
     mine = [a for a in arms if rules and a.experiment == rules.experiment and a.arm in rules.actions]
-    margin = con.execute(_MARGIN).fetchall()[0][0]
+    margin, _ = rows_of(con, "profit_of_last_year").fetchall()[0]
     if margin is None or margin <= 0:
         missing.append("orders of the last year have no profit, or the source maps no unit_cost")
     if not arms:
@@ -87,12 +76,12 @@ def decide_retention(con: DuckDBPyConnection, plans: ExperimentPlans, rules: Ret
         )
     if missing or rules is None:
         return refused(missing)
-    scores = con.sql(_SCORES, params=[rules.experiment]).pl()
+    scores = rows_of(con, "uplift_of_experiment", experiment_id=rules.experiment).pl()
     mine = [a for a in mine if a.arm in set(scores["arm"])]
     if not mine:
         return Decided("abstained", "no arm's ranking of persons is above noise (ml.uplift_scores has no rows of them)")
     return list_actions(
-        side_by_side(mine), uplift.persons_now(con), scores, con.sql(_CIRCUMSTANCES).pl(), rules, float(margin)
+        side_by_side(mine), uplift.persons_now(con), scores, rows_of(con, "circumstances").pl(), rules, float(margin)
     )
 
 

@@ -16,6 +16,7 @@ from ecommerce_platform.contracts.experiment_plan import ExperimentPlans
 from ecommerce_platform.decisions import uplift
 from ecommerce_platform.decisions.power import units_per_arm
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = (*uplift.READS, "ml.churn_scores", "ml.clv_scores", "silver.shop")
+SELECTS = (*uplift.SELECTS, "churn_and_value", "profit_of_last_year")
 MISSING = (
     "`decisions: retention_trial:` in source.yml lacks customers, discount, and response or experiment and arm: how many get a "
     "discount, how much it is, and which share of those who would have left it keeps"
@@ -31,17 +33,6 @@ MISSING = (
 DRAWS, _SEED, _Z90 = 10_000, 1, 1.6449
 #: How far the figures that are not given as a range are moved, as a share of themselves.
 MOVED = 0.2
-
-_SCORES = """
-select c.person_id, c.churn_probability, c.is_at_risk, coalesce(v.expected_revenue, 0) * s.churn_window_days / v.horizon_days as revenue
-from ml.churn_scores as c inner join ml.clv_scores as v on c.person_id = v.person_id cross join silver.shop as s
-order by c.churn_probability desc, c.person_id
-"""
-_MARGIN = """
-with newest as (select max(ordered_at) as at from gold.fct_orders where is_counted)
-select (sum(profit_amount) / nullif(sum(revenue_amount), 0))::double from gold.fct_orders cross join newest
-where is_counted and profit_amount is not null and ordered_at > newest.at - to_days(365)
-"""
 
 
 @dataclass(frozen=True)
@@ -123,7 +114,8 @@ def measured_response(arm: uplift.Arm) -> Response | None:
 
 def decide_retention_trial(con: DuckDBPyConnection, plans: ExperimentPlans, rules: RetentionTrial | None) -> Decided:
     """What the discount is expected to come to, for whom, and how many customers an experiment needs to see it."""
-    scores, margin = con.sql(_SCORES).pl(), con.execute(_MARGIN).fetchall()[0][0]
+    scores = rows_of(con, "churn_and_value").pl()
+    _, margin = rows_of(con, "profit_of_last_year").fetchall()[0]
     missing = [MISSING] if rules is None else []
     if scores.is_empty():
         missing.append("no customer has both a churn and a value score (ml.churn_scores, ml.clv_scores)")

@@ -14,6 +14,7 @@ import numpy as np
 
 from ecommerce_platform.contracts.decision_rules import Staffing
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = ("gold.fct_orders",)
+SELECTS = ("orders_by_day",)
 WEEK = 7
 MISSING = (
     "`decisions: staffing:` in source.yml lacks orders_per_person_day, cost_per_person_day and service_level: how many orders "
@@ -30,7 +32,6 @@ MISSING = (
 )
 #: Draws of weeks for intervals.
 _DRAWS, _SEED = 100, 1
-_ORDERS = "select order_date, count(*) from gold.fct_orders where is_counted and order_date is not null group by 1"
 
 
 def plan_week(needed: Sequence[float], days_in_a_row: int = 5, *, whole: bool = True) -> tuple[Floats, float]:
@@ -73,7 +74,7 @@ def decide_staffing(con: DuckDBPyConnection, rules: Staffing | None) -> Decided:
     """The plan of a week: people starting and on duty per weekday, from the demand of the newest weeks."""
     if rules is None:
         return refused([MISSING])
-    counted = dict(con.execute(_ORDERS).fetchall())
+    counted = dict(rows_of(con, "orders_by_day").fetchall())
     weeks = whole_weeks(counted, rules.weeks)
     if len(weeks) < rules.weeks:
         return refused([f"{len(weeks)} whole weeks of orders; `staffing: weeks:` asks for {rules.weeks}"])

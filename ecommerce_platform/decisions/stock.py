@@ -11,6 +11,7 @@ import numpy as np
 
 from ecommerce_platform.contracts.decision_rules import Stock
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = ("silver.inventory_snapshots", "gold.fct_order_items")
+SELECTS = ("stock_counted", "weekly_units", "weeks_out_of_stock")
 MISSING = (
     "`decisions: inventory:` in source.yml lacks service_level, holding_cost_rate and order_cost: how often nothing shall run "
     "out, what keeping goods costs a year, and what an order to a supplier costs"
@@ -27,35 +29,6 @@ MISSING = (
 _WEEK, _FEWEST_WEEKS = 7, 8
 #: Draws of demand for the worth of a reorder point.
 _DRAWS, _SEED = 400, 1
-
-#: The newest count of each product, all places together.
-_COUNTED = """
-with newest as (
-    select product_id, location_id, on_hand, reorder_point, lead_time_days from silver.inventory_snapshots
-    qualify row_number() over (partition by product_id, location_id order by snapshot_date desc) = 1
-)
-select product_id, sum(on_hand)::bigint as on_hand, sum(reorder_point)::bigint as reorder_point,
-    max(lead_time_days) as lead_time_days
-from newest group by 1 order by 1
-"""
-#: Units by product and week before the newest day, week 0 being the last; a product's weeks begin with its first sale.
-_SOLD = """
-with lines as (
-    select product_id, order_date, quantity, revenue_amount, unit_cost from gold.fct_order_items
-    where is_valid and order_date is not null
-), newest as (select max(order_date) as day from lines)
-select product_id, cast(floor(date_diff('day', order_date, day) / 7) as integer) as week, sum(quantity)::double as units,
-    sum(revenue_amount)::double as revenue, max(unit_cost)::double as unit_cost
-from lines cross join newest where order_date > day - to_days(?) group by 1, 2
-"""
-#: Weeks that began with an empty shelf: what was sold then is not what was wanted.
-_EMPTY = """
-with days as (
-    select product_id, snapshot_date, sum(on_hand) as on_hand from silver.inventory_snapshots group by 1, 2
-), newest as (select max(order_date) as day from gold.fct_order_items where is_valid)
-select distinct product_id, cast(floor(date_diff('day', snapshot_date + to_days(1), day) / 7) as integer) as week
-from days cross join newest where on_hand <= 0 and snapshot_date > day - to_days(?) and snapshot_date < day
-"""
 
 
 def reorder_point(mean: Floats, variance: Floats, weeks: Floats, protection: Floats, service: float) -> Floats:
@@ -91,7 +64,7 @@ def order_quantity(yearly: Floats, order_cost: float, holding_cost: Floats) -> F
 
 def decide_stock(con: DuckDBPyConnection, rules: Stock | None) -> Decided:
     """Reorder point, and quantity to order now, of every product whose stock, lead time, demand and cost are known."""
-    counted = con.sql(_COUNTED).pl()
+    counted = rows_of(con, "stock_counted").pl()
     missing = [MISSING] if rules is None else []
     if counted.is_empty():
         missing.append("the source maps no inventory_snapshots (what lay on the shelves, and lead times)")
@@ -100,8 +73,8 @@ def decide_stock(con: DuckDBPyConnection, rules: Stock | None) -> Decided:
     if missing or rules is None:
         return refused(missing)
     days = rules.days // _WEEK * _WEEK
-    sold = con.sql(_SOLD, params=[days]).pl()
-    rows = stock_rows(counted, sold, con.sql(_EMPTY, params=[days]).pl(), rules)
+    sold = rows_of(con, "weekly_units", days=days).pl()
+    rows = stock_rows(counted, sold, rows_of(con, "weeks_out_of_stock", days=days).pl(), rules)
     if not rows:
         return refused(["no product has its lead time, its cost and eight weeks of sales without an empty shelf"])
     value = [sum(row[name] for row in rows) for name in ("value", "value_low", "value_high")]

@@ -5,6 +5,7 @@ How arms are compared is in `experiments.py`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,58 +13,27 @@ import numpy as np
 from ecommerce_platform.contracts.experiment_plan import METRICS, ExperimentPlan, ExperimentPlans
 from ecommerce_platform.decisions.experiments import Reading, Units, analyse
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
+from ecommerce_platform.warehouse.frames import handed_in
 
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyConnection
 
 READS = ("silver.experiment_assignments", "silver.customer_identities", "gold.fct_orders")
+SELECTS = ("experiment_arms", "experiment_units", "counted_orders")
 #: Days in which outcomes of experiments without a plan count.
 DEFAULT_WINDOW = 90
 CONTROLS = ("control", "a", "baseline", "placebo")
 
-#: One row per experiment, person and arm; a person's records in one arm are one unit, from the first assignment on.
-_UNITS = """
-with assigned as (
-    select a.experiment_id, coalesce(i.person_id, a.customer_id) as person_id, a.arm, min(a.assigned_at) as assigned_at
-    from silver.experiment_assignments as a
-    left join silver.customer_identities as i on a.customer_id = i.customer_id
-    group by 1, 2, 3
-), placed as (
-    select person_id, ordered_at, revenue_amount, profit_amount from gold.fct_orders
-    where is_counted and person_id in (select person_id from assigned)
-)
-select
-    u.experiment_id, u.person_id, u.arm, u.assigned_at,
-    count(*) filter (where o.ordered_at >= u.assigned_at) as orders,
-    coalesce(sum(o.revenue_amount) filter (where o.ordered_at >= u.assigned_at), 0)::double as revenue,
-    coalesce(sum(o.profit_amount) filter (where o.ordered_at >= u.assigned_at), 0)::double as profit,
-    count(*) filter (where o.ordered_at < u.assigned_at) as orders_before,
-    coalesce(sum(o.revenue_amount) filter (where o.ordered_at < u.assigned_at), 0)::double as revenue_before,
-    coalesce(sum(o.profit_amount) filter (where o.ordered_at < u.assigned_at), 0)::double as profit_before
-from assigned as u
-inner join _windows as w on u.experiment_id = w.experiment_id
-left join placed as o on u.person_id = o.person_id
-    and o.ordered_at >= u.assigned_at - to_days(w.days) and o.ordered_at < u.assigned_at + to_days(w.days)
-group by 1, 2, 3, 4
-order by 1, 2, 3
-"""
-ARMS = """
-select experiment_id, list(distinct arm order by arm) as arms, min(assigned_at) as first_at, max(assigned_at) as last_at
-from silver.experiment_assignments group by 1 order by 1
-"""
-ORDERS = """
-select min(ordered_at), max(ordered_at), coalesce(sum(cost_known_lines), 0) > 0 from gold.fct_orders where is_counted
-"""
-
 
 def decide_experiments(con: DuckDBPyConnection, plans: ExperimentPlans) -> Decided:
     """Every experiment of the shop, read as planned or, without a plan, with defaults that are labelled exploratory."""
-    known = con.execute(ARMS).fetchall()
+    known = assigned(con)
     if not known:
         return refused(["the source maps no experiment_assignments (who was put into which arm, and when)"])
-    first, last, costs = con.execute(ORDERS).fetchall()[0]
-    if last is None:
+    first, last, costs = counted_orders(con)
+    if first is None or last is None:
         return refused(["there is no counted order after any assignment"])
     units = read_units(con, {e: plan_of(e, arms, plans)[0].outcome_window_days for e, arms, _, _ in known})
     rows: list[dict[str, Any]] = []
@@ -84,6 +54,20 @@ def decide_experiments(con: DuckDBPyConnection, plans: ExperimentPlans) -> Decid
         }  # fmt: skip
         rows += [shared | row for row in found]
     return _summed_up(rows, skipped)
+
+
+def assigned(con: DuckDBPyConnection) -> list[tuple[str, list[str], datetime, datetime]]:
+    """Every experiment, its arms in order, and its first and last assignment."""
+    found: dict[tuple[str, datetime, datetime], list[str]] = {}
+    for experiment, arm, first, last in rows_of(con, "experiment_arms").fetchall():
+        found.setdefault((experiment, first, last), []).append(arm)
+    return [(experiment, arms, first, last) for (experiment, first, last), arms in found.items()]
+
+
+def counted_orders(con: DuckDBPyConnection) -> tuple[datetime | None, datetime | None, bool]:
+    """First and last counted order (None without any), and whether it is known what orders cost."""
+    first, last, costs = rows_of(con, "counted_orders").fetchall()[0]
+    return first, last, costs
 
 
 def _summed_up(rows: list[dict[str, Any]], skipped: list[str]) -> Decided:
@@ -113,11 +97,9 @@ def read_units(con: DuckDBPyConnection, windows: dict[str, int]) -> pl.DataFrame
     """One row per experiment, person and arm with what the person ordered in the window after and before the assignment."""
     import polars as pl
 
-    con.register("_windows", pl.DataFrame({"experiment_id": list(windows), "days": list(windows.values())}).to_arrow())
-    try:
-        return con.sql(_UNITS).pl()
-    finally:
-        con.unregister("_windows")
+    days = pl.DataFrame({"experiment_id": list(windows), "days": list(windows.values())})
+    with handed_in(con, _windows=days):
+        return rows_of(con, "experiment_units").pl()
 
 
 def units_of(frame: pl.DataFrame, arms: list[str], *, costs: bool, before: bool) -> Units:

@@ -15,7 +15,9 @@ from ecommerce_platform.contracts.experiment_plan import ExperimentPlans
 from ecommerce_platform.decisions import trials
 from ecommerce_platform.decisions.effects import Effects, Learners, Qini, cross_fit, qini, standardise
 from ecommerce_platform.decisions.recommendation import Decided, refused
+from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.decisions.statistics import sample_ratio_p
+from ecommerce_platform.warehouse.frames import handed_in
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,34 +27,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = (*trials.READS, "gold.dim_customer")
+SELECTS = (*trials.SELECTS, "persons_at_moments", "persons_of_last_year")
 #: Units of an arm from which on effects per person are looked for.
 FEWEST = 500
 _AGES = 8
 #: What folds learn from the same persons goes together, which a bootstrap over persons with their scores fixed does not see: over
 #: shops whose experiments do nothing, Qini coefficients scatter 1.47 times as far as it says (47 arms).
 WIDENED = 1.5
-
-#: What is known of a person before a moment.
-_FEATURES = """
-select
-    a.person_id,
-    count(o.ordered_at) as orders,
-    count(*) filter (where o.ordered_at >= a.at - to_days(90)) as orders_90,
-    coalesce(sum(o.revenue_amount), 0)::double as revenue,
-    coalesce(date_diff('day', max(o.ordered_at), max(a.at)), 999)::double as recency,
-    coalesce(date_diff('day', min(o.ordered_at), max(a.at)), 0)::double as tenure,
-    any_value(c.age_group) as age_group
-from _moments as a
-left join gold.fct_orders as o on a.person_id = o.person_id and o.is_counted and o.ordered_at < a.at
-    and o.ordered_at >= a.at - to_days(365)
-left join gold.dim_customer as c on a.person_id = c.person_id
-group by a.person_id order by a.person_id
-"""
-_NOW = """
-with newest as (select max(ordered_at) as at from gold.fct_orders where is_counted)
-select distinct o.person_id, n.at + to_seconds(1) as at from gold.fct_orders as o cross join newest as n
-where o.is_counted and o.person_id is not null and o.ordered_at > n.at - to_days(365)
-"""
 
 
 @dataclass(frozen=True)
@@ -72,10 +53,10 @@ class Arm:
 
 def read_arms(con: DuckDBPyConnection, plans: ExperimentPlans) -> tuple[list[Arm], list[str]]:
     """Every arm whose experiment is over, drawn as planned and large enough; and what is wrong with the others."""
-    known = con.execute(trials.ARMS).fetchall()
+    known = trials.assigned(con)
     if not known:
         return [], ["the source maps no experiment_assignments (who was put into which arm, and when)"]
-    _, last, _ = con.execute(trials.ORDERS).fetchall()[0]
+    _, last, _ = trials.counted_orders(con)
     if last is None:
         return [], ["there is no counted order"]
     windows = {e: trials.plan_of(e, arms, plans)[0].outcome_window_days for e, arms, _, _ in known}
@@ -126,16 +107,13 @@ def _arm(
 
 def features_at(con: DuckDBPyConnection, moments: pl.DataFrame) -> pl.DataFrame:
     """What was known of persons at a moment each (`person_id`, `at`), sorted by person."""
-    con.register("_moments", moments.to_arrow())
-    try:
-        return con.sql(_FEATURES).pl()
-    finally:
-        con.unregister("_moments")
+    with handed_in(con, _moments=moments):
+        return rows_of(con, "persons_at_moments").pl()
 
 
 def persons_now(con: DuckDBPyConnection) -> pl.DataFrame:
     """What is known today of everybody who ordered within a year."""
-    return features_at(con, con.sql(_NOW).pl())
+    return features_at(con, rows_of(con, "persons_of_last_year").pl())
 
 
 def design(known: pl.DataFrame, ages: list[str]) -> dict[str, Floats]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.warehouse.changes import own_code, unseen
+from ecommerce_platform.warehouse.frames import handed_in, typed
 from ecommerce_platform.warehouse.write import Written, count_rows, replace_table
 
 if TYPE_CHECKING:
@@ -90,12 +91,8 @@ def refresh_correlations(
         return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
     types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64, "INTEGER": pl.Int64, "BOOLEAN": pl.Boolean}
     schema = {name: types[column.type] for name, column in contract.columns.items()}
-    con.register("_correlations", pl.DataFrame(find_correlations(con), schema=schema, orient="row").to_arrow())
-    select = ", ".join(f"cast({name} as {column.type}) as {name}" for name, column in contract.columns.items())
-    try:
-        return replace_table(con, contract, f"select {select} from _correlations", code_version=version, reads=reads)
-    finally:
-        con.unregister("_correlations")
+    with handed_in(con, _correlations=pl.DataFrame(find_correlations(con), schema=schema, orient="row")):
+        return replace_table(con, contract, typed(contract, "_correlations"), code_version=version, reads=reads)
 
 
 def find_correlations(con: DuckDBPyConnection) -> list[dict[str, Any]]:

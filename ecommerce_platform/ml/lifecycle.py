@@ -374,6 +374,19 @@ def _evaluation_frame(rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
+def _fit(model: Model, inputs: Inputs, evaluation: Evaluation, *, seed: int, full: bool) -> tuple[Any, str | None]:
+    """The method if it won and is not refused, else the baseline; and why it is refused."""
+
+    def fit(method: str) -> Any:
+        return model.fit(inputs, method, evaluation, seed=seed, full=full)
+
+    if not evaluation.wins:
+        return fit(model.baseline), None
+    fitted = fit(evaluation.method)
+    refused = model.refuse(fitted, inputs)
+    return (fit(model.baseline), refused) if refused else (fitted, None)
+
+
 def train_frames(
     model: Model, inputs: Inputs, *, seed: int = SEED, full: bool = False, trained_at: datetime | None = None
 ) -> Trained:
@@ -388,12 +401,7 @@ def train_frames(
     """
     with one_thread(model.imports):
         evaluation = model.evaluate(inputs, seed=seed, full=full)
-        method = evaluation.method if evaluation.wins else model.baseline
-        fitted = model.fit(inputs, method, evaluation, seed=seed, full=full)
-        refused = model.refuse(fitted, inputs) if evaluation.wins else None
-        if refused:
-            method = model.baseline
-            fitted = model.fit(inputs, method, evaluation, seed=seed, full=full)
+        fitted, refused = _fit(model, inputs, evaluation, seed=seed, full=full)
         exhibits = (*evaluation.exhibits, *model.exhibits(fitted, inputs, evaluation, seed=seed))
     moment = (trained_at or datetime.now(UTC)).astimezone(UTC)
     first, last = model.window(inputs)

@@ -76,13 +76,18 @@ def remember(
         f"order by md5(cast({who} as varchar)) limit {REMEMBERED}",
         [model, *of_table, day, version],
     )
+    _leave_newest(con, of_table)
+    record_change(con, HISTORY)
+
+
+def _leave_newest(con: DuckDBPyConnection, of_table: list[str]) -> None:
+    """Keeps the samples of the newest scorings of a table's column only."""
     con.execute(
         f"delete from {HISTORY} where table_name = ? and column_name = ? and scored_on < (select min(scored_on) from ("
         f"select distinct scored_on from {HISTORY} where table_name = ? and column_name = ? order by scored_on desc "
         f"limit {SCORINGS}) as kept)",
         [*of_table, *of_table],
     )
-    record_change(con, HISTORY)
 
 
 def past_scores(con: DuckDBPyConnection, model: str) -> pl.DataFrame | None:

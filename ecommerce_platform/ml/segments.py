@@ -158,28 +158,31 @@ def score_segments(model: SegmentsModel, persons: pl.DataFrame) -> pl.DataFrame:
 
     numbers = dict.fromkeys(("distance", "map_x", "map_y"), pl.Float64)
     schema = {"person_id": pl.String, "segment": pl.Int32, "segment_name": pl.String, **numbers}
-    parts = [pl.DataFrame(schema=schema)]
     _refuse_impossible(persons)
-    for batch in persons.iter_slices(_BATCH):
-        values = _values(batch)
-        nothing: Any = [None] * batch.height
-        if model.promoted and model.clusters:
-            labels, distance = model.clusters.nearest(values)
-            names = pl.Series(model.clusters.names, dtype=pl.String)
-        else:
-            labels, distance = model.baseline.labels(values), nothing
-            names = pl.Series(_BASELINE_NAMES, dtype=pl.String)
-        places = model.clusters.on_map(values) if model.clusters else None
-        scored = {
-            "person_id": batch["person_id"].cast(pl.String),
-            "segment": labels.astype(np.int32),
-            "segment_name": names.gather(labels),
-            "distance": distance,
-            "map_x": nothing if places is None else places[:, 0],
-            "map_y": nothing if places is None else places[:, 1],
-        }
-        parts.append(pl.DataFrame(scored, schema_overrides=schema))
-    return pl.concat(parts)
+    scored = (pl.DataFrame(_scores(model, b), schema_overrides=schema) for b in persons.iter_slices(_BATCH))
+    return pl.concat([pl.DataFrame(schema=schema), *scored])
+
+
+def _scores(model: SegmentsModel, batch: pl.DataFrame) -> dict[str, Any]:
+    import polars as pl
+
+    values = _values(batch)
+    nothing: Any = [None] * batch.height
+    if model.promoted and model.clusters:
+        labels, distance = model.clusters.nearest(values)
+        names = pl.Series(model.clusters.names, dtype=pl.String)
+    else:
+        labels, distance = model.baseline.labels(values), nothing
+        names = pl.Series(_BASELINE_NAMES, dtype=pl.String)
+    places = model.clusters.on_map(values) if model.clusters else None
+    return {
+        "person_id": batch["person_id"].cast(pl.String),
+        "segment": labels.astype(np.int32),
+        "segment_name": names.gather(labels),
+        "distance": distance,
+        "map_x": nothing if places is None else places[:, 0],
+        "map_y": nothing if places is None else places[:, 1],
+    }
 
 
 def _refuse_impossible(persons: pl.DataFrame) -> None:

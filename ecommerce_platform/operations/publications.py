@@ -10,9 +10,27 @@ from ecommerce_platform.operations.in_process import FROM_HERE, NO_CONSOLE, quie
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
+    import dagster as dg
+
     from ecommerce_platform.publishing.publish import Progress, Snapshot
 
 _log = logging.getLogger(__name__)
+
+
+def _job(settings: Settings, asset: dg.AssetsDefinition) -> dg.JobDefinition:
+    """The job that publishes, by itself: without the assets that it would publish."""
+    import dagster as dg
+
+    from ecommerce_platform.orchestration.jobs import PUBLISH_JOB, SNAPSHOT
+    from ecommerce_platform.orchestration.resources import warehouse_resource
+
+    definitions = dg.Definitions(
+        assets=[asset],
+        jobs=[dg.define_asset_job(PUBLISH_JOB, selection=dg.AssetSelection.assets(SNAPSHOT))],
+        resources={"warehouse": warehouse_resource(settings)},
+        executor=dg.in_process_executor,
+    )
+    return definitions.resolve_job_def(PUBLISH_JOB)
 
 
 def run_publish(
@@ -35,25 +53,15 @@ def run_publish(
     from ecommerce_platform.orchestration.assembly import watched
     from ecommerce_platform.orchestration.assets.published import ByHand, snapshot_asset
     from ecommerce_platform.orchestration.instance import open_instance
-    from ecommerce_platform.orchestration.jobs import PUBLISH_JOB, SNAPSHOT
     from ecommerce_platform.orchestration.project import read_project
-    from ecommerce_platform.orchestration.resources import warehouse_resource
 
     project = read_project(settings)
     seen = watched(project)
     asked = ByHand(wait_seconds, force, progress, _log)
     tables = [dg.AssetKey(table.split(".")) for table in seen.reads if not table.startswith(("bronze.", "published."))]
-    asset = snapshot_asset(project, tables, lambda: seen, asked)
-    definitions = dg.Definitions(
-        assets=[asset],
-        jobs=[dg.define_asset_job(PUBLISH_JOB, selection=dg.AssetSelection.assets(SNAPSHOT))],
-        resources={"warehouse": warehouse_resource(settings)},
-        executor=dg.in_process_executor,
-    )
+    job = _job(settings, snapshot_asset(project, tables, lambda: seen, asked))
     with open_instance(settings) as instance, quiet_dagster():
-        done = definitions.resolve_job_def(PUBLISH_JOB).execute_in_process(
-            instance=instance, raise_on_error=False, tags=FROM_HERE, run_config=NO_CONSOLE
-        )
+        done = job.execute_in_process(instance=instance, raise_on_error=False, tags=FROM_HERE, run_config=NO_CONSOLE)
     if asked.error is not None:
         raise asked.error
     if asked.snapshot is None:

@@ -287,6 +287,16 @@ class _Attempt:
                 self.now = (self.options.now or datetime.now(UTC)).astimezone(UTC)
                 self._read_tables(con)
 
+    def _put(self, con: DuckDBPyConnection, table: str, entry: dict[str, Any], *, unchanged: bool) -> None:
+        """Writes a table's file, or takes over that of the previous snapshot."""
+        target = self.building / entry["file"]
+        target.parent.mkdir(exist_ok=True)
+        if unchanged:
+            self._take_over(table, entry, target)
+        else:
+            entry["rows"] = self._write(con, self.catalog.contract(table), target)
+        entry["bytes"] = target.stat().st_size
+
     def _read_tables(self, con: DuckDBPyConnection) -> None:
         """Writes or links every table."""
         known = [t for t in _tables(con) if t in self.catalog.tables]
@@ -303,14 +313,7 @@ class _Attempt:
         for number, table in enumerate(known, 1):
             if self.options.progress:
                 self.options.progress(table, number, len(known))
-            entry = entries[table]
-            target = self.building / entry["file"]
-            target.parent.mkdir(exist_ok=True)
-            if table in same:
-                self._take_over(table, entry, target)
-            else:
-                entry["rows"] = self._write(con, self.catalog.contract(table), target)
-            entry["bytes"] = target.stat().st_size
+            self._put(con, table, entries[table], unchanged=table in same)
         restricted = self._restrict(con, known, same)
         moment = self._free_moment()
         self.manifest = {

@@ -22,6 +22,7 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import AnomalyRules
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.warehouse.changes import own_code, unseen
+from ecommerce_platform.warehouse.frames import handed_in, typed
 from ecommerce_platform.warehouse.write import Written, count_rows, replace_table
 
 if TYPE_CHECKING:
@@ -194,12 +195,8 @@ def refresh_anomalies(
         return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
     types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64}
     schema = {name: types[column.type] for name, column in contract.columns.items()}
-    con.register("_anomalies", pl.DataFrame(find_anomalies(con, rules), schema=schema, orient="row").to_arrow())
-    select = ", ".join(f"cast({name} as {column.type}) as {name}" for name, column in contract.columns.items())
-    try:
-        return replace_table(con, contract, f"select {select} from _anomalies", code_version=version, reads=reads)
-    finally:
-        con.unregister("_anomalies")
+    with handed_in(con, _anomalies=pl.DataFrame(find_anomalies(con, rules), schema=schema, orient="row")):
+        return replace_table(con, contract, typed(contract, "_anomalies"), code_version=version, reads=reads)
 
 
 def find_anomalies(con: DuckDBPyConnection, rules: AnomalyRules) -> list[dict[str, Any]]:

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ecommerce_platform.contracts.contract import Contract
-from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.source import AnomalyRules, DriftRules
 from ecommerce_platform.warehouse.changes import own_code
+from ecommerce_platform.warehouse.frames import handed_in, typed
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import GrowingTable, Written
 
@@ -765,17 +765,20 @@ def _read_loads(
         elif kind == "text":
             cells[column, "values"][t] = {_VARIED: filled}
             cells[column, "lengths"][t] = json.loads(histogram)
-    series = []
-    for (column, kind), loads in sorted(cells.items()):
-        names = {name for cell in loads.values() for name in cell}
-        bins = sorted(names, key=float) if kind in ("figures", "lengths") else sorted(names, reverse=kind == "nulls")
-        where = {name: number for number, name in enumerate(bins)}
-        counts = np.zeros((len(days), len(bins)))
-        for t, cell in loads.items():
-            for name, count in cell.items():
-                counts[t, where[name]] = count
-        series.append(Series(column, kind, bins, counts))
+    series = [_counted(column, kind, loads, len(days)) for (column, kind), loads in sorted(cells.items())]
     return Loads(*pair, list(days), rows, profiled, series, versions)
+
+
+def _counted(column: str, kind: str, loads: Mapping[int, Mapping[str, int]], size: int) -> Series:
+    """The counts of a column's values by load, its bins in order."""
+    names = {name for cell in loads.values() for name in cell}
+    bins = sorted(names, key=float) if kind in ("figures", "lengths") else sorted(names, reverse=kind == "nulls")
+    where = {name: number for number, name in enumerate(bins)}
+    counts = np.zeros((size, len(bins)))
+    for t, cell in loads.items():
+        for name, count in cell.items():
+            counts[t, where[name]] = count
+    return Series(column, kind, bins, counts)
 
 
 def _read_verdicts(con: DuckDBPyConnection, contract: Contract, pair: Pair, days: Sequence[date], whole: date) -> Told:
@@ -825,12 +828,8 @@ class _Rows:
         frame = pl.DataFrame(
             {n: pl.Series(n, self.columns[n], types[c.type]) for n, c in self.contract.columns.items()}
         )
-        con.register("_verdicts", frame.with_columns(pl.col(pl.Float64).fill_nan(None)).to_arrow())
-        select = ", ".join(f"cast({quote(n)} as {c.type}) as {quote(n)}" for n, c in self.contract.columns.items())
-        try:
-            con.execute(f"create or replace temp table {table} as select {select} from _verdicts")
-        finally:
-            con.unregister("_verdicts")
+        with handed_in(con, _verdicts=frame.with_columns(pl.col(pl.Float64).fill_nan(None))):
+            con.execute(f"create or replace temp table {table} as {typed(self.contract, '_verdicts')}")
 
 
 _ANSWERS = {-1: None, 0: False, 1: True}

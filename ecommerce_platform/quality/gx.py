@@ -125,8 +125,6 @@ def ask(con: DuckDBPyConnection, suites: Sequence[Suite], catalog: Catalog) -> l
 
 
 def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -> Asked:
-    import great_expectations as gx
-
     contract, count = catalog.contract(suite.table), _count(con, suite.table)
     expectations: dict[str, Any] = {}
     answers: dict[str, Verdict] = {}
@@ -149,6 +147,21 @@ def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -
     table = f"{contract.layer}.{quote(contract.name)}"
     asset = source.add_query_asset(name=suite.table, query=f"select * from {table}")
     batch = asset.add_batch_definition_whole_table("whole").get_batch()
+    results, whole = _validated(batch, suite, contract.key, expectations)
+    for name, result in results.items():
+        rule = _rule(suite, name)
+        _hide(result, rule, catalog, suite.table)
+        answers[name] = _verdict(suite, rule, result)
+    verdicts = tuple(answers.get(r.name) or _error(suite, r, "Great Expectations gave no result") for r in suite.rules)
+    return Asked(suite, verdicts, _whole(whole, [results[r.name] for r in suite.rules if r.name in results]))
+
+
+def _validated(
+    batch: Any, suite: Suite, key: Sequence[str], expectations: dict[str, Any]
+) -> tuple[dict[str, Any], Any]:
+    """The result of each expectation by its rule, and the last whole result."""
+    import great_expectations as gx
+
     results: dict[str, Any] = {}
     whole = None
     # Rows are returned only in complete results, where Great Expectations stops at 200; values would come without end.
@@ -158,18 +171,13 @@ def _ask(con: DuckDBPyConnection, source: Any, suite: Suite, catalog: Catalog) -
             continue
         wanted = {
             "result_format": result_format,
-            "unexpected_index_column_names": list(contract.key),
+            "unexpected_index_column_names": list(key),
             "partial_unexpected_count": EXAMPLES,
         }
         group = gx.ExpectationSuite(name=suite.table, expectations=list(asked.values()), notes=suite.description)
         whole = batch.validate(group, result_format=wanted)
         results.update({r.expectation_config.meta["rule"]: r for r in whole.results})
-    for name, result in results.items():
-        rule = _rule(suite, name)
-        _hide(result, rule, catalog, suite.table)
-        answers[name] = _verdict(suite, rule, result)
-    verdicts = tuple(answers.get(r.name) or _error(suite, r, "Great Expectations gave no result") for r in suite.rules)
-    return Asked(suite, verdicts, _whole(whole, [results[r.name] for r in suite.rules if r.name in results]))
+    return results, whole
 
 
 def _rule(suite: Suite, name: str) -> Rule:

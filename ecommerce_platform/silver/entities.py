@@ -9,7 +9,7 @@ silver.rejects. A load costs what it brings, not what is already there. `ingesti
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
@@ -327,40 +327,42 @@ class _EntityLoader:
 
     def _fits(self, mapping: CompiledMapping) -> None:
         """A text that would reach a typed column without a macro is a mistake in the mapping, found before any row."""
+        kinds = self._kinds(mapping)
+        raise_all([*self._unordered(mapping, kinds), *self._unconverted(mapping, kinds)])
+
+    def _kinds(self, mapping: CompiledMapping) -> dict[str, str]:
+        """The type of each column that the mapping gives."""
         described = self.con.execute(
             "describe select " + ", ".join(f"{e} as {quote(n)}" for n, e in mapping.expressions.items())
             + "".join(f", {by or 'null'} as {ordering(n)}" for n, by in mapping.gathered.items())
             + f" from {mapping.bronze}"
             + (f" group by {', '.join(mapping.group_by)}" if mapping.group_by else "")
         ).fetchall()  # fmt: skip
-        problems = []
-        kinds = {name: kind for name, kind, *_ in described}
+        return {name: kind for name, kind, *_ in described}
+
+    def _unordered(self, mapping: CompiledMapping, kinds: dict[str, str]) -> Iterator[DefinitionError]:
+        """Columns gathered in an order that is none."""
+        path, place = mapping.mapping.path.with_name("source.yml"), f"{mapping.contract.name}.{mapping.raw_table}"
         for name, by in mapping.gathered.items():
             if kinds[f"_by_{name}"] == "VARCHAR":
-                path, place = (
-                    mapping.mapping.path.with_name("source.yml"),
-                    f"{mapping.contract.name}.{mapping.raw_table}",
+                yield DefinitionError(
+                    f"gathered: {place}: {by} is text, which is not ordered as what it says is",
+                    where=f"{path}:{line_of(path, ('gathered', place, name))}",
+                    fix=f"convert it, e.g. as_timestamp({by})",
                 )
-                problems.append(
-                    DefinitionError(
-                        f"gathered: {place}: {by} is text, which is not ordered as what it says is",
-                        where=f"{path}:{line_of(path, ('gathered', place, name))}",
-                        fix=f"convert it, e.g. as_timestamp({by})",
-                    )
-                )
+
+    def _unconverted(self, mapping: CompiledMapping, kinds: dict[str, str]) -> Iterator[DefinitionError]:
+        """Texts where another type is wanted, and the other way round."""
         for name, kind in kinds.items():
             if name not in mapping.expressions:
                 continue
             wanted = self.contract.columns[name].type
             if (kind == "VARCHAR") != (wanted == "VARCHAR") and kind != '"NULL"':
-                problems.append(
-                    DefinitionError(
-                        f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
-                        where=f"{mapping.mapping.path}:{mapping.lines.get(name, 1)}",
-                        fix="convert it with one of the as_… macros",
-                    )
+                yield DefinitionError(
+                    f"{name} is {wanted} in {self.contract.table}, but the mapping gives {kind}",
+                    where=f"{mapping.mapping.path}:{mapping.lines.get(name, 1)}",
+                    fix="convert it with one of the as_… macros",
                 )
-        raise_all(problems)
 
     # -- what fails ------------------------------------------------------------------------------------------
 

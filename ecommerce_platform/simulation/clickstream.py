@@ -54,12 +54,8 @@ class Clicks:
 
 def make_clicks(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Clicks:
     """The measured visits within the delivered days."""
-    # Measured are persons, not visits: all online orders of some, none of others. Guests come once.
-    persons = int(orders.person.max(initial=0)) + 1
-    agrees = rng.random(persons) < TRACKED_SHARE
-    guest = orders.person < 0
-    measured = np.where(guest, rng.random(len(orders)) < TRACKED_SHARE, agrees[orders.person])
-    bought = np.flatnonzero(measured & (orders.channel <= APP))
+    persons, guest = int(orders.person.max(initial=0)) + 1, orders.person < 0
+    bought = _measured_orders(rng, orders, persons)
     purchases = len(bought)
     # How many visits end at each step, so that the shares of FUNNEL come out.
     reached = purchases / np.cumprod(FUNNEL[::-1])[::-1]
@@ -88,7 +84,27 @@ def make_clicks(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders
     logged_in = (who >= 0) & ~guest[who] & ((order >= 0) | (rng.random(size) < 0.4))
     device = np.where(who >= 0, orders.device[who], pick(rng, (0.40, 0.52, 0.08), size))
 
-    # Where it came from: orders credited to a flight through its advertisement; others now and then, too.
+    flight = _flights(rng, seasons, orders, bought, start, who)
+    medium = np.array([f.medium for f in seasons.flights] or [0])[flight]
+    source = np.where(flight >= 0, 4 + medium, pick(rng, _SOURCE_SHARES, size))
+
+    views = rng.geometric(0.6, size)
+    return _events(rng, seasons, catalogue, orders, lines, start, last_step, views, visitor, order,
+                   np.where(logged_in, who, -1), source, flight, device)  # fmt: skip
+
+
+def _measured_orders(rng: Rng, orders: Orders, persons: int) -> np.ndarray:
+    """Measured are persons, not visits: all online orders of some, none of others. Guests come once."""
+    agrees = rng.random(persons) < TRACKED_SHARE
+    measured = np.where(orders.person < 0, rng.random(len(orders)) < TRACKED_SHARE, agrees[orders.person])
+    return np.flatnonzero(measured & (orders.channel <= APP))
+
+
+def _flights(
+    rng: Rng, seasons: Seasons, orders: Orders, bought: np.ndarray, start: np.ndarray, who: np.ndarray
+) -> np.ndarray:
+    """The flight each visit came from (-1: none): through its advertisement came orders credited to it, and others now and then."""
+    purchases, size = len(bought), len(start)
     running = np.full(size, -1)
     if seasons.flights:
         running = seasons.flight_of_day[start // SECONDS]
@@ -100,13 +116,7 @@ def make_clicks(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders
         aimed = np.array([[r in f.regions for r in range(len(REGIONS))] for f in seasons.flights])
         seen = (running >= 0) & ((who < 0) | aimed[running, orders.region[who]])
         running = np.where(seen & (rng.random(size) < share), running, -1)
-    flight = np.concatenate([orders.credited_to[bought], running[purchases:]])
-    medium = np.array([f.medium for f in seasons.flights] or [0])[flight]
-    source = np.where(flight >= 0, 4 + medium, pick(rng, _SOURCE_SHARES, size))
-
-    views = rng.geometric(0.6, size)
-    return _events(rng, seasons, catalogue, orders, lines, start, last_step, views, visitor, order,
-                   np.where(logged_in, who, -1), source, flight, device)  # fmt: skip
+    return np.concatenate([orders.credited_to[bought], running[purchases:]])
 
 
 def _events(

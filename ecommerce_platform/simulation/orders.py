@@ -53,6 +53,14 @@ METHODS = (
     ("GC", "Gift card", 0.04, 5, 60),
 )
 CARD, BANK, GIFT = 0, 4, 5
+#: Share of each carrier, by channel.
+_CARRIER_SHARES = (
+    (0.4, 0.25, 0.2, 0.15),
+    (0.4, 0.25, 0.2, 0.15),
+    (1.0, 0, 0, 0),
+    (0.15, 0.2, 0.3, 0.35),
+    (0.5, 0.3, 0.2, 0.0),
+)
 
 GUEST_SHARE = 0.04
 #: A customer whose parcel came late leaves for good with this probability.
@@ -176,18 +184,7 @@ def make_orders(
     """
     guests = round(wanted * GUEST_SHARE)
     registered = wanted - guests
-    pilot = 5_000
-    few = make_customers(seed, "pilot", seasons, places, pilot)
-    per_person = len(_customer_orders(seed, seasons, places, few, uplift)[1]) / pilot
-    surplus = 1.05
-    while True:
-        size = max(5, int(registered / max(per_person, 0.01) * surplus))
-        customers = make_customers(seed, "customers", seasons, places, size)
-        progress("customers", size, size)
-        trials, orders = _customer_orders(seed, seasons, places, customers, uplift)
-        if len(orders) >= registered:
-            break
-        surplus *= 1.2
+    customers, trials, orders = _enough_orders(seed, seasons, places, registered, progress, uplift)
     rng = stream(seed, "guests")
     keep = rng.choice(len(orders), registered, replace=False)
     visits = make_guest_visits(rng, seasons, guests)
@@ -342,6 +339,29 @@ def make_reviews(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Order
     return Reviews(chosen, score[chosen], written[chosen], words[chosen])
 
 
+def _enough_orders(
+    seed: int,
+    seasons: Seasons,
+    places: Places,
+    registered: int,
+    progress: Callable[[str, int, int], None],
+    uplift: bool,
+) -> tuple[Customers, tuple[Trial, ...], Orders]:
+    """So many customers that they place `registered` orders or more."""
+    pilot = 5_000
+    few = make_customers(seed, "pilot", seasons, places, pilot)
+    per_person = len(_customer_orders(seed, seasons, places, few, uplift)[1]) / pilot
+    surplus = 1.05
+    while True:
+        size = max(5, int(registered / max(per_person, 0.01) * surplus))
+        customers = make_customers(seed, "customers", seasons, places, size)
+        progress("customers", size, size)
+        trials, orders = _customer_orders(seed, seasons, places, customers, uplift)
+        if len(orders) >= registered:
+            return customers, trials, orders
+        surplus *= 1.2
+
+
 def _customer_orders(
     seed: int, seasons: Seasons, places: Places, customers: Customers, uplift: bool
 ) -> tuple[tuple[Trial, ...], Orders]:
@@ -376,10 +396,47 @@ def _customer_orders(
 def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, visits: Visits) -> Orders:
     """Channel, payment and the way of the parcel for each visit."""
     size = len(visits.placed)
-    known = visits.person >= 0
     placed = visits.placed.astype(np.int64)
-    day = placed // SECONDS
+    channel = _channels(rng, customers, visits, placed)
+    offline, store = (channel == STORE) | (channel == PHONE), channel == STORE
+    device_by_channel = np.array(
+        [[0.55, 0.36, 0.09], [0.0, 0.90, 0.10], [1.0, 0.0, 0.0], [0.45, 0.48, 0.07], [1.0, 0.0, 0.0]]
+    )
+    device = np.where(offline, -1, pick_rows(rng, device_by_channel, channel))
 
+    place = pick(rng, places.weight, size)
+    gift = (rng.random(size) < 0.02) & ~store
+    ship_to = np.where((visits.person < 0) | gift, place, -1)
+    region = places.region[np.where(ship_to >= 0, ship_to, customers.place(visits.person, placed))]
+
+    paid = _payments(rng, placed, store)
+    sent = _parcels(rng, seasons, placed, paid, channel, region)
+    small, number = np.int8, np.int32
+    return Orders(
+        person=visits.person.astype(number),
+        record=np.full(size, -1, dtype=number),
+        system=np.where(offline, CRM, WEB_SHOP).astype(small),
+        placed=placed,
+        approved=paid.approved,
+        shipped=sent.shipped,
+        received=sent.received,
+        promised=sent.promised,
+        ended=paid.ended,
+        fate=paid.fate.astype(small),
+        channel=channel.astype(small),
+        device=device.astype(small),
+        carrier=sent.carrier.astype(small),
+        method=paid.method.astype(small),
+        ship_to=ship_to.astype(number),
+        region=region.astype(small),
+        caused_by=visits.flight.astype(number),
+        credited_to=_credited(rng, seasons, visits, placed, channel, region).astype(number),
+    )
+
+
+def _channels(rng: Rng, customers: Customers, visits: Visits, placed: np.ndarray) -> np.ndarray:
+    """Where each visit orders: mostly where the customer usually does, and only where the customer is known."""
+    size, known = len(placed), visits.person >= 0
     channel = pick(rng, CHANNEL_SHARES, size)
     usual = known & (rng.random(size) < 0.75)
     channel = np.where(usual, customers.channel[visits.person], channel)
@@ -394,20 +451,22 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     offline = (channel == STORE) | (channel == PHONE)
     channel = np.where(~known & offline, WEB, channel)
     channel = np.where(known & offline & ~in_crm, WEB, channel)
-    channel = np.where(known & ~offline & ~in_web, STORE, channel)
-    offline = (channel == STORE) | (channel == PHONE)
-    store = channel == STORE
-    device_by_channel = np.array(
-        [[0.55, 0.36, 0.09], [0.0, 0.90, 0.10], [1.0, 0.0, 0.0], [0.45, 0.48, 0.07], [1.0, 0.0, 0.0]]
-    )
-    device = np.where(offline, -1, pick_rows(rng, device_by_channel, channel))
+    return np.where(known & ~offline & ~in_web, STORE, channel)
 
-    place = pick(rng, places.weight, size)
-    gift = (rng.random(size) < 0.02) & ~store
-    ship_to = np.where(~known | gift, place, -1)
-    destination = np.where(ship_to >= 0, ship_to, customers.place(visits.person, placed))
-    region = places.region[destination]
 
+@dataclass(frozen=True)
+class _Paid:
+    """How orders are paid, and whether anything comes of them."""
+
+    method: np.ndarray
+    approved: np.ndarray
+    fate: np.ndarray
+    ended: np.ndarray
+
+
+def _payments(rng: Rng, placed: np.ndarray, store: np.ndarray) -> _Paid:
+    """Method and approval; some orders are canceled or given up, none of those that are taken along from a store."""
+    size = len(placed)
     method = pick(rng, [m[2] for m in METHODS], size)
     # Cash has no place in this list: stores take cards and gift cards only.
     method = np.where(store & (method != GIFT), CARD, method)
@@ -423,65 +482,56 @@ def _fulfil(rng: Rng, seasons: Seasons, places: Places, customers: Customers, vi
     fate = np.where(store, DELIVERED, fate)
     ended = placed + ((0.05 + 2.5 * rng.random(size)) * SECONDS).astype(np.int64)
     ended = np.where(fate == DELIVERED, NEVER, ended)
-    approved = np.where(approved > ended, NEVER, approved)
+    return _Paid(method, np.where(approved > ended, NEVER, approved), fate, ended)
 
+
+@dataclass(frozen=True)
+class _Sent:
+    """The way of parcels."""
+
+    carrier: np.ndarray
+    shipped: np.ndarray
+    received: np.ndarray
+    promised: np.ndarray
+
+
+def _parcels(
+    rng: Rng, seasons: Seasons, placed: np.ndarray, paid: _Paid, channel: np.ndarray, region: np.ndarray
+) -> _Sent:
+    """Who brings each order, and when; what is bought in a store is taken along."""
+    size, day, store = len(placed), placed // SECONDS, channel == STORE
     load = seasons.load[np.minimum(day, len(seasons.load) - 1)]
     handling = np.exp(rng.normal(np.log(0.55), 0.5, size)) * load**1.6
-    ready = np.minimum(approved, placed + 10 * SECONDS) + (handling * SECONDS).astype(np.int64)
-    shipped = _within_hours(ready, approved, 8, 10, seasons.weekday_of_start)
+    ready = np.minimum(paid.approved, placed + 10 * SECONDS) + (handling * SECONDS).astype(np.int64)
+    shipped = _within_hours(ready, paid.approved, 8, 10, seasons.weekday_of_start)
 
-    carrier = pick_rows(
-        rng,
-        np.array(
-            [
-                [0.4, 0.25, 0.2, 0.15],
-                [0.4, 0.25, 0.2, 0.15],
-                [1.0, 0, 0, 0],
-                [0.15, 0.2, 0.3, 0.35],
-                [0.5, 0.3, 0.2, 0.0],
-            ]
-        ),
-        channel,
-    )
+    carrier = pick_rows(rng, np.array(_CARRIER_SHARES), channel)
     pace = np.array([1.1, 1.5, 1.9, 2.6])[carrier] * np.array([1.1, 1.25, 1.0, 0.95])[region]
     transit = np.exp(rng.normal(0, 0.42, size)) * pace * load**0.8
     received = _within_hours(shipped + (transit * SECONDS).astype(np.int64), shipped, 9, 11, seasons.weekday_of_start)
-    promised_days = 4 + (region == 1) + (carrier >= 2) + (load > 1.25) + (method == BANK)
-    promised = (day + promised_days) * SECONDS
+    promised_days = 4 + (region == 1) + (carrier >= 2) + (load > 1.25) + (paid.method == BANK)
 
-    sent = fate == DELIVERED
-    received = np.where(store, placed, np.where(sent, received, NEVER))
-    shipped = np.where(store | ~sent, NEVER, shipped)
-    promised = np.where(store, NEVER, promised)
-    # Whoever lives where a flight runs and orders online may have come through it, caused by it or not.
-    credited = visits.flight
-    if seasons.flights:
-        running = seasons.flight_of_day[day]
-        clicked = np.array([MEDIA[f.medium].clicked for f in seasons.flights])[running]
-        aimed = np.array([[r in f.regions for r in range(len(REGIONS))] for f in seasons.flights])[running, region]
-        clicks = (running >= 0) & aimed & (channel <= APP) & (rng.random(size) < clicked)
-        credited = np.where((credited < 0) & clicks, running, credited)
-    small, number = np.int8, np.int32
-    return Orders(
-        person=visits.person.astype(number),
-        record=np.full(size, -1, dtype=number),
-        system=np.where(offline, CRM, WEB_SHOP).astype(small),
-        placed=placed,
-        approved=approved,
-        shipped=shipped,
-        received=received,
-        promised=promised,
-        ended=ended,
-        fate=fate.astype(small),
-        channel=channel.astype(small),
-        device=device.astype(small),
-        carrier=carrier.astype(small),
-        method=method.astype(small),
-        ship_to=ship_to.astype(number),
-        region=region.astype(small),
-        caused_by=visits.flight.astype(number),
-        credited_to=credited.astype(number),
+    sent = paid.fate == DELIVERED
+    return _Sent(
+        carrier,
+        shipped=np.where(store | ~sent, NEVER, shipped),
+        received=np.where(store, placed, np.where(sent, received, NEVER)),
+        promised=np.where(store, NEVER, (day + promised_days) * SECONDS),
     )
+
+
+def _credited(
+    rng: Rng, seasons: Seasons, visits: Visits, placed: np.ndarray, channel: np.ndarray, region: np.ndarray
+) -> np.ndarray:
+    """The flight that each order is credited to (-1: none)."""
+    if not seasons.flights:
+        return visits.flight
+    # Whoever lives where a flight runs and orders online may have come through it, caused by it or not.
+    running = seasons.flight_of_day[placed // SECONDS]
+    clicked = np.array([MEDIA[f.medium].clicked for f in seasons.flights])[running]
+    aimed = np.array([[r in f.regions for r in range(len(REGIONS))] for f in seasons.flights])[running, region]
+    clicks = (running >= 0) & aimed & (channel <= APP) & (rng.random(len(placed)) < clicked)
+    return np.where((visits.flight < 0) & clicks, running, visits.flight)
 
 
 def _within_hours(moment: np.ndarray, after: np.ndarray, opens: int, hours: int, weekday_of_start: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -218,21 +218,8 @@ def make_persons(
     last_name = np.where(own, last_name, last_name[head[household]])
     birth_date = _birth_dates(rng, household, position, head, start)
 
-    # Twins: the second and third of a household have one birth date. Namesakes: a child named after its parent.
-    twins = (rng.random(homes) < lives.twins)[household] & (position >= 1)
-    second = np.full(homes, -1)
-    seconds = np.flatnonzero(position == 1)
-    second[household[seconds]] = seconds
-    birth_date = np.where(twins, birth_date[np.maximum(second[household], 0)], birth_date)
-    last_name = np.where(twins, last_name[head[household]], last_name)
-    same = (first_name == first_name[head[household]]) & (position > 0)
-    first_name = np.where(same, (first_name + 1) % len(FIRST_NAMES), first_name)
-    namesake = (rng.random(homes) < lives.namesakes)[household] & (position == 1) & ~twins
-    first_name = np.where(namesake, first_name[head[household]], first_name)
-    last_name = np.where(namesake, last_name[head[household]], last_name)
-    birth_date = np.where(namesake & (birth_date >= birth_date[head[household]]), birth_date + 9000, birth_date)
-    youngest = (np.datetime64(start, "D").astype(np.int64)) - int(_YOUNGEST * _DAYS_PER_YEAR)
-    birth_date = np.where(namesake & (birth_date > youngest), birth_date[head[household]] - 9000, birth_date)
+    drawn = _Names(first_name, last_name, birth_date)
+    first_name, last_name, birth_date = _alike(rng, drawn, household, position, head, lives, start)
 
     place, new_place = pick(rng, places.weight, homes), pick(rng, places.weight, homes)
     moved = _moments(rng, homes, lives.moves, first, last)
@@ -265,6 +252,38 @@ def make_persons(
         email_changed=email_changed,
         second_email=second_email,
     )
+
+
+class _Names(NamedTuple):
+    """First names and last names (places in their lists) and birth dates (days) of persons."""
+
+    first: np.ndarray
+    last: np.ndarray
+    born: np.ndarray
+
+
+def _alike(
+    rng: Rng, drawn: _Names, household: np.ndarray, position: np.ndarray, head: np.ndarray, lives: Lives, start: date
+) -> _Names:
+    """Names and birth dates with twins, and children who are named after their parent."""
+    first_name, last_name, birth_date = drawn
+    homes = len(head)
+    # Twins: the second and third of a household have one birth date. Namesakes: a child named after its parent.
+    twins = (rng.random(homes) < lives.twins)[household] & (position >= 1)
+    second = np.full(homes, -1)
+    seconds = np.flatnonzero(position == 1)
+    second[household[seconds]] = seconds
+    birth_date = np.where(twins, birth_date[np.maximum(second[household], 0)], birth_date)
+    last_name = np.where(twins, last_name[head[household]], last_name)
+    same = (first_name == first_name[head[household]]) & (position > 0)
+    first_name = np.where(same, (first_name + 1) % len(FIRST_NAMES), first_name)
+    namesake = (rng.random(homes) < lives.namesakes)[household] & (position == 1) & ~twins
+    first_name = np.where(namesake, first_name[head[household]], first_name)
+    last_name = np.where(namesake, last_name[head[household]], last_name)
+    birth_date = np.where(namesake & (birth_date >= birth_date[head[household]]), birth_date + 9000, birth_date)
+    youngest = (np.datetime64(start, "D").astype(np.int64)) - int(_YOUNGEST * _DAYS_PER_YEAR)
+    birth_date = np.where(namesake & (birth_date > youngest), birth_date[head[household]] - 9000, birth_date)
+    return _Names(first_name, last_name, birth_date)
 
 
 def make_sign_ups(seed: int, persons: int, *, first: int, last: int) -> dict[str, SignUps]:
@@ -314,34 +333,17 @@ def write_records(
     person = sign_ups.person
     at = sign_ups.registered if as_of is None else as_of
     size = len(person)
-
-    def share(part: float) -> np.ndarray:
-        return rng.random(size) < part
-
     full_name = _names(rng, system, persons, person, at)
 
-    changed = at >= persons.email_changed[person]
-    email = _either(changed, persons.new_email[person], persons.email[person])
-    second = persons.second_email[person]
-    email = _either(share(system.other_email) & second.is_not_null().to_numpy(), second, email)
-    email = _mistyped(rng, email, share(system.email_typo), _misspell)
-    email = _either(share(0.03), email.str.to_titlecase(), email)
-    email = where(email, share(system.has_email))
-
-    new_number = at >= persons.mobile_changed[person]
-    phone = _either(new_number, persons.new_mobile[person], persons.mobile[person])
-    landline = persons.landline[person]
-    phone = _either(share(0.3) & landline.is_not_null().to_numpy(), landline, phone)
-    phone = _mistyped(rng, phone, share(system.phone_typo), _wrong_digit)
-    phone = where(_phone(phone, system.phone_format), share(system.has_phone))
-
+    email = _emails_given(rng, system, persons, person, at)
+    phone = _phones_given(rng, system, persons, person, at)
     birth_date = _birth_dates_given(rng, system, persons.birth_date[person])
-    birth_date = where(birth_date, share(system.has_birth_date))
+    birth_date = where(birth_date, rng.random(size) < system.has_birth_date)
 
     place = np.where(at >= persons.moved[person], persons.new_place[person], persons.place[person])
-    known = share(system.has_address)
+    known = rng.random(size) < system.has_address
     postal_code = chosen(places.postal_code, place)
-    postal_code = where(_mistyped(rng, postal_code, share(system.postal_typo), _wrong_digit), known)
+    postal_code = where(_mistyped(rng, postal_code, rng.random(size) < system.postal_typo, _wrong_digit), known)
     city = where(chosen(places.city, place), known)
     return pl.DataFrame(
         {
@@ -359,6 +361,33 @@ def write_records(
             "state": where(chosen(places.state, place), known),
         }
     )
+
+
+def _emails_given(rng: Rng, system: System, persons: Persons, person: np.ndarray, at: np.ndarray) -> pl.Series:
+    """The address each person gives at a moment: the present or a second one, some mistyped, some left out."""
+
+    def share(part: float) -> np.ndarray:
+        return rng.random(len(person)) < part
+
+    email = _either(at >= persons.email_changed[person], persons.new_email[person], persons.email[person])
+    second = persons.second_email[person]
+    email = _either(share(system.other_email) & second.is_not_null().to_numpy(), second, email)
+    email = _mistyped(rng, email, share(system.email_typo), _misspell)
+    email = _either(share(0.03), email.str.to_titlecase(), email)
+    return where(email, share(system.has_email))
+
+
+def _phones_given(rng: Rng, system: System, persons: Persons, person: np.ndarray, at: np.ndarray) -> pl.Series:
+    """The number each person gives at a moment: mobile or landline, as the system writes it, some left out."""
+
+    def share(part: float) -> np.ndarray:
+        return rng.random(len(person)) < part
+
+    phone = _either(at >= persons.mobile_changed[person], persons.new_mobile[person], persons.mobile[person])
+    landline = persons.landline[person]
+    phone = _either(share(0.3) & landline.is_not_null().to_numpy(), landline, phone)
+    phone = _mistyped(rng, phone, share(system.phone_typo), _wrong_digit)
+    return where(_phone(phone, system.phone_format), share(system.has_phone))
 
 
 def make_records(seed: int, persons: int, *, start: date = date(2024, 1, 1), days: int = 730) -> pl.DataFrame:

@@ -63,28 +63,27 @@ def generate_shop(
     Raises:
         InputError: an argument out of range, or `out_dir/raw` already holds something.
     """
-    _check(orders, days, seed, dirty_share, start)
-    if not 0 <= lost_share <= 1:
-        raise InputError(f"not a share from 0 to 1: {lost_share}", where="lost_share", fix="give 0 for none")
-    if not 0 <= outside <= 10:
-        raise InputError(f"not from 0 to 10: {outside}", where="outside", fix="give 0 for no other shops")
+    _check(orders, days, seed, start)
+    _check_shares(dirty_share, lost_share, outside)
     raw = out_dir / "raw"
     if raw.exists() and any(p for p in raw.iterdir() if not p.name.startswith(".")):
         raise InputError("there are drops already", where=raw, fix="remove them or generate into another folder")
     tell = progress or (lambda what, done, total: None)
 
     shop = simulate(
-        orders=orders,
-        days=days,
-        seed=seed,
-        start=start,
-        progress=tell,
-        lost_share=lost_share,
-        vary_ads=vary_ads,
-        uplift=uplift,
-        outside=outside,
-    )
+        orders=orders, days=days, seed=seed, start=start, progress=tell, lost_share=lost_share, vary_ads=vary_ads,
+        uplift=uplift, outside=outside,
+    )  # fmt: skip
     feeds = make_feeds(shop, dirty_share)
+    _write_drops(out_dir, raw, start, feeds, tell)
+    truth = _count(shop, {feed.table: feed for feed in feeds}, dirty_share)
+    _write_persons(out_dir, shop)
+    truths.write_truth(out_dir, truth)
+    return truth
+
+
+def _write_drops(out_dir: Path, raw: Path, start: date, feeds: list[Feed], tell: Progress) -> None:
+    """Writes beside `raw` and moves there what is complete."""
     staging = out_dir / "raw.partial"
     if staging.exists():
         shutil.rmtree(staging)
@@ -95,21 +94,23 @@ def generate_shop(
         folder.rename(raw / folder.name)
     staging.rmdir()
 
-    truth = _count(shop, {feed.table: feed for feed in feeds}, dirty_share)
-    _write_persons(out_dir, shop)
-    truths.write_truth(out_dir, truth)
-    return truth
 
-
-def _check(orders: int, days: int, seed: int, dirty_share: float, start: date) -> None:
+def _check(orders: int, days: int, seed: int, start: date) -> None:
     if orders < 1:
         raise InputError(f"a shop without orders cannot be generated: {orders}", where="orders", fix="give 1 or more")
     if days < 1 or start + timedelta(days=min(days, 10**5)) > _LAST_DAY:
         raise InputError(f"{days} days from {start} cannot be generated", where="days", fix="give 1 or more, to 2199")
     if seed < 0:
         raise InputError(f"a seed is not negative: {seed}", where="seed", fix="give 0 or more")
+
+
+def _check_shares(dirty_share: float, lost_share: float, outside: float) -> None:
     if not 0 <= dirty_share <= 0.2:
         raise InputError(f"not a share from 0 to 0.2: {dirty_share}", where="dirty_share", fix="give 0 for none")
+    if not 0 <= lost_share <= 1:
+        raise InputError(f"not a share from 0 to 1: {lost_share}", where="lost_share", fix="give 0 for none")
+    if not 0 <= outside <= 10:
+        raise InputError(f"not from 0 to 10: {outside}", where="outside", fix="give 0 for no other shops")
 
 
 def _count(shop: Shop, feeds: dict[str, Feed], dirty_share: float) -> Truth:

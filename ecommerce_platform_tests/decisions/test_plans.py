@@ -14,10 +14,10 @@ import pytest
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.decision_rules import Budget, DecisionRules, Staffing, Stock
-from ecommerce_platform.decisions import budget
 from ecommerce_platform.decisions.budget import decide_budget, fit_responses, measure, split_budget
 from ecommerce_platform.decisions.recommendation import Decided, frame, refresh_decision, refused
 from ecommerce_platform.decisions.roi import decide_roi
+from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.decisions.staffing import decide_staffing, whole_weeks
 from ecommerce_platform.decisions.stock import decide_stock
 
@@ -208,7 +208,7 @@ def test_campaigns_are_counted_by_region_and_day(con: duckdb.DuckDBPyConnection)
         "order_id": list(map(str, range(len(placed)))), "region": [r for r, _ in placed], "is_counted": True, "profit_amount": 4.0,
         "order_date": [MONDAY + timedelta(d) for _, d in placed], "campaign_id": ["c" if p == ("north", 10) else None for p in placed],
     })  # fmt: skip
-    (row,) = con.sql(budget._SQL.read_text(), params={"after": 2, "around": 15}).pl().iter_rows(named=True)
+    (row,) = rows_of(con, "campaign_flights", after=2, around=15).pl().iter_rows(named=True)
     assert (row["cost"], row["profit"]) == (15, 4)
     assert (row["with_during"], row["without_during"]) == (17, 6)
     assert (row["with_later"], row["without_later"]) == (7 + 2, 3 + 4)

@@ -22,6 +22,8 @@ from ecommerce_platform.orchestration.project import Project
 from ecommerce_platform.orchestration.resources import WarehouseResource
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from ecommerce_platform.contracts.source import DriftRules
     from ecommerce_platform.quality.drift_report import Report
     from ecommerce_platform.quality.swapped_dates import DaysAndMonths
@@ -66,6 +68,13 @@ def profile_drift(project: Project, contract: Contract) -> list[dg.AssetsDefinit
     return [filled_asset(project, contract, work, [PROFILES], file.path)]
 
 
+def _judge_days(con: "DuckDBPyConnection", project: Project, entity: str) -> "Mapping[tuple[str, str], DaysAndMonths]":
+    from ecommerce_platform.quality.swapped_dates import judge_entity
+
+    filled = {m.raw_table: m.expressions.keys() for m in project.compiled[entity]}
+    return judge_entity(con, project.catalog.contract(f"silver.{entity}"), filled)
+
+
 def profile_checks(project: Project, assets: Collection[dg.AssetKey]) -> list[dg.AssetChecksDefinition]:
     """The step that tells on each entity whether its newest loads are like those before; none without profiles.
 
@@ -88,18 +97,15 @@ def profile_checks(project: Project, assets: Collection[dg.AssetKey]) -> list[dg
     def checks(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
         from ecommerce_platform.quality.drift_report import read_reports
         from ecommerce_platform.quality.pictures import pictures
-        from ecommerce_platform.quality.swapped_dates import judge_entity
 
         with as_failure(), warehouse.get_connection(context.log) as con:
             reports = read_reports(con, rules.lately_days)
             drifted = [entity for (entity, check), report in reports.items() if check == DRIFTS and report.alarms]
             shown = pictures(con, drifted) if drifted else {}
-            days = {}
-            for key in context.selected_asset_check_keys:
-                if key.name == DAYS:
-                    entity = key.asset_key.path[-1]
-                    filled = {m.raw_table: m.expressions.keys() for m in project.compiled[entity]}
-                    days[key] = judge_entity(con, project.catalog.contract(f"silver.{entity}"), filled)
+            days = {
+                key: _judge_days(con, project, key.asset_key.path[-1])
+                for key in context.selected_asset_check_keys if key.name == DAYS
+            }  # fmt: skip
         for key in sorted(context.selected_asset_check_keys):
             entity = key.asset_key.path[-1]
             if key in days:

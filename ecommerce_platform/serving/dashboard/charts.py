@@ -103,17 +103,8 @@ def lines(
         frame = frame.filter(frame["is_complete"])
         before = None if before is None else before.filter(before["period"].is_in(frame["period"].to_list()))
     periods = frame["period"].to_list()
-    traces: list[Any] = []
     main = next(iter(names))
-    if before is not None:
-        own = [period_text(p, grain) for p in before["own_period"].to_list()]
-        traces.append(
-            go.Scatter(
-                x=before["period"].to_list(), y=_floats(before, main), name="Compared with", mode="lines", customdata=own,
-                line={"color": GREY, "width": 1.6, "dash": "dot"},
-                hovertemplate=f"%{{customdata}}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
-            )
-        )  # fmt: skip
+    traces: list[Any] = [] if before is None else [_compared(before, main, axis, grain)]
     for number, (column, label) in enumerate(names.items()):
         colour = (BLUE, ORANGE, GREEN, PURPLE)[number % 4]
         traces.append(
@@ -133,6 +124,18 @@ def lines(
     if happened and days:
         _add_lanes(figure, happened, days, height)
     return figure
+
+
+def _compared(before: pl.DataFrame, column: str, axis: Axis, grain: str) -> go.Scatter:
+    """The series compared with, dotted; it is told by its own periods."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=before["period"].to_list(), y=_floats(before, column), name="Compared with", mode="lines",
+        customdata=[period_text(p, grain) for p in before["own_period"].to_list()],
+        line={"color": GREY, "width": 1.6, "dash": "dot"},
+        hovertemplate=f"%{{customdata}}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
+    )  # fmt: skip
 
 
 def forecast(frame: pl.DataFrame, axis: Axis, height: int = 360) -> go.Figure:
@@ -301,10 +304,9 @@ def bars(
     figures = _floats(frame, now)
     shade = [1.0 if not chosen or v in chosen else 0.35 for v in values]
     names = [_cut(v, 26) for v in values]
-    text = [axis.text(v) for v in figures]
     marks: dict[str, Any] = {
-        "marker": {"color": colour, "opacity": shade}, "customdata": values, "text": text, "textposition": "outside",
-        "cliponaxis": False, "name": "Now", "showlegend": False, "constraintext": "none", "textangle": 0,
+        "marker": {"color": colour, "opacity": shade}, "customdata": values,
+        "text": [axis.text(v) for v in figures], "textposition": "outside", "cliponaxis": False, "name": "Now", "showlegend": False, "constraintext": "none", "textangle": 0,
         **_PICKED,
     }  # fmt: skip
     place = list(range(len(values)))
@@ -317,13 +319,7 @@ def bars(
         return figure
     traces = [go.Bar(y=place, x=figures, orientation="h", hovertemplate=hover.replace("{}", "x"), **marks)]
     if before and before in frame.columns and frame[before].null_count() < len(frame):
-        traces.append(
-            go.Scatter(
-                y=place, x=_floats(frame, before), mode="markers", name="Compared with", customdata=values,
-                marker={"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3}},
-                hovertemplate=f"<b>%{{customdata}}</b> before<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
-            )
-        )  # fmt: skip
+        traces.append(_ticks(_floats(frame, before), values, axis))
     figure = _figure(traces, max(120, row * len(values) + 60), bargap=0.3)
     figure.update_yaxes(tickvals=place, ticktext=names, autorange="reversed", showgrid=False)
     figure.update_xaxes(**axis.layout(), nticks=5)
@@ -331,6 +327,17 @@ def bars(
     if most > 0 and min(v or 0 for v in figures) >= 0:
         figure.update_xaxes(range=[0, most * 1.3])  # room for the text behind the longest
     return figure
+
+
+def _ticks(figures: list[float | None], values: list[str], axis: Axis) -> go.Scatter:
+    """Where lying bars stood before."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        y=list(range(len(values))), x=figures, mode="markers", name="Compared with", customdata=values,
+        marker={"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3}},
+        hovertemplate=f"<b>%{{customdata}}</b> before<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
+    )  # fmt: skip
 
 
 def differences(frame: pl.DataFrame, axis: Axis, label: str = "value", change: str = "change") -> go.Figure:

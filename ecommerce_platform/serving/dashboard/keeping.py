@@ -53,16 +53,20 @@ def views(who: Who, path: str, address: Mapping[str, list[str]], entries: Mappin
                     )  # fmt: skip
         if not kept:
             st.caption("Keep a page with its period and filters under a name, for yourself or for all who sign in.")
-        with st.form("keep_view", clear_on_submit=True, border=False):
-            name = st.text_input("Name of this view")
-            shared = st.checkbox("Show it to everybody")
-            if st.form_submit_button("Save this view") and name.strip():
-                try:
-                    saved.save_view(accounts, who, name.strip(), path, urlencode(address, doseq=True), shared=shared)
-                except PlatformError as error:
-                    st.error(error.what)
-                else:
-                    st.rerun()
+        _keep_view(accounts, who, path, address)
+
+
+def _keep_view(accounts: Accounts, who: Who, path: str, address: Mapping[str, list[str]]) -> None:
+    with st.form("keep_view", clear_on_submit=True, border=False):
+        name = st.text_input("Name of this view")
+        shared = st.checkbox("Show it to everybody")
+        if st.form_submit_button("Save this view") and name.strip():
+            try:
+                saved.save_view(accounts, who, name.strip(), path, urlencode(address, doseq=True), shared=shared)
+            except PlatformError as error:
+                st.error(error.what)
+            else:
+                st.rerun()
 
 
 def _drop(remove: Callable[[Accounts, Who, int], bool], accounts: Accounts, who: Who, id_: int) -> None:
@@ -91,32 +95,30 @@ def thresholds(shop: Shop, who: Who, metric: str, grain: str, view: View) -> Non
         st.caption(
             f"Tell me when {label.lower()} of the newest full period leaves a bound, under the filters at the top."
         )
-        with st.form("set_bound", clear_on_submit=True, border=False):
-            name = st.text_input("Name of the alert", value=label)
-            periods = list(shop.metrics.metric(metric).periods or PERIODS)
-            period = st.selectbox("Full", periods, index=periods.index(grain) if grain in periods else len(periods) - 1)
-            of_share = shop.metrics.metric(metric).format == "share"
-            below = st.number_input(
-                "Below" + (" (as a share: 0.9 is 90 %)" if of_share else ""), value=None, key="bound_below"
-            )
-            above = st.number_input("Above", value=None, key="bound_above")
-            if st.form_submit_button("Set the alert"):
-                try:
-                    saved.save_threshold(
-                        accounts,
-                        who,
-                        shop.metrics,
-                        name.strip(),
-                        metric,
-                        str(period),
-                        filters=view.filters,
-                        below=below,
-                        above=above,
-                    )
-                except PlatformError as error:
-                    st.error(error.what + (f": {error.fix}" if error.fix else ""))
-                else:
-                    st.rerun()
+        _set_threshold(accounts, shop, who, metric, grain, view)
+
+
+def _set_threshold(accounts: Accounts, shop: Shop, who: Who, metric: str, grain: str, view: View) -> None:
+    known = shop.metrics.metric(metric)
+    with st.form("set_bound", clear_on_submit=True, border=False):
+        name = st.text_input("Name of the alert", value=known.label)
+        periods = list(known.periods or PERIODS)
+        period = st.selectbox("Full", periods, index=periods.index(grain) if grain in periods else len(periods) - 1)
+        of_share = known.format == "share"
+        below = st.number_input(
+            "Below" + (" (as a share: 0.9 is 90 %)" if of_share else ""), value=None, key="bound_below"
+        )
+        above = st.number_input("Above", value=None, key="bound_above")
+        if st.form_submit_button("Set the alert"):
+            try:
+                saved.save_threshold(
+                    accounts, who, shop.metrics, name.strip(), metric, str(period), filters=view.filters,
+                    below=below, above=above,
+                )  # fmt: skip
+            except PlatformError as error:
+                st.error(error.what + (f": {error.fix}" if error.fix else ""))
+            else:
+                st.rerun()
 
 
 def _told(shop: Shop, bound: saved.Threshold) -> str:

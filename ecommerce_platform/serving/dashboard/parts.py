@@ -272,6 +272,10 @@ def model_verdicts(shop: Shop, names: Sequence[str], title: str, text: str) -> N
         "models",
         column_words(models) | {"verdict": wide("Why", width="large"), "promoted": wide("Beat the baseline")},
     )
+    _figures_beside_baselines(shop, where)
+
+
+def _figures_beside_baselines(shop: Shop, where: str) -> None:
     figures = shop.frame(
         "select model, fold as judged_from, metric, value as figure, baseline, baseline_value, interval_low as difference_low, "
         f"interval_high as difference_high, decides from ml.model_summary {where} order by decides desc, model, fold desc, metric"

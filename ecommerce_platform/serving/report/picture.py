@@ -38,9 +38,11 @@ def lines(
         return " ".join(point(n, v, len(labels)) for n, v in enumerate(values) if v is not None)
 
     parts = [_open(height, f"{texts[0]} and {texts[1]}" if before else texts[0])]
-    parts.append(f'<line x1="{left}" y1="{high}" x2="{right}" y2="{high}" stroke="#DDE3EC"/>')
-    parts.append(f'<line x1="{left}" y1="{low}" x2="{right}" y2="{low}" stroke="#B8C1CE"/>')
-    parts.append(f'<text x="{right}" y="{high - 5}" text-anchor="end" class="s">{escape(top)}</text>')
+    parts += [
+        f'<line x1="{left}" y1="{high}" x2="{right}" y2="{high}" stroke="#DDE3EC"/>',
+        f'<line x1="{left}" y1="{low}" x2="{right}" y2="{low}" stroke="#B8C1CE"/>',
+        f'<text x="{right}" y="{high - 5}" text-anchor="end" class="s">{escape(top)}</text>',
+    ]
     if any(v is not None for v in now):
         first, last = (
             next(n for n, v in steps if v is not None) for steps in (enumerate(now), reversed(list(enumerate(now))))
@@ -52,11 +54,7 @@ def lines(
         parts.append(
             f'<polyline points="{path(before)}" fill="none" stroke="{GREY}" stroke-width="1.4" stroke-dasharray="2 3"/>'
         )
-    parts.append(
-        f'<text x="{left}" y="14" class="s"><tspan fill="{BLUE}">■</tspan> {escape(texts[0])}'
-        + (f'  <tspan fill="{GREY}">┅</tspan> {escape(texts[1])}' if before else "")
-        + "</text>"
-    )
+    parts.append(_legend(left, texts if before else texts[:1]))
     for place, anchor in ((0, "start"), (len(labels) // 2, "middle"), (len(labels) - 1, "end")):
         if 0 <= place < len(labels):
             x = left + (right - left) * place / max(len(labels) - 1, 1)
@@ -64,6 +62,15 @@ def lines(
                 f'<text x="{x:.1f}" y="{height - 6}" text-anchor="{anchor}" class="s">{escape(labels[place])}</text>'
             )
     return "".join(parts) + "</svg>"
+
+
+def _legend(left: int, texts: Sequence[str]) -> str:
+    """What the series are called, each with its mark."""
+    marks = ((BLUE, "■"), (GREY, "┅"))
+    said = "  ".join(
+        f'<tspan fill="{c}">{m}</tspan> {escape(text)}' for (c, m), text in zip(marks, texts, strict=False)
+    )
+    return f'<text x="{left}" y="14" class="s">{said}</text>'
 
 
 def bars(rows: Sequence[tuple[str, float, str]], what: str, *, signed: bool = False) -> str:

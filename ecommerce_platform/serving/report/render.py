@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ecommerce_platform.serving.dashboard.wording import shown
 from ecommerce_platform.serving.report import picture
-from ecommerce_platform.serving.report.contents import Report
+from ecommerce_platform.serving.report.contents import Cut, Report
 
 _STYLE = """
 @page { size: A4; margin: 17mm 15mm; @bottom-right { content: counter(page) " / " counter(pages); font: 9px sans-serif; color: #5A6576 } }
@@ -38,21 +38,8 @@ def to_html(report: Report) -> str:
                 "Why revenue changed", picture.bars(rows, "What added to revenue and what took from it", signed=True)
             )
         )
-    for cut in report.cuts:
-        rows = [
-            (
-                v,
-                n,
-                shown(n, "money", report.currency, brief=True)
-                + (f"  ({_signed(c, report.currency)})" if c is not None else ""),
-            )
-            for v, n, c in cut.rows
-        ]
-        if rows:
-            parts.append(
-                _section(f"Revenue by {cut.label.lower()}", picture.bars(rows, f"Revenue by {cut.label.lower()}"))
-            )
     parts += [
+        *(_by(cut, report.currency) for cut in report.cuts if cut.rows),
         _list("What stands out over the whole history", report.insights),
         _list("Unusual days in this period", report.unusual),
         _list("What to do", report.actions),
@@ -64,6 +51,17 @@ def to_html(report: Report) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{_STYLE}</style></head><body><main>{''.join(parts)}</main>{foot}</body></html>"
     )
+
+
+def _by(cut: Cut, currency: str) -> str:
+    """Revenue by the values of a dimension, each with its change."""
+    title = f"Revenue by {cut.label.lower()}"
+    changes = ("" if c is None else f"  ({_signed(c, currency)})" for _, _, c in cut.rows)
+    rows = [
+        (v, n, shown(n, "money", currency, brief=True) + change)
+        for (v, n, _), change in zip(cut.rows, changes, strict=True)
+    ]
+    return _section(title, picture.bars(rows, title))
 
 
 def to_pdf(report: Report) -> bytes:

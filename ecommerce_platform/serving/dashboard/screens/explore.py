@@ -204,6 +204,17 @@ def _leaderboard(shop: Shop, view: View, metric: str, by: str) -> None:
     )  # fmt: skip
 
 
+def _cells(shop: Shop, view: View, metric: str, first: str, second: str, grain: str) -> pl.DataFrame:
+    """The metric by `first` and by `column`: the values of the second dimension, or periods."""
+    import polars as pl
+
+    if second == _NOTHING:
+        frame = series(shop, view, [metric], grain, [first])
+        return frame.with_columns(pl.col("period").cast(pl.String).alias("column"))
+    query = Query((metric,), (first, second), filters=view.filters, since=view.days.since, until=view.days.until)
+    return shop.metric(query).with_columns(pl.col(second).alias("column"))
+
+
 def _pivot(shop: Shop, view: View, metric: str, first: str, second: str, grain: str) -> None:
     """A table of the metric by a dimension and another, or time. Ratios are asked for at each cell, never added up."""
     import polars as pl
@@ -211,16 +222,10 @@ def _pivot(shop: Shop, view: View, metric: str, first: str, second: str, grain: 
     if first == _NOTHING:
         missing("Nothing to cut by yet", "Choose under **Cut by** what the rows are, such as Category or Region.")
         return
-    if second == _NOTHING:
-        if why := reason(shop, metric, view, [first], grain):
-            missing("This cut has no meaning", why)
-            return
-        frame = series(shop, view, [metric], grain, [first]).with_columns(
-            pl.col("period").cast(pl.String).alias("column")
-        )
-    else:
-        query = Query((metric,), (first, second), filters=view.filters, since=view.days.since, until=view.days.until)
-        frame = shop.metric(query).with_columns(pl.col(second).alias("column"))
+    if second == _NOTHING and (why := reason(shop, metric, view, [first], grain)):
+        missing("This cut has no meaning", why)
+        return
+    frame = _cells(shop, view, metric, first, second, grain)
     if not len(frame):
         _nothing(view)
         return

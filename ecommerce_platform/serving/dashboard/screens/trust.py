@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -58,22 +58,22 @@ def show(shop: Shop, view: View) -> None:
     _lineage(shop)
 
 
+def _accounted(shop: Shop) -> tuple[date | None, float | None]:
+    """Day of the newest delivery, and the share of all rows that were rejected; None where there is none."""
+    if not shop.has("silver.row_accounting"):
+        return None, None
+    found = shop.one(
+        "select max(_load_date) as day, sum(rows_landed) as landed, sum(rows_rejected) as rejected from silver.row_accounting"
+    )
+    return found["day"], (found["rejected"] or 0) / found["landed"] if found["landed"] else None
+
+
 def _verdict(shop: Shop) -> None:
     counts = shop.one(
         "select count(*) as checks, count(*) filter (where not passed) as failed, count(*) filter (where not passed and lower(severity) = 'error') as errors from about.checks"
     )
     late = shop.one(f"select count(*) filter (where fresh_until < {_now()}) as late from about.tables")["late"]
-    newest = (
-        shop.one("select max(_load_date) as day from silver.row_accounting")["day"]
-        if shop.has("silver.row_accounting")
-        else None
-    )
-    left = (
-        shop.one("select sum(rows_landed) as landed, sum(rows_rejected) as rejected from silver.row_accounting")
-        if newest
-        else {}
-    )
-    share = (left.get("rejected") or 0) / left["landed"] if left.get("landed") else None
+    newest, share = _accounted(shop)
     with row_of_cards("trust", 3 + bool(newest) + (share is not None)):
         st.metric(
             "Checks passed",
@@ -99,6 +99,10 @@ def _verdict(shop: Shop) -> None:
                 border=True,
                 help="Of all delivered rows, those that could not be used; each is kept with its reason.",
             )
+    _say_whether_all_hold(counts)
+
+
+def _say_whether_all_hold(counts: dict[str, Any]) -> None:
     if counts["errors"]:
         st.error(
             f"{counts['errors']} checks that must hold do not: figures of these tables may be wrong.",

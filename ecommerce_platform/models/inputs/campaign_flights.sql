@@ -1,14 +1,23 @@
--- What each campaign with a cost did to orders, from the regions that had it and those that had not: orders during it, in the
--- days after it, and on ordinary days around it, when no such campaign ran nor had just ended. Parameters: days after, days around.
+-- What each campaign with a cost did to orders, from the regions that had it and those that had not: orders during it,
+-- in the days after it, and on ordinary days around it, when no such campaign ran nor had just ended.
 with spent as (
 
-    select campaign_id, sum(cost_amount)::double as cost from silver.ad_spend group by campaign_id
+    select
+        campaign_id,
+        sum(cost_amount)::double as cost
+    from silver.ad_spend
+    group by campaign_id
 
 ),
 
 flights as (
 
-    select c.campaign_id, c.channel, c.start_date, c.end_date, s.cost
+    select
+        c.campaign_id,
+        c.channel,
+        c.start_date,
+        c.end_date,
+        s.cost
     from silver.campaigns as c inner join spent as s on c.campaign_id = s.campaign_id
     where c.channel is not null and c.start_date <= c.end_date and s.cost > 0
 
@@ -16,27 +25,45 @@ flights as (
 
 orders as (
 
-    select order_date as day, region, campaign_id, coalesce(profit_amount, 0)::double as profit from gold.fct_orders
+    select
+        order_date as day,
+        region,
+        campaign_id,
+        coalesce(profit_amount, 0)::double as profit
+    from gold.fct_orders
     where is_counted and region is not null and order_date is not null
 
 ),
 
 days as (
 
-    select day, region, count(*) as orders from orders group by day, region
+    select
+        day,
+        region,
+        count(*) as orders
+    from orders
+    group by day, region
 
 ),
 
 ordinary as (
 
-    select d.day from (select distinct day from days) as d
-    where not exists (select 1 from flights as f where d.day between f.start_date and f.end_date + cast($after as integer))
+    select d.day
+    from (select distinct day from days) as d
+    where
+        not exists (
+            select 1 from flights as f
+            where d.day between f.start_date and f.end_date + cast($after as integer)
+        )
 
 ),
 
 known as (
 
-    select min(day) as first_day, max(day) as last_day from days
+    select
+        min(day) as first_day,
+        max(day) as last_day
+    from days
 
 ),
 
@@ -63,13 +90,19 @@ sums as (
 
 ),
 
--- A region had the campaign when its share of credited orders is at least a quarter of the largest, as in gold.campaign_performance.
+-- A region had the campaign when its share of credited orders is at least a quarter of the largest, as in
+-- gold.campaign_performance.
 shares as (
 
-    select s.*, coalesce(c.orders, 0) / nullif(s.during::double, 0) as share
+    select
+        s.*,
+        coalesce(c.orders, 0) / nullif(s.during::double, 0) as share
     from sums as s
     left join (
-        select o.campaign_id, o.region, count(*) as orders
+        select
+            o.campaign_id,
+            o.region,
+            count(*) as orders
         from orders as o inner join whole as w on o.campaign_id = w.campaign_id
         where o.day between w.start_date and w.end_date
         group by o.campaign_id, o.region
@@ -79,7 +112,20 @@ shares as (
 
 reached as (
 
-    select *, coalesce(share > 0 and 4 * share >= max(share) over (partition by campaign_id), false) as is_reached from shares
+    select
+        *,
+        coalesce(share > 0 and 4 * share >= max(share) over (partition by campaign_id), false) as is_reached
+    from shares
+
+),
+
+profits as (
+
+    select
+        campaign_id,
+        avg(profit) as profit
+    from orders
+    group by campaign_id
 
 )
 
@@ -96,7 +142,7 @@ select
     any_value(p.profit) as profit
 from whole as w
 inner join reached as r on w.campaign_id = r.campaign_id
-left join (select campaign_id, avg(profit) as profit from orders group by campaign_id) as p on w.campaign_id = p.campaign_id
+left join profits as p on w.campaign_id = p.campaign_id
 group by w.campaign_id, w.channel, w.start_date, w.cost
 having min(r.is_reached::integer) = 0 and max(r.is_reached::integer) = 1 and sum(r.ordinarily) > 0
 order by w.channel, w.start_date
