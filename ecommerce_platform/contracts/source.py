@@ -114,10 +114,6 @@ class RawTable(Strict):
     """
 
     files: tuple[str, ...] = ()
-    #: `<raw table>.<path of an array>`: `orders.line_items`, `orders.refunds[].refund_line_items`.
-    explode: str | None = None
-    #: Column → path of the value in the records around an element: `{order_id: id, refund_id: refunds.id}`.
-    parent: dict[str, str] = {}
     description: str = Field(min_length=3)
     delivery: Literal["delta", "full"] = "delta"
     format: Literal["csv", "json", "jsonl", "parquet"] | None = None
@@ -132,6 +128,10 @@ class RawTable(Strict):
     #: The columns agreed on, with the kind of text in them where that matters; only `on_drift` looks at them.
     columns: dict[str, str | None] = {}
     on_drift: OnDrift = OnDrift()
+    #: `<raw table>.<path of an array>`: `orders.line_items`, `orders.refunds[].refund_line_items`.
+    explode: str | None = None
+    #: Column → path of the value in the records around an element: `{order_id: id, refund_id: refunds.id}`.
+    parent: dict[str, str] = {}
 
     @property
     def exploded(self) -> exploding.Path | None:
@@ -148,7 +148,7 @@ class RawTable(Strict):
         if not self.explode:
             if not self.files:
                 raise ValueError(
-                    "say `files`, patterns of its files' names, or `explode`, the array that it is made from"
+                    "files is missing: patterns of the names of its files, or `explode`, the array that it is made from"
                 )
             if self.parent:
                 raise ValueError("`parent` belongs to a table with `explode`")

@@ -359,7 +359,7 @@ tables:
             ("delivery: delta", "delivry: delta"),
             ["tables.orders: there is no field 'delivry'", "did you mean delivery?", "files, description, delivery, format"],
         ),
-        (("files: [", "zzz: ["), ["tables.orders: files is missing", "there is no field 'zzz'", "The fields here are files"]),
+        (("files: [", "zzz: ["), ["tables.orders: there is no field 'zzz'", "The fields here are files"]),
         (("delta", "dleta"), ["tables.orders.delivery: it should be 'delta' or 'full', not 'dleta'", "your-own-shop.md"]),
         (("2024-01-01", "soon"), ["start_date: it should be a day, YYYY-MM-DD, not 'soon'"]),
         (("tables:", "brand_rules: [{brand: X, wrods: [x]}]\ntables:"), ["brand_rules.0: there is no field 'wrods'", "did you mean words?"]),
