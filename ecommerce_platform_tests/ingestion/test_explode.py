@@ -188,7 +188,7 @@ def test_an_array_that_stands_as_text_in_a_csv_cell_is_read_too(tmp_path) -> Non
             "description: Lines of an order.\n    delivery: full",
             "leave delivery out",
         ),
-        ('files: ["orders*.json*"], ', "", "say `files`"),
+        ('files: ["orders*.json*"], ', "", "files is missing"),
     ],
 )
 def test_what_cannot_be_meant_is_told_with_its_line(tmp_path, old, new, said) -> None:
