@@ -21,8 +21,8 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.disk import fingerprint, sync
+from ecommerce_platform.forgetting.documents import MARKER
 from ecommerce_platform.forgetting.ledger import Journal
-from ecommerce_platform.forgetting.rewrite import MARKER
 from ecommerce_platform.forgetting.tables import filled, instead, personal_columns, tell_ids, telling_columns, whose
 from ecommerce_platform.publishing.publish import alone, rewrite_manifest, tidy
 from ecommerce_platform.reading.snapshots import read_manifest, snapshot_folders, snapshot_time

@@ -135,32 +135,40 @@ class Landing:
             for search, place, books in searches:
                 rows, lines = search.rows(), search.lines(ambiguous, tokens, self._whole(place, books))
                 _note(journal, rows)
-                changes = edits(rows, self.plans, journal, tombstones.pseudonym)
+                changes = edits(rows, self.plans, journal, tombstones.pseudonym, search.around)
                 if key is not None:
-                    journal.rejected |= self._as_rejected(place, changes, key)
+                    journal.rejected |= self._as_rejected(place, changes, rows, key)
                 for file, numbers in lines.items():
                     changes.setdefault(file, Edits()).lines |= numbers
+                for raw, day, name, number in sorted(search.broken_elements(ambiguous, tokens)):
+                    if number not in changes.get((raw, day, name), Edits()).cells:
+                        found.unreadable.append(f"{books[(raw, day, name)].file.where}, record {number}")
                 self._add(found, place, books, changes)
                 found.unreadable += _unreadable(place, books)
         return found
 
-    def _as_rejected(self, con: DuckDBPyConnection, changes: Mapping[Key, Edits], key: str) -> set[str]:
-        """Hashes of what `silver.rejects` shows, or showed, of records that change."""
+    def _as_rejected(
+        self, con: DuckDBPyConnection, changes: Mapping[Key, Edits], rows: Sequence[Row], key: str
+    ) -> set[str]:
+        """Hashes of what `silver.rejects` shows, or showed, of records that change, and of elements in such."""
+        changed = {(*file, number) for file, found in changes.items() for number in found.cells}
         records = [
-            (raw, day, name, number) for (raw, day, name), found in changes.items() for number in sorted(found.cells)
+            (row.raw_table, row.day, row.file, row.number)
+            for row in rows
+            if (self.plans[row.raw_table].root, row.day, row.file, row.parent or row.number) in changed
         ]
         hashes: set[str] = set()
         for mapping in self.mappings:
             mine = [record[1:] for record in records if record[0] == mapping.raw_table]
             if mine:
-                rows = con.execute(
+                digests = con.execute(
                     f"select distinct sha256($key || {raw_row(con, mapping)}) from {mapping.bronze} as b "
                     "inner join (select unnest($days::date[]) as day, unnest($files::varchar[]) as file, "
                     "unnest($numbers::bigint[]) as number) as f "
                     "on b._load_date = f.day and b._source_file = f.file and b._source_row = f.number",
                     {"key": key, **{n: [r[i] for r in mine] for i, n in enumerate(("days", "files", "numbers"))}},
                 ).fetchall()
-                hashes |= {digest for (digest,) in rows}
+                hashes |= {digest for (digest,) in digests}
         return hashes
 
     def _add(
@@ -230,7 +238,8 @@ class Landing:
         return [group for group in groups if any(group.values())]
 
     def _drops(self) -> dict[str, list[RawFile]]:
-        return self.zone.drops(self.source).tables
+        tables = self.zone.drops(self.source).tables
+        return {raw: files for raw, files in tables.items() if not self.source.file.tables[raw].explode}
 
     def _not_loaded(self, con: DuckDBPyConnection, raw: str, files: Sequence[RawFile]) -> set[RawFile]:
         late = pending_days(con, self.source, raw, files)
@@ -266,7 +275,17 @@ class Landing:
                 counts = _counts(con, raw)
                 for file in listed:
                     books[(raw, file.day, file.name)] = Books(file, counts.get((file.day, file.name), 0))
+            self._explode(con, files, Path(folder))
             yield con, books
+
+    def _explode(self, con: DuckDBPyConnection, files: Mapping[str, Sequence[RawFile]], scratch: Path) -> None:
+        """Makes the tables of elements of what was loaded."""
+        for plan in sorted(self.plans.values(), key=lambda plan: plan.depth):
+            if plan.depth and files.get(plan.root):
+                load_bronze(
+                    con, self.lenient, plan.raw_table, [], {f.day for f in files[plan.root]},
+                    expected=self.expected[plan.raw_table], required={}, scratch=scratch,
+                )  # fmt: skip
 
     # -- changing files --------------------------------------------------------------------------------------
 

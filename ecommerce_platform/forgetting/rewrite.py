@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.forgetting.documents import Inner
 from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.salvage import CsvRules, rules_of
 from ecommerce_platform.ingestion.salvage_json import Values
@@ -26,10 +27,6 @@ from ecommerce_platform.ingestion.sniff import Shape, unique_names
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-#: Stands where a value could not be blanked without making a record what it was not: in place of one that did not
-#: convert (so that its record stays rejected) and of one that is required.
-MARKER = "forgotten"
 
 _UTF8_BOM = codecs.BOM_UTF8
 _WORD = re.compile(r"[^\W_]")
@@ -41,12 +38,13 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
 class Edits:
     """What is changed in one file.
 
-    `cells`: number of the record among the parsed records (from 1) → lower-case column → its new value, None for none.
+    `cells`: number of the record among the parsed records (from 1) → lower-case column → its new value, None for none; of a
+    document, what becomes of it.
     `was`: the same with the values that are there, as bronze shows them; a file that shows others is not touched.
     `lines`: lines (from 1) that could not be parsed and whose letters and digits are taken out.
     """
 
-    cells: dict[int, dict[str, str | None]] = field(default_factory=dict)
+    cells: dict[int, dict[str, str | Inner | None]] = field(default_factory=dict)
     was: dict[int, dict[str, str]] = field(default_factory=dict)
     lines: set[int] = field(default_factory=set)
 
@@ -305,10 +303,21 @@ def _csv_record(
         place = places[column]
         if _csv_value(fields[place], encoding) != edits.was[number][column]:
             raise Unclear(f"record {number:,} has another {column}", where)
-        fields[place] = (value or "").encode(encoding)
+        fields[place] = _csv_text(value, edits.was[number][column], rules).encode(encoding)
         if rules.columns == 1 and not value:
             fields[place] = b'""'
     return rules.delimiter.join(fields)
+
+
+def _csv_text(value: str | Inner | None, was: str, rules: CsvRules) -> str:
+    if not isinstance(value, Inner):
+        return value or ""
+    new = value.changed(was)
+    return (
+        '"' + new.replace('"', '""') + '"'
+        if any(c in new for c in ('"', "\r", "\n", rules.delimiter.decode()))
+        else new
+    )
 
 
 def _csv_value(text: bytes, encoding: str) -> str:
@@ -414,10 +423,14 @@ def _json_record(
         if key not in cells:
             continue
         column, value = cells.pop(key)
-        now = json.loads(text[start:stop])
-        if isinstance(now, str) and now != edits.was[number][column]:
+        now, was = json.loads(text[start:stop]), edits.was[number][column]
+        if (isinstance(now, str) and now != was) or (isinstance(value, Inner) and now not in (was, json.loads(was))):
             raise Unclear(f"record {number:,} has another {column}", where)
-        parts += [text[done:start], "null" if value is None else json.dumps(value)]
+        if isinstance(value, Inner):
+            new = json.dumps(value.changed(now)) if isinstance(now, str) else value.changed(text[start:stop])
+        else:
+            new = "null" if value is None else json.dumps(value)
+        parts += [text[done:start], new]
         done = stop
     if cells:
         raise Unclear(f"record {number:,} lacks {', '.join(cells)}", where)
@@ -450,7 +463,8 @@ def _written(file: Any, table: Any, edits: Edits, pa: Any, pq: Any) -> bytes:
     changes: dict[int, dict[int, str | None]] = {}
     for number, cells in edits.cells.items():
         for column, value in cells.items():
-            changes.setdefault(places[column], {})[number - 1] = value
+            new = value.changed(edits.was[number][column]) if isinstance(value, Inner) else value
+            changes.setdefault(places[column], {})[number - 1] = new
     for place, rows in changes.items():
         schema_field, column = table.schema.field(place), table.column(place)
         table = table.set_column(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.forgetting.documents import MARKER
 from ecommerce_platform.forgetting.ledger import PSEUDONYM, Journal
 from ecommerce_platform.forgetting.records import is_personal
-from ecommerce_platform.forgetting.rewrite import MARKER
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
 
 if TYPE_CHECKING:

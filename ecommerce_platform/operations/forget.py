@@ -31,7 +31,7 @@ from ecommerce_platform.forgetting.ledger import (
 from ecommerce_platform.forgetting.persons import find_person
 from ecommerce_platform.forgetting.published import Cleaned, Wanted, clean_mirror, clean_snapshots
 from ecommerce_platform.forgetting.raw import Found, Landing
-from ecommerce_platform.forgetting.records import refuse_arrays, refuse_objects
+from ecommerce_platform.forgetting.records import refuse_objects
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.operations.builds import Listener, pending_loads, run_build
 from ecommerce_platform.publishing.publish import key_fingerprint, lagging, read_hash_key
@@ -160,7 +160,6 @@ class _Forgetting:
 
     def plan(self, who: str) -> tuple[Journal, Forgotten]:
         """Whom it is about and what would be done."""
-        refuse_arrays(self.landing.source)
         refuse_objects(self.landing.plans.values())
         with self.warehouse.connect() as con:
             tombstones = read_tombstones(self.settings.data)

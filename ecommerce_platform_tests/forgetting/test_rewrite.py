@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecommerce_platform.forgetting.rewrite import MARKER, Edits, Unclear, Unparsable, rewrite, whole_lines
+from ecommerce_platform.forgetting.documents import MARKER
+from ecommerce_platform.forgetting.rewrite import Edits, Unclear, Unparsable, rewrite, whole_lines
 from ecommerce_platform.ingestion.rejects import RAW_CHARACTERS
 from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
 from ecommerce_platform_tests.ingestion.conftest import Bench
