@@ -106,7 +106,9 @@ def _way(column: Any) -> tuple[Pattern, Use]:
             isinstance(around, exp.Cast) and around.to.is_type("json")
         ):
             node = around
-        elif isinstance(around, (exp.JSONExtract, exp.JSONExtractScalar)) and around.this is node:
+        elif isinstance(around, (exp.JSONExtract, exp.JSONExtractScalar)):
+            if around.this is not node:
+                return tuple(path), "value"
             steps = _steps(around.expression)
             if steps is None:
                 return tuple(path), "opaque"

@@ -292,17 +292,6 @@ def _target(mapping: CompiledMapping, name: str) -> str | None:
     return next((t for t in (CUSTOMER, ORDER) if t in (column, reference)), None)
 
 
-def _columns(sql: str) -> frozenset[str]:
-    import sqlglot
-    from sqlglot import exp
-
-    return _lower(c.name for c in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Column))
-
-
-def _lower(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names) - set(_OURS)
-
-
 def _of_one_row(expression: str) -> str | None:
     """What an expression is for a single record: gathered values are that record's. None where that has no meaning."""
     import sqlglot
@@ -406,19 +395,39 @@ class Search:
         named = [f"({e})" for t, e in plan.owners if t == CUSTOMER]
         others = f"coalesce({', '.join(named)}) is not null and not ({own})" if named else "false"
         elements = self._read(plan, f"{inside} or {own}", f"({others}) is true")
-        around = {
-            (r.raw_table, r.day, r.file, r.parent or r.number) for r in found.values() if r.only is None and r.mine
-        }
-        tables = {raw for raw, other in self.plans.items() if plan.place and plan.place.within(raw)}
-        for row in elements.values():
-            if plan.depth > 1 and not any((raw, row.day, row.file, row.parent) in around for raw in tables):
-                raise InputError(
-                    f"an element of the person stands in an array of arrays ({plan.raw_table}) of a record that is not the "
-                    "person's, and nothing tells in which of them",
-                    where=f"{row.day}/{row.file}, record {row.parent}",
-                    fix="declare the outer array as a raw table, too, and map an order or a customer of its elements",
-                )
+        if plan.depth > 1:
+            self._place_is_known(plan, elements.values(), found.values())
         return elements
+
+    def _place_is_known(self, plan: RawPlan, rows: Iterable[Row], found: Iterable[Row]) -> None:
+        """Sees to it that something around each element, whose place in the document is known, is the person's.
+
+        Raises:
+            InputError: an element of the person stands in somebody else's, or in nobody's.
+        """
+        outer = [other for raw, other in self.plans.items() if plan.place and plan.place.within(raw)]
+        named = {other.raw_table for other in outer}
+        around = {
+            (r.day, r.file, r.parent or r.number) for r in found if r.raw_table in named and r.only is None and r.mine
+        }
+        lacking = [row for row in rows if (row.day, row.file, row.parent) not in around]
+        for other in outer if lacking else ():
+            # Whose key is an address, and was forgotten before, is named by its stand-in.
+            row_number = PARENT_ROW if other.depth else "_source_row"
+            for expression in [e for t, e in other.owners if t == CUSTOMER]:
+                around |= set(
+                    self.con.execute(
+                        f"select distinct _load_date, _source_file, {row_number} from {other.bronze} "
+                        f"where starts_with({expression}, '{PSEUDONYM}')"
+                    ).fetchall()
+                )
+        if row := next((row for row in lacking if (row.day, row.file, row.parent) not in around), None):
+            raise InputError(
+                f"an element of the person stands in an array of arrays ({plan.raw_table}) of a record that is not the "
+                "person's, and nothing tells in which of them",
+                where=f"{row.day}/{row.file}, record {row.parent}",
+                fix="declare the outer array as a raw table, too, and map an order or a customer of its elements",
+            )
 
     def lines(self, ambiguous: Collection[str], tokens: Tokens, whole: Whole) -> dict[tuple[str, date, str], set[int]]:
         """Lines that could not be parsed and speak of the person: (raw table, day, file) → lines.
@@ -490,30 +499,28 @@ class Search:
         for plan in self.plans.values():
             told = found.setdefault(plan.root, set())
             mine = self._mine(plan, (CUSTOMER, ORDER))
-            for target, expression, columns in _ways(plan):
+            for target, expression, ways in _ways(plan):
                 ids = f"(select id from {_IDS[target]})"
-                parts = ", ".join(map(quote, columns))
+                parts = [_value_sql(str(way[0]), way) for way in ways]
                 rows = self.con.execute(
-                    f"select distinct {parts} from {plan.bronze} where {mine} and ({expression}) in {ids}"
+                    f"select distinct {', '.join(parts)} from {plan.bronze} where {mine} and ({expression}) in {ids}"
                 ).fetchall()
-                shared = (
-                    [self._shared(plan, target, expression, column) for column in columns] if len(columns) > 1 else [()]
-                )
+                shared = [self._shared(plan, target, expression, part) for part in parts] if len(parts) > 1 else [()]
                 told |= {_words(row, shared) for row in rows}
-                if len(columns) == 1:  # of a person whose only record here cannot be parsed
+                if [len(way) for way in ways] == [1]:  # of a person whose only record here cannot be parsed
                     rows = self.con.execute(
-                        f"select _id from (select id as {parts}, id as _id from {_IDS[target]}) where ({expression}) = _id"
+                        f"select _id from (select id as {parts[0]}, id as _id from {_IDS[target]}) where ({expression}) = _id"
                     ).fetchall()
                     told |= {_words(row, [()]) for row in rows}
             told.discard(())
         return found
 
-    def _shared(self, plan: RawPlan, target: str, expression: str, column: str) -> set[str]:
-        """Which of a column's values in the person's ids are in other people's ids, too."""
+    def _shared(self, plan: RawPlan, target: str, expression: str, part: str) -> set[str]:
+        """Which of a part's values in the person's ids are in other people's ids, too."""
         mine = f"({expression}) in (select id from {_IDS[target]})"
         rows = self.con.execute(
-            f"select distinct {quote(column)} from {plan.bronze} where ({expression}) is not null and not {mine} "
-            f"and {quote(column)} in (select {quote(column)} from {plan.bronze} where {mine})"
+            f"select distinct {part} from {plan.bronze} where ({expression}) is not null and not {mine} "
+            f"and {part} in (select {part} from {plan.bronze} where {mine})"
         ).fetchall()
         return {value for (value,) in rows}
 
@@ -655,8 +662,8 @@ def _words(row: Sequence[str | None], shared: Sequence[Collection[str]]) -> tupl
     return words if all(words) and (any(long) or len(long) > 1) else ()
 
 
-def _ways(plan: RawPlan) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The ways in which ids are made of a record: of what (CUSTOMER or ORDER), by which SQL, of which columns."""
+def _ways(plan: RawPlan) -> list[tuple[str, str, tuple[Pattern, ...]]]:
+    """The ways in which ids are made of a record: of what (CUSTOMER or ORDER), by which SQL, of which values."""
     import sqlglot
     from sqlglot import exp
 
@@ -664,11 +671,11 @@ def _ways(plan: RawPlan) -> list[tuple[str, str, tuple[str, ...]]]:
     for target, expression in plan.owners:
         tree = sqlglot.parse_one(expression, dialect="duckdb")
         # `coalesce(number, …)`: a record with a number is known by that alone.
-        ways = [tree.this, *tree.expressions] if isinstance(tree, exp.Coalesce) else [tree]
-        for way in ways:
+        for way in [tree.this, *tree.expressions] if isinstance(tree, exp.Coalesce) else [tree]:
             sql = way.sql(dialect="duckdb", normalize_functions=False)
-            if columns := tuple(sorted(_columns(sql))):
-                found.append((target, sql, columns))
+            parts = tuple(sorted(path for path in paths(sql, _OURS) if all(isinstance(step, str) for step in path)))
+            if parts:
+                found.append((target, sql, parts))
     return found
 
 
@@ -780,6 +787,8 @@ class _Change:
         plain = node or Node()
         if column in self.plan.kept:
             plain = Node(kept=True, key=column in self.plan.keys, own=column in self.plan.id_columns)
+        if plain.table and value.strip() not in ("", "null"):  # what stands in an array's place stays rejected
+            return MARKER
         new = self._stays(plain if plain.kept or plain.shape else None, value)
         return MARKER if new is None and ((column,), value) in self.rules.marked else new
 
