@@ -150,6 +150,7 @@ def check_source(
     report.findings += _definitions(problems)
     if source is None:
         return report
+    report.findings += _without_units(source, compiled)
     _say_unfilled(report, catalog, source, compiled)
     if files is None:
         return report
@@ -224,6 +225,23 @@ def _of_one_load(source: Source, compiled: dict[str, tuple[CompiledMapping, ...]
             )
         )
     return problems
+
+
+def _without_units(source: Source, compiled: dict[str, tuple[CompiledMapping, ...]]) -> list[Finding]:
+    """Mappings of elements of arrays for which nothing says that a document brings all of them."""
+    return [
+        Finding(
+            "note",
+            str(mapping.mapping.path),
+            f"source.yml names no unit for {mapping.contract.name}.{mapping.raw_table}, so elements that a newer document "
+            "lacks stay",
+            f"if a document always brings all of them, say so in source.yml: units: {{{mapping.contract.name}."
+            f"{mapping.raw_table}: [{mapping.contract.key[0]}]}}",
+        )
+        for mapping in (m for found in compiled.values() for m in found)
+        if source.file.tables[mapping.raw_table].explode
+        and f"{mapping.contract.name}.{mapping.raw_table}" not in source.file.units
+    ]
 
 
 def _say_unfilled(
