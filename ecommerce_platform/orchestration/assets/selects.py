@@ -10,11 +10,14 @@ from ecommerce_platform.orchestration.assets.declare import (
     contract_asset,
     describe,
     lineage,
+    load_check_result,
+    load_check_specs,
     preview,
 )
 from ecommerce_platform.orchestration.freshness import data_to
 from ecommerce_platform.orchestration.project import Project
 from ecommerce_platform.persons.links import also_written
+from ecommerce_platform.quality.plausibility import load_checks
 from ecommerce_platform.warehouse.incremental import refresh_table
 from ecommerce_platform.warehouse.sql_model import SqlModel
 
@@ -24,16 +27,24 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
     contract, table = model.contract, model.table
     assert table.sql is not None
     assert table.sql_path is not None
+    key = asset_key(contract.table)
     also_write = also_written(project.catalog).get(contract.table)
 
     def work(step: Step) -> Outcome:
         with step.connect() as con:
+            is_new = load_checks.is_new(con, model)
             written = refresh_table(
                 con, model, project.incrementals.get(contract.table),
                 log=project.logs.get(contract.table), full_checks=step.full_checks, also_write=also_write,
             )  # fmt: skip
             shown = {"preview": preview(con, contract), **data_to(con, contract)}
-        return Outcome(written, {**shown, **lineage(project, contract)})
+            file = project.source.file
+            found = load_checks.load_checks(con, project.compiled, file.currency, file.time_zone) if is_new else []
+        return Outcome(
+            written,
+            {**shown, **lineage(project, contract)},
+            checks=[load_check_result(check, key) for check in found],
+        )
 
     return contract_asset(
         project,
@@ -42,6 +53,7 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
         deps=_deps(model, project),
         description=describe(contract, table.sql),
         files=[table.sql_path],
+        checks=load_check_specs(load_checks.declared_checks(contract), key),
         code_version=model.code_version,
     )
 

@@ -32,6 +32,8 @@ _TOTAL = re.compile(
 _OTHER = re.compile(
     r"(?i)tax|vat|mwst|steuer|ship|freight|versand|discount|rabatt|refund|erstatt|paid|fee|qty|quant|due|tip"
 )
+_SHIPPING = re.compile(r"(?i)shipping|freight|versand|porto|envio|envío|livraison|frete")
+_NOT_CHARGED = re.compile(r"(?i)tax|vat|mwst|steuer|discount|rabatt|refund|method|address|name|phone|zip|date|weight")
 #: What lines come to, by what is added or taken off; each part is a column of `_orders`.
 _PARTS = (("- discount", "- d"), ("+ tax", "+ t"), ("+ shipping", "+ s"))
 
@@ -103,11 +105,16 @@ def _of_lines(rows: Rows, mapping: CompiledMapping, several: int) -> set[str]:
 
 def _against_total(rows: Rows, found: Plausibility, mapping: CompiledMapping, column: str) -> None:
     key = of_one_row(mapping, "order_id")
+    shipping = None if rows.filled("order_items", "shipping_amount") else _shipping(rows, mapping)
+    of_order = f"coalesce(max({as_amount(shipping)}), 0)" if shipping else "0"
     rows.con.execute(
-        f"create or replace temp table _total as select {key} as order_id, max({as_amount(column)}) as c "
+        f"create or replace temp table _total as select {key} as order_id, max({as_amount(column)}) as c, {of_order} as os "
         f"from {bronze(mapping)} where {as_amount(column)} is not null group by 1"
     )
-    compared = _best(rows, "_total", f"{mapping.raw_table}.{column}", _formulas(rows))
+    formulas = _formulas(rows)
+    if shipping:
+        formulas |= {f"{name} + {mapping.raw_table}.{shipping}": f"{sql} + os" for name, sql in formulas.items()}
+    compared = _best(rows, "_total", f"{mapping.raw_table}.{column}", formulas)
     if compared is None:
         found.not_compared.append(f"lines with {mapping.raw_table}.{column}, for fewer than {_FEWEST} orders have both")
         return
@@ -122,6 +129,13 @@ def _against_total(rows: Rows, found: Plausibility, mapping: CompiledMapping, co
                 compared.off,
             )
         )  # fmt: skip
+
+
+def _shipping(rows: Rows, mapping: CompiledMapping) -> str | None:
+    """A raw column that looks like what an order as a whole was charged for shipping."""
+    named = [c for c in rows.columns(mapping) if _SHIPPING.search(c) and not _NOT_CHARGED.search(c)]
+    filled = [c for c in named if rows.ask(f"select count(*) from {bronze(mapping)} where {as_amount(c)} > 0")[0][0]]
+    return filled[0] if len(filled) == 1 else None
 
 
 def _best(rows: Rows, other: str, name: str, formulas: dict[str, str]) -> Compared | None:
