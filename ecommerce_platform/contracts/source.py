@@ -116,7 +116,9 @@ class RawTable(Strict):
     files: tuple[str, ...] = ()
     description: str = Field(min_length=3)
     delivery: Literal["delta", "full"] = "delta"
-    format: Literal["csv", "json", "jsonl", "parquet"] | None = None
+    format: Literal["csv", "json", "jsonl", "parquet", "xlsx"] | None = None
+    #: Of a workbook: the sheet that the table is. Tables of several sheets have the same `files`.
+    sheet: str | None = Field(default=None, min_length=1)
     delimiter: str | None = None
     encoding: str = "utf-8"
     #: Share of a file's lines that may be unparsable before the file counts as damaged.
@@ -153,13 +155,19 @@ class RawTable(Strict):
             if self.parent:
                 raise ValueError("`parent` belongs to a table with `explode`")
             return self
-        own = {"files", "delivery", "format", "delimiter", "encoding", "extract", "columns", "on_drift"}
+        own = {"files", "delivery", "format", "sheet", "delimiter", "encoding", "extract", "columns", "on_drift"}
         if said := sorted(own & self.model_fields_set):
             raise ValueError(f"a table with `explode` is delivered with another: leave {', '.join(said)} out")
         for name in self.parent:
             if not _NAME.match(name):
                 raise ValueError(f"`parent`: column {name!r} is not lower snake_case")
         exploding.values(self.parent, exploding.path(self.explode))
+        return self
+
+    @model_validator(mode="after")
+    def _sheet_of_a_workbook(self) -> RawTable:
+        if self.sheet and self.format not in (None, "xlsx"):
+            raise ValueError(f"`sheet` is a workbook's, and `format` says {self.format}")
         return self
 
     @field_validator("columns", mode="before")
@@ -450,6 +458,14 @@ class SourceFile(Strict):
         while (path := self.tables[raw_table].exploded) is not None:
             raw_table = path.table
         return raw_table
+
+    def first_sheet(self, raw_table: str) -> str:
+        """Of raw tables that are sheets of the same files the first, which these are listed under; else the table itself."""
+        raw = self.tables[raw_table]
+        return next(
+            (name for name, other in self.tables.items() if raw.sheet and other.sheet and other.files == raw.files),
+            raw_table,
+        )
 
     def made_from(self, raw_table: str) -> list[str]:
         """The raw tables that are made from elements of a raw table's records, at whatever depth."""

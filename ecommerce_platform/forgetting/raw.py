@@ -135,6 +135,7 @@ class Landing:
             for search, place, books in searches:
                 rows, lines = search.rows(), search.lines(ambiguous, tokens, self._whole(place, books))
                 _note(journal, rows)
+                self._refuse_workbooks(place, rows, books)
                 changes = edits(rows, self.plans, journal, tombstones.pseudonym, search.around)
                 if key is not None:
                     journal.rejected |= self._as_rejected(place, changes, rows, key)
@@ -146,6 +147,25 @@ class Landing:
                 self._add(found, place, books, changes)
                 found.unreadable += _unreadable(place, books)
         return found
+
+    def _refuse_workbooks(self, con: DuckDBPyConnection, rows: Sequence[Row], books: Mapping[Key, Books]) -> None:
+        """Sees to it that no file changes where a record of the person stands in a workbook.
+
+        Raises:
+            InputError: it does.
+        """
+        workbooks = set(
+            con.execute("select raw_table, _load_date, _source_file from bronze.files where format = 'xlsx'").fetchall()
+            if table_exists(con, "bronze", "files")
+            else ()
+        )
+        if found := sorted({key for row in rows if (key := (row.raw_table, row.day, row.file)) in workbooks}):
+            raise InputError(
+                "records of the person stand in a workbook, and nothing can be taken out of one without writing all of it anew",
+                where=", ".join(dict.fromkeys(books[key].file.where for key in found)),
+                fix="blank the person's cells there in Excel and land it again for the same day (or deliver the sheet as CSV); remove "
+                "copies in raw/.replaced; then run the command again",
+            )
 
     def _as_rejected(
         self, con: DuckDBPyConnection, changes: Mapping[Key, Edits], rows: Sequence[Row], key: str
@@ -234,7 +254,10 @@ class Landing:
             {raw: [f for f in files if f in late] for raw, files in self._drops().items()
              if (late := self._not_loaded(con, raw, files))}
         ]  # fmt: skip
-        groups += self.zone.aside(self.source)
+        groups += [
+            {raw: files for raw, files in aside.items() if not self.source.file.tables[raw].explode}
+            for aside in self.zone.aside(self.source)
+        ]
         return [group for group in groups if any(group.values())]
 
     def _drops(self) -> dict[str, list[RawFile]]:

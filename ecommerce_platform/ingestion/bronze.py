@@ -37,6 +37,7 @@ from ecommerce_platform.ingestion.rejects import Reject, RejectFile
 from ecommerce_platform.ingestion.schema import note_columns, objection
 from ecommerce_platform.ingestion.sniff import Shape, Unusable, read_head, sniff
 from ecommerce_platform.ingestion.target import Target
+from ecommerce_platform.ingestion.workbook import unpack
 from ecommerce_platform.warehouse.changes import record_change
 from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import ensure_table
@@ -246,8 +247,12 @@ def _examine_all(
             found = Unusable("copy", said)
         else:
             found = sniff(read_head(file.path), source.file.tables[raw_table], expected)
+        made = scratch / f"{number}.csv" if isinstance(found, Shape) and found.format == "xlsx" else None
+        if made:
+            found = unpack(file.path, source.file.tables[raw_table], made)
         shape, unusable = (None, found) if isinstance(found, Unusable) else (found, None)
-        deliveries.append(Delivery(number, file, shape, unusable, RejectFile(scratch / f"{number}.rejects"), digest))
+        rejects = RejectFile(scratch / f"{number}.rejects")
+        deliveries.append(Delivery(number, file, shape, unusable, rejects, digest, made=made))
     return deliveries
 
 

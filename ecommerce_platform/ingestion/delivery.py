@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.ingestion.landing import RawFile
@@ -55,6 +56,8 @@ class Delivery:
     sha256: str | None
     suspect: bool = False
     plain: Plain | None = None
+    #: What stands in its place for the reader: the CSV made of a workbook's sheet.
+    made: Path | None = None
     columns: tuple[str, ...] = ()
     rows: int = 0
 
@@ -101,7 +104,7 @@ class Delivery:
         return FileLoad(
             day=self.file.day,
             name=self.file.name,
-            format=None if self.unusable or self.shape is None else self.shape.format,
+            format=None if self.unusable or self.shape is None else "xlsx" if self.made else self.shape.format,
             rows=self.rows,
             rejected=self.rejects.count,
             problem="; ".join(problems) or None,

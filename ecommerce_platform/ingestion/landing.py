@@ -275,8 +275,8 @@ def _list(raw_dir: Path, source: Source, ready: dict[date, Path], bounds: Bounds
 
 
 def with_exploded(tables: dict[str, list[RawFile]], source: Source) -> dict[str, list[RawFile]]:
-    """The files of each raw table; of one that is made from arrays, those that the arrays stand in."""
-    return {name: tables.get(source.file.root(name), []) for name in source.file.tables}
+    """The files of each raw table; of one that is made from arrays, those that the arrays stand in; of a sheet, the workbooks."""
+    return {name: tables.get(source.file.first_sheet(source.file.root(name)), []) for name in source.file.tables}
 
 
 def day_folders(raw_dir: Path) -> set[date]:
@@ -311,12 +311,14 @@ def _days(raw_dir: Path) -> dict[date, Path]:
 def file_matcher(source: Source) -> Callable[[str, str | Path], str | None]:
     """A function that tells the raw table a file belongs to by its name and folder; None when no table names it.
 
+    Of a workbook that several raw tables are sheets of it is the first of these.
+
     The function raises an InputError for a file that two raw tables name.
     """
     patterns = {
         table: re.compile("|".join(translate(p) for f in raw.files for p in (f, f + ".gz")))
         for table, raw in source.file.tables.items()
-        if raw.files
+        if raw.files and source.file.first_sheet(table) == table
     }
 
     def match(name: str, folder: str | Path) -> str | None:

@@ -137,7 +137,9 @@ class Loader:
 
         def prepare(delivery: Delivery) -> None:
             assert delivery.shape is not None
-            delivery.plain = make_plain(delivery.file.path, delivery.shape, self._file(delivery, "plain"))
+            delivery.plain = make_plain(
+                delivery.made or delivery.file.path, delivery.shape, self._file(delivery, "plain")
+            )
 
         with TemporaryDirectory(dir=self.scratch) as folder:
             self.batch = Path(folder)

@@ -159,6 +159,8 @@ def read_as(source: SourceFile, raw_table: str) -> str:
     """Hash of all that source.yml says about how a raw table's files are read; another one has them loaded again."""
     raw = source.tables[raw_table]
     said: dict[str, Any] = raw.model_dump(include={"format", "delimiter", "encoding", "columns", "on_drift"})
+    if raw.sheet:
+        said["sheet"] = raw.sheet
     if raw.exploded:
         said = {"explode": raw.explode, "parent": raw.parent, "around": read_as(source, raw.exploded.table)}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from typing import Literal
 from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.ingestion.gunzip import MAGIC, gunzip
 
-Format = Literal["csv", "json", "jsonl", "parquet"]
+Format = Literal["csv", "json", "jsonl", "parquet", "xlsx"]
 
 #: How much of a file is looked at.
 HEAD_BYTES = 64 * 1024
@@ -33,6 +33,8 @@ _EXCEL_LINE = re.compile(r'"?sep=([^\w\s"]|\t)"?[\r\n]', re.IGNORECASE)
 #: `[id],[name]` is a CSV header that some databases write.
 _JSON_START = re.compile(r'\{\s*("|\}|$)|\[\s*([\[{\]]|$)')
 _PARQUET = b"PAR1"
+#: A workbook is a zip archive of parts, of which these come first; a document of Word's has others.
+_ZIP, _WORKBOOK = b"PK\x03\x04", re.compile(rb"\[Content_Types\]\.xml|xl/workbook\.xml")
 #: First bytes of what people rename to .csv, with what to call it.
 _MAGIC = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook (.xlsx)"),
@@ -76,7 +78,7 @@ class Shape:
     """How a file has to be read.
 
     `layout` tells the ways JSON comes in: one array, one object per line, or objects one after the other.
-    `skip` and `header_lines` are the lines before the header and of the header itself. `columns` is
+    `xlsx` is a workbook of which `workbook` makes CSV. `skip` and `header_lines` are the lines before the header and of the header itself. `columns` is
     empty for JSON and Parquet, whose columns only the reader knows.
     """
 
@@ -137,6 +139,10 @@ def sniff(head: Head, table: RawTable, expected: Sequence[str] = ()) -> Shape | 
         return Unusable("empty", "the file is empty")
     if table.format == "parquet" or data.startswith(_PARQUET):
         return _parquet(data, table, head.gzip)
+    if data.startswith(_ZIP) and _WORKBOOK.search(data) and not head.gzip and table.format in (None, "xlsx"):
+        return Shape("xlsx")
+    if table.format == "xlsx":
+        return Unusable("unreadable", "is no Excel workbook (.xlsx), although source.yml says so; save it as one")
     for magic, what in _MAGIC:
         if data.startswith(magic):
             return Unusable("unreadable", f"is binary, not {_wanted(table)}: looks like {what}{_advice(what)}")

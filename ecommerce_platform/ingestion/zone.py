@@ -155,7 +155,7 @@ class LocalZone(Folder):
                 if table and not there.fault and not path.name.startswith("."):
                     day = as_day(folder.name[:10]) or date.min
                     tables.setdefault(table, []).append(RawFile(day, path.name, path, there.size, there.mtime_ns))
-            found.append(tables)
+            found.append({raw: files for raw, files in with_exploded(tables, source).items() if files})
         return found
 
     def exchange(self, file: RawFile, content: bytes) -> bool:

@@ -214,7 +214,9 @@ def _table_block(table: SampleTable, entity: str | None, full: bool, layout: Lay
     if table.raw.encoding != "utf-8":
         lines.append(f"    encoding: {table.raw.encoding}")
     shape = table.shape
-    if shape.format == "csv":
+    if table.raw.sheet:
+        lines += ["    format: xlsx", f"    sheet: {_quoted(table.raw.sheet)}"]
+    elif shape.format == "csv":
         lines.append(
             f"    # format: csv, delimiter: {_quoted(shape.delimiter)} (found from each file; to fix it, write it here)"
         )

@@ -15,6 +15,7 @@ from datetime import date
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.source import RawTable, Source, SourceFile
@@ -23,6 +24,7 @@ from ecommerce_platform.ingestion.bronze import BronzeLoad, load_bronze
 from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.landing import RawFile, explained, read_chunks
 from ecommerce_platform.ingestion.sniff import RESERVED, Shape, Unusable, read_head, sniff
+from ecommerce_platform.ingestion.workbook import sheet_names, unpack
 from ecommerce_platform.scaffold.words import snake
 from ecommerce_platform.warehouse.lookup import column_types
 
@@ -56,6 +58,8 @@ class SampleFile:
     file: RawFile
     shape: Shape
     encoding: str
+    #: Of a workbook the sheet.
+    sheet: str | None = None
 
 
 @dataclass
@@ -103,6 +107,10 @@ def read_sample(directory: Path, today: date) -> Sample:
         found = _examine(file)
         if isinstance(found, str):
             skipped.append((file.name, found))
+        elif found.shape.format == "xlsx":
+            sheets = _sheets(found)
+            skipped += [(file.name, sheets)] if isinstance(sheets, str) else []
+            files += [] if isinstance(sheets, str) else sheets
         else:
             files.append(found)
     if not files:
@@ -213,6 +221,21 @@ def _examine(file: RawFile) -> SampleFile | str:
     return SampleFile(file, found, encoding)
 
 
+def _sheets(workbook: SampleFile) -> list[SampleFile] | str:
+    """The sheets of a workbook that hold a table, each as a file of its own; or why there are none."""
+    names = sheet_names(workbook.file.path)
+    if isinstance(names, Unusable):
+        return names.text
+    found = []
+    with TemporaryDirectory() as folder:
+        for name in names:
+            raw = RawTable(files=(workbook.file.name,), description="A sheet of the sample.", sheet=name)
+            shape = unpack(workbook.file.path, raw, Path(folder) / "sheet.csv")
+            if isinstance(shape, Shape) and len(shape.columns) > 1:
+                found.append(replace(workbook, shape=replace(workbook.shape, columns=shape.columns), sheet=name))
+    return found or "none of its sheets holds a table"
+
+
 def _encoding(path: Path, gzip: bool) -> str:
     """The first of the encodings in which the whole file is valid."""
     for name in _ENCODINGS[:-1]:
@@ -243,7 +266,7 @@ def _groups(files: Sequence[SampleFile]) -> list[list[SampleFile]]:
             first = group[-1]
             if (
                 _fixed(first.file.name) == _fixed(file.file.name)
-                and first.shape.format == file.shape.format
+                and (first.shape.format, first.sheet) == (file.shape.format, file.sheet)
                 and (first.encoding == file.encoding or first.shape.bom or file.shape.bom)
                 and _overlap(first.shape.columns, file.shape.columns) >= _SAME_COLUMNS
             ):
@@ -279,13 +302,15 @@ def _table(group: list[SampleFile], others: dict[str, SampleTable]) -> SampleTab
     dated = varies or any(_DATED.search(m[0]) or not m[0][-1].isdigit() for m in _VARYING.finditer(stem))
     pattern = any_number(names[0]) if dated else escape(stem) + ending
     base = snake(_VARYING.sub(" ", stem) if dated else stem) or "table"
+    sheet = group[0].sheet
+    base = (snake(sheet) or base) if sheet else base
     name, number = base, 1
     while name in others:
         number += 1
         name = f"{base}_{number}"
     encodings = Counter(f.encoding for f in group if not f.shape.bom)
     encoding = encodings.most_common(1)[0][0] if encodings else "utf-8"
-    raw = RawTable(files=(pattern,), description="A table of the sample.", encoding=encoding)
+    raw = RawTable(files=(pattern,), description="A table of the sample.", encoding=encoding, sheet=sheet)
     table = SampleTable(name, raw, tuple(group))
     delimiters = {f.shape.delimiter for f in group if f.shape.format == "csv"}
     if rivals := [d for d in _DELIMITERS if group[0].shape.format == "csv" and _could_be(group[0], d)]:

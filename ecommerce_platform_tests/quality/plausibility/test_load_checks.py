@@ -49,7 +49,7 @@ def test_a_first_load_says_its_figures_and_so_does_one_of_changed_mappings_but_n
     mapping = source / "order_items.lines.sql"
     mapping.write_text(mapping.read_text().replace("as_decimal(price)", "as_decimal(price) * 2"))
     changed = Driver.of(str(source), tmp_path / "data")
-    changed.build(of=["silver.order_items"])
+    changed.build(of=["gold.fct_order_items"])
     with changed.connect() as con:
         assert is_new(con, fct)
 
