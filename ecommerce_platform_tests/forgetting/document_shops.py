@@ -35,7 +35,7 @@ WOO = {
         as_text(billing->>'$.phone') as phone, as_text(billing->>'$.address_1') as street,
         as_date(meta->>'$.born') as birth_date, as_text(billing->>'$.city') as city""",
     "orders.orders": """select as_text(id) as order_id, as_text(customer_id) as customer_id,
-        as_timestamp(date_created) as ordered_at, as_text(status) as status, true as is_valid,
+        as_timestamp(date_created) as ordered_at, case as_text(status) when 'refunded' then 'canceled' else 'delivered' end as status, true as is_valid,
         as_text(shipping->>'$.city') as region""",
     "order_items.lines": """select as_text(order_id) as order_id, as_integer(id) as line_number,
         as_text(product_id) as product_id, as_integer(quantity) as quantity, as_decimal(price) as unit_price""",
@@ -64,7 +64,7 @@ SHOPIFY = {
         as_text(customer->>'$.phone') as phone, as_text(customer->>'$.default_address.city') as city
         {from} where customer->>'$.email' is not null""",
     "orders.orders": """select as_text(id) as order_id, as_text(customer->>'$.email') as customer_id,
-        as_timestamp(created_at) as ordered_at, as_text(financial_status) as status, true as is_valid""",
+        as_timestamp(created_at) as ordered_at, case as_text(financial_status) when 'paid' then 'delivered' else 'created' end as status, true as is_valid""",
     "order_items.lines": """select as_text(order_id) as order_id, as_integer(id) as line_number,
         as_text(sku) as product_id, as_integer(quantity) as quantity, as_decimal(price) as unit_price""",
     "returns.refund_lines": """select as_text(id) as return_id, as_text(order_id) as order_id,
