@@ -99,12 +99,12 @@ def paths(sql: str, ignored: Collection[str]) -> dict[Pattern, Use]:
 def _way(column: Any) -> tuple[Pattern, Use]:
     from sqlglot import exp
 
-    node, path = column, [column.name.lower()]
+    node, path, whole = column, [column.name.lower()], False
     while True:
         around = node.parent
-        if isinstance(around, (exp.Paren, exp.ParseJSON)) or (
-            isinstance(around, exp.Cast) and around.to.is_type("json")
-        ):
+        if isinstance(around, exp.ParseJSON) or (isinstance(around, exp.Cast) and around.to.is_type("json")):
+            node, whole = around, True
+        elif isinstance(around, exp.Paren):
             node = around
         elif isinstance(around, (exp.JSONExtract, exp.JSONExtractScalar)):
             if around.this is not node:
@@ -113,16 +113,21 @@ def _way(column: Any) -> tuple[Pattern, Use]:
             if steps is None:
                 return tuple(path), "opaque"
             path += steps
-            node = around
-        elif isinstance(around, exp.Is):
-            return tuple(path), "shape"
-        elif isinstance(around, exp.Func):
-            name = (around.name if isinstance(around, exp.Anonymous) else type(around).__name__).lower()
-            if name in _SHAPES and len(around.expressions) == 1:
-                return tuple(path), "shape"
-            return tuple(path), "opaque" if "json" in name else "value"
+            node, whole = around, False
         else:
-            return tuple(path), "value"
+            return tuple(path), "opaque" if whole else _use(around, exp)
+
+
+def _use(around: Any, exp: Any) -> Use:
+    """What the expression around a value makes of it."""
+    if isinstance(around, exp.Is):
+        return "shape"
+    if not isinstance(around, exp.Func):
+        return "value"
+    name = (around.name if isinstance(around, exp.Anonymous) else type(around).__name__).lower()
+    if name in _SHAPES and len(around.expressions) == 1:
+        return "shape"
+    return "opaque" if "json" in name else "value"
 
 
 def _steps(expression: Any) -> list[Any] | None:
@@ -265,6 +270,8 @@ class _Walk:
     def __init__(self, text: str, rules: Rules) -> None:
         self.text, self.rules = text, rules
         self.edits: list[tuple[int, int, str]] = []
+        #: Ways to objects and arrays that hold a value which becomes the marker.
+        self.holding = {way[:stop] for way, _ in rules.marked for stop in range(1, len(way))}
 
     def run(self, node: Node, column: str) -> str:
         start = self._skip(0)
@@ -296,9 +303,11 @@ class _Walk:
         if first in "{[" and first:
             if any(n.kept for n in nodes):
                 return self._end(at)[1]
-            if first == "{" and any(n.members for n in nodes if n.alive):
+            if first == "{" and (way in self.holding or any(n.members for n in nodes if n.alive)):
                 return self._object(at, nodes, way)
-            if first == "[" and any(n.shape or n.elements or _numbers(n) for n in nodes if n.alive):
+            if first == "[" and (
+                way in self.holding or any(n.shape or n.elements or _numbers(n) for n in nodes if n.alive)
+            ):
                 return self._array(at, nodes, way, True)
         value, stop = self._end(at)
         self._gone(at, stop, value, nodes, way)

@@ -8,7 +8,7 @@ the value. The first row that is not blank is the header; blank rows are left ou
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,13 @@ def unpack(path: Path, raw: RawTable, target: Path) -> Shape | Unusable:
     if not rows:
         return Unusable("empty", f"its sheet {sheet!r} holds nothing")
     width = max(len(row) for row in rows)
-    header, *records = [[*row, *[None] * (width - len(row))] for row in rows]
+    lines: list[list[str | None]] = [[*row, *[None] * (width - len(row))] for row in rows]
+    header = [value or "" for value in lines[0]]
+    lines[0] = [*header]
     with target.open("w", encoding="utf-8", newline="") as out:
-        for row in ([value or "" for value in header], *records):
-            out.write(",".join(_quoted(value) for value in row) + "\n")
-    return Shape("csv", columns=unique_names(value or "" for value in header), header_lines=1 + _breaks(header))
+        for line in lines:
+            out.write(",".join(_quoted(value) for value in line) + "\n")
+    return Shape("csv", columns=unique_names(header), header_lines=1 + sum(name.count("\n") for name in header))
 
 
 def _open(path: Path) -> Any:
@@ -117,7 +119,3 @@ def _text(value: Any) -> str | None:
 
 def _quoted(value: str | None) -> str:
     return "" if value is None else '"' + value.replace('"', '""') + '"'
-
-
-def _breaks(header: Sequence[str | None]) -> int:
-    return sum((value or "").count("\n") for value in header)

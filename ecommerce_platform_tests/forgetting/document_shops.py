@@ -143,7 +143,7 @@ WOO_DROPS: dict[date, dict[str, str]] = {
         ),
     },
     SECOND: {
-        "orders.json": json.dumps([_woo_order(8001, 7100001, _ZOE, status="refunded"), _woo_order(8004, 7100002, _ADA)])
+        "orders.json": json.dumps([_woo_order(8001, 7100001, _ZOE, status="refunded", refunds=[{"id": 91, "total": "-7.75"}]), _woo_order(8004, 7100002, _ADA)])
     },
 }  # fmt: skip
 
