@@ -154,9 +154,9 @@ def _bar(shop: Shop, offered: Sequence[str]) -> View:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             st.selectbox("Period", list(SPANS), key="span", format_func=SPANS.__getitem__, width=170)
             if state["span"] == "days":
-                state["days"] = tuple(min(max(d, shop.first_day), _end(shop)) for d in state.get("days") or ())
+                state["days"] = tuple(min(max(d, shop.first_day), shop.end) for d in state.get("days") or ())
                 st.date_input(
-                    "First and last day", min_value=shop.first_day, max_value=_end(shop), key="days", width=240,
+                    "First and last day", min_value=shop.first_day, max_value=shop.end, key="days", width=240,
                     format="YYYY-MM-DD",
                 )  # fmt: skip
             st.selectbox(
@@ -166,12 +166,6 @@ def _bar(shop: Shop, offered: Sequence[str]) -> View:
         view = _view(shop, offered)
         _say(view, shop)
     return view
-
-
-def _end(shop: Shop) -> date:
-    """The last day that may be chosen: also the stray ones behind the last whole period."""
-    found: date = shop.one("select max(order_date) as day from gold.kpi_daily")["day"]
-    return found
 
 
 def _filters(shop: Shop, offered: Sequence[str]) -> None:

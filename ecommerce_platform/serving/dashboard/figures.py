@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.metric_sql import UNKNOWN, Query
 from ecommerce_platform.errors import MetricError
-from ecommerce_platform.serving.dashboard.data import Shop
+from ecommerce_platform.serving.dashboard.data import Shop, kept
 from ecommerce_platform.serving.dashboard.view import Days, View
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def possible(
     return [name for name in names if reason(shop, name, view, by, period) is None]
 
 
+@kept
 def reason(shop: Shop, name: str, view: View, by: Sequence[str] = (), period: str | None = None) -> str | None:
     """Why a metric has no meaning in this cut; None where it has one."""
     try:
@@ -47,6 +48,7 @@ def reason(shop: Shop, name: str, view: View, by: Sequence[str] = (), period: st
     return None
 
 
+@kept
 def totals(shop: Shop, view: View, names: Sequence[str]) -> dict[str, Total]:
     """Each metric over the days of the view, and over those it is compared with; those without meaning are left out."""
     can = possible(shop, names, view)
@@ -76,6 +78,7 @@ def _totals(shop: Shop, view: View, days: Days, names: Sequence[str]) -> dict[st
     return shop.metric(_total(view, days, names)).row(0, named=True) if names else {}
 
 
+@kept
 def series(
     shop: Shop, view: View, names: Sequence[str], grain: str, by: Sequence[str] = (), days: Days | None = None
 ) -> pl.DataFrame:
@@ -99,6 +102,7 @@ def series(
     return found
 
 
+@kept
 def compared_series(
     shop: Shop, view: View, names: Sequence[str], grain: str
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -116,6 +120,7 @@ def compared_series(
     return now, laid
 
 
+@kept
 def breakdown(shop: Shop, view: View, name: str, by: str, *, compare: bool = True) -> pl.DataFrame:
     """A metric by the values of a dimension, the largest first: `value`, `now`, `before`, `change` (both 0 and more: none).
 
