@@ -32,7 +32,8 @@ _OPEN = 3
 _LISTED = ("category", "brand", "payment_method", "channel", "region", "segment", "age_group")
 
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Shop:

@@ -57,11 +57,19 @@ def totals(shop: Shop, view: View, names: Sequence[str]) -> dict[str, Total]:
     return {name: Total(name, _float(now.get(name)), _float(before.get(name))) for name in can}
 
 
-def totals_ahead(shop: Shop, view: View, names: Sequence[str]) -> None:
-    """Has what `totals` asks worked out meanwhile, for who asks it in a moment."""
-    can = possible(shop, names, view)
-    for days in (view.days, *([view.before] if view.before else [])) if can else ():
-        shop.ahead(_total(view, days, can))
+def ahead(shop: Shop, view: View, names: Sequence[str], by: Sequence[str] = (), grain: str | None = None) -> None:
+    """Has what `totals`, `series` (with a grain) and `breakdown` (with a dimension) ask worked out meanwhile.
+
+    Args:
+        shop: asked.
+        view: its days, and those before.
+        names: metrics; those without meaning in this cut are left out.
+        by: dimensions.
+        grain: of a series.
+    """
+    if can := possible(shop, names, view, by, grain):
+        for days in (view.days, *([view.before] if view.before else [])):
+            shop.ahead(Query(tuple(can), tuple(by), grain, view.filters, days.since, days.until))
 
 
 def counts_distinct(shop: Shop, name: str, view: View) -> bool:
