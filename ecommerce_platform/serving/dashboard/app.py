@@ -41,27 +41,29 @@ def main() -> None:
         return
     try:
         shop = shelf().shop(as_of or None)
+        offered = [name for name in OFFERED if name in shop.dimensions()]
+        _read_address(shop, offered)
     except PlatformError as error:
         _nothing_to_show(error)
         return
     st.session_state["who"] = looking
     pages = [page for page in PAGES if page.there(shop) and looking.may(page.permission)]
-    offered = [name for name in OFFERED if name in shop.dimensions()]
-    _read_address(shop, offered)
     seen: list[View] = []
     entries: dict[str, Any] = {}
     chosen = _navigation(pages, shop, seen, entries)
-    _sidebar(shop)
     page = next(p for p in pages if p.path == chosen.url_path or (not chosen.url_path and p is pages[0]))
     st.session_state["page"] = page.path
-    seen.append(_bar(shop, offered) if page.filtered else _view(shop, offered))
     waiting = st.session_state["later"] = []
     try:
+        _sidebar(shop)
+        seen.append(_bar(shop, offered) if page.filtered else _view(shop, offered))
         chosen.run()
         for draw in waiting:
             draw()
     except PlatformError as error:
         missing(f"{error.what[:1].upper()}{error.what[1:]}", error.fix or "Choose other days or filters.")
+    if not seen:
+        return
     address = _write_address(seen[0], page)
     with st.sidebar:
         views(looking, page.path, address, entries)

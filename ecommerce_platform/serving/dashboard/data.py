@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Tables and pictures that a snapshot keeps for who looks at the same next, and the longest table among them, in rows.
 _KEPT, _LONGEST = 3000, 2000
+#: Questions a worker may have under way before no more are asked ahead: the queue is for those that somebody waits for.
+_AHEAD = 6
 #: Snapshots that stay open besides those that somebody looks at.
 _OPEN = 3
 #: Dimensions whose values gold.kpi_by_dimension lists; of others the values are asked for.
@@ -111,7 +113,9 @@ class Shop:
         return self.keep(query, lambda: self.view.compiled(query))
 
     def ahead(self, query: Query) -> None:
-        """Has a metric query worked out in the background, for who asks it in a moment; where all are busy, then."""
+        """Has a metric query worked out in the background, for who asks it in a moment; where many wait already, then."""
+        if self.reader.jobs.under_way >= _AHEAD * self.reader.limits.workers:
+            return
         with suppress(BusyError):
             ticket = self.view.start(self.compiled(query))
             ticket.future.add_done_callback(lambda _: ticket.leave())
@@ -267,10 +271,14 @@ class Shelf:
             InputError: nothing is published, or there is no such snapshot.
         """
         with self.reader.view(as_of=as_of) as view:
-            known = view.id
+            known, name = view.version, view.id
         with self.lock:
             if known not in self.open:
-                self.open[known] = Shop(self.reader, known if as_of else None)
+                shop = Shop(self.reader, name if as_of else None)
+                known = shop.view.version  # by now another one may be current
+                for earlier in [v for v, s in self.open.items() if s.id == shop.id]:  # a person was forgotten since
+                    del self.open[earlier]
+                self.open[known] = shop
                 while len(self.open) > _OPEN:  # who still looks at it keeps it open
                     self.open.popitem(last=False)
             self.open.move_to_end(known)
