@@ -85,7 +85,7 @@ class Project:
     @cached_property
     def lineage(self) -> Lineage:
         """Which columns the columns of every table come from."""
-        return Lineage(self.catalog, self.source, self.compiled, self.models, self.settings.lineage)
+        return Lineage(self.catalog, self.source, self.compiled, self.models)
 
     @cached_property
     def suites(self) -> dict[str, Suite]:
