@@ -180,7 +180,7 @@ select
     tax_amount,
 
     currency,
-    cast(exchange_rate as decimal(18, 10)) as exchange_rate,
+    cast(exchange_rate as decimal(20, 10)) as exchange_rate,
     original_gross_amount,
     cast(case when would_count then original_net_amount else 0 end as decimal(18, 4)) as original_revenue_amount
 from converted

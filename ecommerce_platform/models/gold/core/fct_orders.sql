@@ -298,6 +298,6 @@ select
 
     discount_code,
     currency,
-    cast(exchange_rate as decimal(18, 10)) as exchange_rate,
+    cast(exchange_rate as decimal(20, 10)) as exchange_rate,
     cast(coalesce(original_revenue_amount, gross_amount - discount_amount) as decimal(18, 4)) as original_revenue_amount
 from joined

@@ -103,7 +103,7 @@ select
     joined.paid_at,
 
     joined.currency,
-    cast(case when joined.is_foreign then rates.exchange_rate else 1 end as decimal(18, 10)) as exchange_rate,
+    cast(case when joined.is_foreign then rates.exchange_rate else 1 end as decimal(20, 10)) as exchange_rate,
     joined.amount as original_amount
 from joined
 left join rates on joined.currency = rates.currency and joined.rate_date = rates.calendar_date

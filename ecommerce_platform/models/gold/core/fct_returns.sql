@@ -84,7 +84,7 @@ select
     end as refund_amount,
 
     joined.refund_currency as currency,
-    cast(case when joined.is_foreign then rates.exchange_rate else 1 end as decimal(18, 10)) as exchange_rate,
+    cast(case when joined.is_foreign then rates.exchange_rate else 1 end as decimal(20, 10)) as exchange_rate,
     joined.refund_amount as original_refund_amount
 from joined
 left join rates on joined.refund_currency = rates.currency and joined.rate_date = rates.calendar_date
