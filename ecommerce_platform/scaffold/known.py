@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 
+from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.scaffold.guess import Draft, DraftColumn, Guesses
 from ecommerce_platform.scaffold.match import RawTableView
-from ecommerce_platform.scaffold.sample import Sample, SampleTable, any_number, replace_files, tell_apart
+from ecommerce_platform.scaffold.sample import Sample, SampleFile, SampleTable, any_number, replace_files, tell_apart
 from ecommerce_platform.scaffold.systems import Recognised, System, columns_named, recognise
 from ecommerce_platform.silver.conversions import as_sql, parsed
 
@@ -37,35 +38,79 @@ class Known:
 
 
 def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
-    """The sample with the files of each known layout as one raw table named after it, and what they are."""
-    found: dict[tuple[str, str, str], list[tuple[SampleTable, Recognised]]] = {}
+    """The sample with the files of each known layout as one raw table named after it, and what they are.
+
+    Where documents are pages of records the files are a raw table of their own, and the layout's is made of it; so are the
+    tables of arrays.
+    """
+    found: dict[tuple[str, str, str, str | None], list[tuple[SampleTable, Recognised]]] = {}
     tables = {}
     for table in sample.tables.values():
-        if (recognised := _of_all_files(table)) is None:
+        if (of_files := _of_all_files(table)) is None:
             tables[table.name] = table
             continue
-        key = (recognised.system.name, recognised.table, table.raw.encoding)
+        recognised, pages = of_files
+        key = (recognised.system.name, recognised.table, table.raw.encoding, pages)
         found.setdefault(key, []).append((table, recognised))
     known: dict[str, Recognised] = {}
-    for (system, layout, _), parts in found.items():
-        name, number = f"{system}_{layout}", 1
-        while name in tables:
-            number += 1
-            name = f"{system}_{layout}_{number}"
-        tables[name] = _merged(name, [table for table, _ in parts])
-        known[name] = reduce(Recognised.and_as, (recognised for _, recognised in parts))
+    made: dict[str, SampleTable] = {}
+    for (system, layout, _, pages), parts in found.items():
+        name = _free(f"{system}_{layout}", {**tables, **made})
+        whole = reduce(Recognised.and_as, (recognised for _, recognised in parts))
+        merged = _merged(name, [table for table, _ in parts])
+        if pages is not None:
+            merged.name, merged.container = _free(f"{name}_pages", {**tables, **made}), True
+            made[name] = _exploded(name, merged, f'{merged.name}."{pages}"', {}, whole.layout.description)
+        tables[merged.name] = merged
+        known[name] = whole
+        for inner, explode, around in _arrays_of(whole.system, layout, name):
+            of = Recognised(whole.system, inner, {})
+            made[around] = _exploded(around, merged, explode, of.layout.parent, of.layout.description)
+            known[around] = of
     if known:
         tell_apart(list(tables.values()))
-    return Sample(sample.directory, tables, sample.skipped), known
+    return Sample(sample.directory, {**tables, **made}, sample.skipped), known
 
 
-def _of_all_files(table: SampleTable) -> Recognised | None:
-    """The layout that all files of a raw table have."""
-    found = [recognise(file.shape.columns) for file in table.files]
-    layouts = {(f.system.name, f.table) if f else None for f in found}
-    if None in layouts or len(layouts) > 1:
+def _arrays_of(system: System, layout: str, raw: str) -> list[tuple[str, str, str]]:
+    """The tables of arrays in the records of a layout, at whatever depth: (its name, `explode`, name of its raw table)."""
+    found = []
+    for name, inner in system.tables.items():
+        if inner.around == layout:
+            made = raw.replace(f"{system.name}_{layout}", f"{system.name}_{name}", 1)
+            found.append((name, f"{raw}.{(inner.explode or '').partition('.')[2]}", made))
+            found += _arrays_of(system, name, made)
+    return found
+
+
+def _exploded(name: str, around: SampleTable, explode: str, parent: Mapping[str, str], description: str) -> SampleTable:
+    raw = RawTable(explode=explode, parent=dict(parent), description=description)
+    return SampleTable(name, raw, around.files)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it is taken."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _of_all_files(table: SampleTable) -> tuple[Recognised, str | None] | None:
+    """The layout that all files of a raw table have, and the array that holds its records, if documents are pages of them."""
+    found = [_of_file(file) for file in table.files]
+    if len({(f[0].system.name, f[0].table, f[1]) if f else None for f in found}) > 1 or found[0] is None:
         return None
-    return reduce(Recognised.and_as, [f for f in found if f])
+    return reduce(Recognised.and_as, [f[0] for f in found if f]), found[0][1]
+
+
+def _of_file(file: SampleFile) -> tuple[Recognised, str | None] | None:
+    if itself := recognise(file.columns):
+        return itself, None
+    if file.inside and (within := recognise(file.inside[1])):
+        return within, file.inside[0]
+    return None
 
 
 def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
@@ -74,6 +119,16 @@ def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
     files = tuple(file for table in tables for file in table.files)
     notes = list(dict.fromkeys(note for table in tables for note in table.notes))
     return SampleTable(name, replace_files(tables[0].raw, patterns), files, notes=notes)
+
+
+def settled(recognised: Mapping[str, Recognised], tables: Mapping[str, SampleTable]) -> dict[str, Recognised]:
+    """What is recognised, with the columns that bronze found in JSON: a file's beginning shows the first records only."""
+    return {
+        raw: found.settled(tables[raw].columns if tables[raw].rows else ())
+        if tables[raw].shape.format != "csv"
+        else found
+        for raw, found in recognised.items()
+    }
 
 
 def compose(source: str, recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> Known:
@@ -169,5 +224,6 @@ def beside(known: Known, guesses: Guesses, tables: Mapping[str, SampleTable]) ->
         return guesses
     filled = {draft.entity for draft in known.drafts}
     drafts = (*known.drafts, *(draft for draft in guesses.drafts if draft.entity not in filled))
-    left = tuple(name for name in tables if not any(draft.table == name for draft in drafts))
+    read = {draft.table for draft in drafts}
+    left = tuple(name for name, table in tables.items() if name not in read and not table.container)
     return replace(guesses, drafts=drafts, left=left)

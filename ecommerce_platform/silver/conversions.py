@@ -18,6 +18,7 @@ CONVERSIONS = {
     "as_bigint": "a whole number",
     "as_decimal": "an amount with a decimal point",
     "as_decimal_comma": "an amount with a decimal comma",
+    "as_decimal_sum": "JSON whose amounts have a decimal point",
     "as_double": "a number",
     "as_boolean": "true or false",
     "as_date": "a date (YYYY-MM-DD)",
