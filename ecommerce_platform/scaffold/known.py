@@ -12,13 +12,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.scaffold.guess import Draft, DraftColumn, Guesses
+from ecommerce_platform.scaffold.joins import Join, reconcile
 from ecommerce_platform.scaffold.match import RawTableView
 from ecommerce_platform.scaffold.sample import Sample, SampleFile, SampleTable, any_number, replace_files, tell_apart
 from ecommerce_platform.scaffold.systems import Recognised, System, columns_named, recognise
-from ecommerce_platform.silver.conversions import as_sql, parsed
+from ecommerce_platform.silver.conversions import as_sql, on_the_clock_of, parsed
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,10 @@ class Known:
     expressions: Mapping[str, str] = field(default_factory=dict)
     #: The currency of most rows, and the raw table and column that say so.
     currency: tuple[str, str] | None = None
+    #: How reports of payment providers are joined to a shop.
+    joins: tuple[Join, ...] = ()
+    #: Raw table of such a report → the SELECT of its payments, which are not added.
+    reports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def systems(self) -> tuple[System, ...]:
@@ -131,13 +141,19 @@ def settled(recognised: Mapping[str, Recognised], tables: Mapping[str, SampleTab
     }
 
 
-def compose(source: str, recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> Known:
+def compose(
+    source: str,
+    recognised: Mapping[str, Recognised],
+    views: Mapping[str, RawTableView],
+    joins: Mapping[str, Join] = MappingProxyType({}),
+) -> Known:
     """The mappings of all recognised tables.
 
     Args:
         source: the source's name, part of the bronze tables' names.
         recognised: raw table → its layout.
         views: the raw tables with the values of their columns.
+        joins: raw table of a payment provider → how it is joined to a shop.
     """
     currency = _currency(recognised, views)
     systems = {found.system.name: found.system for found in recognised.values()}
@@ -145,24 +161,53 @@ def compose(source: str, recognised: Mapping[str, Recognised], views: Mapping[st
     prefix = len(shops or systems) > 1
     drafts: list[Draft] = []
     expressions: dict[str, str] = {}
+    reports: dict[str, str] = {}
     for raw, found in recognised.items():
+        if join := joins.get(raw):
+            found = replace(found, order=join.order(recognised[join.shop].system.prefix if prefix else None))
         there = {other.table for other in recognised.values() if other.system is found.system}
         render = partial(found.rendered, prefix=prefix, tables=there, currency=currency[0] if currency else "")
         # An expression is written for the table whose columns it names.
         for name, sql in found.system.expressions.items():
             if name not in expressions or columns_named([sql]) <= found.names.keys():
                 expressions[name] = render(sql)
-        for (entity, table), template in found.system.templates.items():
-            beside_a_shop = bool(shops) and found.system not in shops
-            if (
-                table == found.table
-                and found.layout.unless.get(entity) not in there
-                and (not beside_a_shop or entity in found.system.beside_a_shop)
-            ):
-                sql = render(template)
-                sql = re.sub(rf"\bbronze\.{table}\b", f"bronze.{source}__{raw}", sql)
+        for entity, template in found.system.templates_of(found.table).items():
+            if found.layout.unless.get(entity) in there:
+                continue
+            sql = re.sub(rf"\bbronze\.{found.table}\b", f"bronze.{source}__{raw}", render(template))
+            if not shops or found.system in shops or entity in found.system.beside_a_shop:
                 drafts.append(_draft(entity, raw, sql, found, expressions))
-    return Known(recognised, tuple(drafts), _used(expressions, drafts), currency)
+            elif entity == "payments":
+                reports[raw] = _in_full(sql, expressions)
+    return Known(
+        recognised,
+        tuple(drafts),
+        _used(expressions, drafts),
+        currency,
+        tuple(joins.values()),
+        MappingProxyType(reports),
+    )
+
+
+def reconciled(con: DuckDBPyConnection, known: Known) -> Known:
+    """What is known, with the sums of each joined report held against those of its shop."""
+    joins = []
+    for join in known.joins:
+        system = known.tables[join.shop].system
+        shop = [
+            d.text for d in known.drafts if d.entity == "payments" and known.tables[d.table].system is system and d.text
+        ]
+        report = [known.reports[join.report]] if join.report in known.reports else []
+        selects = [[_in_utc(_in_full(sql, known.expressions)) for sql in part] for part in (report, shop)]
+        joins.append(reconcile(con, join, *selects))
+    return replace(known, joins=tuple(joins))
+
+
+def _in_utc(sql: str) -> str:
+    """A mapping as it runs alone: moments stay in UTC."""
+    tree = parsed(sql)
+    on_the_clock_of("UTC", tree)
+    return as_sql(tree)
 
 
 def _currency(recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> tuple[str, str] | None:

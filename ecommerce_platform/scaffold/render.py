@@ -124,7 +124,7 @@ def _asks(known: Known) -> list[str]:
     for system in known.systems:
         lines.append(f"# {system.title}: currency: {system.asks.currency}; time zone: {system.asks.time_zone};")
         lines.append(f"#   tax: {system.asks.tax}.")
-    return lines
+    return lines + [f"# {_plain(str(join))}." for join in known.joins]
 
 
 def _expressions_block(known: Known) -> list[str]:

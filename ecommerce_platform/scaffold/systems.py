@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -59,6 +59,10 @@ class Layout(Strict):
     parent: dict[str, str] = {}
     #: The column that says each row's currency.
     currency: str | None = None
+    #: Of a shop's orders: the column that its orders are known by.
+    order: str | None = None
+    #: Of a payment provider's report: columns that may name the shop's orders, besides those of metadata.
+    names_orders: tuple[str, ...] | None = None
     #: Column → other headers of it: of older exports, or in other languages.
     other_names: dict[str, tuple[str, ...]] = {}
     units: dict[str, tuple[str, ...]] = {}
@@ -122,6 +126,10 @@ class System(Strict):
             found[entity, table] = path.read_text(encoding="utf-8")
         return found
 
+    def templates_of(self, table: str) -> dict[str, str]:
+        """Entity → the SELECT that fills it from a table."""
+        return {entity: sql for (entity, of), sql in self.templates.items() if of == table}
+
 
 @dataclass(frozen=True)
 class Recognised:
@@ -130,6 +138,8 @@ class Recognised:
     system: System
     table: str
     names: Mapping[str, tuple[str, ...]]
+    #: Of a report that is joined to a shop: SQL of the order, as the shop's keys are written.
+    order: str | None = None
 
     @property
     def layout(self) -> Layout:
@@ -140,7 +150,8 @@ class Recognised:
         """SQL of a template for this export: its columns as they are written there, `null` for those that are not.
 
         Args:
-            sql: with columns in double quotes, `{prefix}` before keys, and `{with:<table>}`: whether that is there, too.
+            sql: with columns in double quotes, `{prefix}` before keys, `{with:<table>}`: whether that is there, too, and
+                `{order}`: the order of a shop that a report is joined to.
             prefix: whether keys begin with the system's name.
             tables: the tables of the system that are there.
             currency: the shop's, for `{currency}`.
@@ -148,7 +159,8 @@ class Recognised:
         sql = sql.replace("{currency}", currency)
         sql = sql.replace("{prefix}", f"'{self.system.prefix}-' || " if prefix else "")
         sql = _WITH.sub(lambda found: str(found[1] in tables).lower(), sql)
-        return _COLUMN.sub(lambda found: self._written(found[1]) if found[1] else found[0], sql)
+        sql = _COLUMN.sub(lambda found: self._written(found[1]) if found[1] else found[0], sql)
+        return sql.replace("{order}", self.order or "null")
 
     def _written(self, column: str) -> str:
         written = [sql_name(name) for name in self.names.get(column, ())]
@@ -157,7 +169,7 @@ class Recognised:
     def settled(self, columns: Sequence[str]) -> Recognised:
         """The same with the columns that all records of the sample have; those of arrays that were always empty as documented."""
         found = self.layout.read_as(columns) or self.names
-        return Recognised(self.system, self.table, found or {column: (column,) for column in self.layout.columns})
+        return replace(self, names=found or {column: (column,) for column in self.layout.columns})
 
     def and_as(self, other: Recognised) -> Recognised:
         """The same table, whose files write some columns in several ways."""
@@ -167,7 +179,7 @@ class Recognised:
             )
             for column in {**self.names, **other.names}
         }
-        return Recognised(self.system, self.table, names)
+        return replace(self, names=names)
 
 
 @cache

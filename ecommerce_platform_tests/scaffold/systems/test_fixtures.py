@@ -81,6 +81,21 @@ def test_stripe_counts_what_was_captured_each_payment_once(shops: dict[str, Draf
     }  # fmt: skip
 
 
+def test_stripe_balance_is_what_was_captured_and_paid_back(shops: dict[str, Drafted]) -> None:
+    shop = shops["stripe-balance"]
+    assert {order: shop.total("payments", "amount", order_id=order) for order in ("1", "ch_5")} == {"1": 20, "ch_5": 5}
+    assert len(shop.rows("payments")) == 3, "neither fees nor dollars"
+    (refund,) = shop.rows("returns")
+    assert (refund["order_id"], f"{refund['refund_amount']:.2f}") == ("1", "12.50")
+    assert refund["returned_at"] == datetime(2024, 4, 3, 0, 30)
+
+
+def test_amazon_refunds_are_what_the_buyer_got_back_of_an_item(shops: dict[str, Drafted]) -> None:
+    (refund,) = shops["amazon"].rows("returns")
+    assert (refund["order_id"], f"{refund['refund_amount']:.2f}") == ("028-1", "1.88"), "less the promotion, without fees"
+    assert refund["returned_at"] == datetime(2024, 4, 6, 0, 30)
+
+
 def test_magento_counts_no_parts_and_takes_the_base_currency(shops: dict[str, Drafted]) -> None:
     shop = shops["magento"]
     assert shop.total("order_items", "quantity", "unit_price", order_id="1") == 50
