@@ -12,7 +12,9 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
 
 FIXTURES = Path(__file__).parent / "fixtures"
-HEADER = "id,Created (UTC),Amount,Amount Refunded,Currency,Captured,Fee,Description,Status,Card Brand,shop_ref (metadata)\n"
+HEADER = (
+    "id,Created (UTC),Amount,Amount Refunded,Currency,Captured,Fee,Description,Status,Card Brand,shop_ref (metadata)\n"
+)
 #: Of #1 all is there, of #2 a euro less, #4 in two parts, and a payment that no order of the shop is of.
 PAYMENTS = [
     ("ch_1", "32.00", "Order 1", "1"), ("ch_2", "22.80", "Order 2", "2"), ("ch_3", "20.00", "Order 4", "4"),
