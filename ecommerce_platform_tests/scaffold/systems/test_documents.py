@@ -17,6 +17,7 @@ from ecommerce_platform.scaffold.new import new_source
 from ecommerce_platform_tests.scaffold.conftest import TODAY
 from ecommerce_platform_tests.warehouse.exploded_shop import ExplodedShop
 
+pytestmark = pytest.mark.long
 ORDERS = Path(__file__).parent / "fixtures" / "woocommerce" / "orders.json"
 
 

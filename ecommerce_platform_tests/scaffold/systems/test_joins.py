@@ -11,6 +11,7 @@ import pytest
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
 
+pytestmark = pytest.mark.long
 FIXTURES = Path(__file__).parent / "fixtures"
 HEADER = (
     "id,Created (UTC),Amount,Amount Refunded,Currency,Captured,Fee,Description,Status,Card Brand,shop_ref (metadata)\n"
