@@ -248,7 +248,8 @@ def _keys(path: Path, shape: Shape) -> tuple[tuple[str, ...], tuple[str, tuple[s
 
 def _records(text: str, start: int) -> list[dict[str, object]]:
     """The objects that follow one another from there on, as far as they are whole, at most twenty."""
-    decoder, found = json.JSONDecoder(), []
+    decoder = json.JSONDecoder()
+    found: list[dict[str, object]] = []
     while len(found) < _FEW_RECORDS and (begin := _BEFORE_RECORD.match(text, start)):
         try:
             record, start = decoder.raw_decode(text, begin.end())
