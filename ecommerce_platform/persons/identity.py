@@ -82,16 +82,23 @@ BLOCKS: tuple[tuple[str, ...], ...] = (
     ("birth_date", "first_name"),
     ("birth_date", "postal_code"),
     ("both_names", "postal_code"),
+    ("last_key", "initials", "postal_code"),
     ("both_names", "street"),
+    ("both_names", "house_number"),
+    ("street", "house_number", "postal_code"),
     ("street", "house_number", "initials"),
     ("street", "house_number", "last_key"),
     ("street", "postal_code", "initials"),
     ("last_key", "postal_code", "house_number"),
+    ("first_name", "postal_code", "house_number"),
 )
 #: Columns by how few records share a value, the fewest first; every block has one of them.
-_RARE = ("email", "phone", "personal_number", "birth_date", "both_names", "street", "last_key")
+_RARE = ("email", "phone", "personal_number", "birth_date", "both_names", "street", "last_key", "first_name")
 #: A value that more records than this share says nothing about a person (`info@…`, a shop's own number).
 LARGEST_BLOCK = 100
+#: Two groups of records that more links join than this for each contradiction between them are one person's: among
+#: many records of one person some are so ill-written that they contradict each other.
+LINKS_PER_CONTRADICTION = 2
 
 
 @dataclass(frozen=True)
@@ -300,8 +307,8 @@ def build_persons(
 ) -> pl.DataFrame:
     """The persons behind linked records: connected records, unless two of them contradict each other.
 
-    Links are taken in the order of their weight; one that would bring two records together that contradict each
-    other is left out. Records with one person_key belong together whatever else they say. The result depends on
+    Links are taken in the order of their weight; one that would bring records together that contradict each other is
+    left out, unless `LINKS_PER_CONTRADICTION` times as many links do, and more, speak for it. Records with one person_key belong together whatever else they say. The result depends on
     the rows given, not on their order, and on nothing outside a connected component.
 
     Args:
@@ -394,35 +401,60 @@ def _apart(
 ) -> np.ndarray:
     """Person number of each record: components that hold a contradiction are put together anew, link by link."""
     person = component.copy()
-    troubled = np.unique(component[against[:, 0]])
-    in_trouble = np.isin(component, troubled)
+    in_trouble = np.isin(component, np.unique(component[against[:, 0]]))
     records = np.flatnonzero(in_trouble)
-    group = {int(r): int(r) for r in records}
-    members = {int(r): [int(r)] for r in records}
-    enemies: dict[int, set[int]] = {}
-    for a, b in against.tolist():
-        enemies.setdefault(a, set()).add(b)
-        enemies.setdefault(b, set()).add(a)
-
-    def join(a: int, b: int) -> None:
-        small, large = sorted((group[a], group[b]), key=lambda g: (len(members[g]), g))
-        if small != large:
-            for record in members[small]:
-                group[record] = large
-            members[large] += members.pop(small)
-
+    groups = _Groups(records.tolist())
     for a, b in keys[in_trouble[keys[:, 0]]].tolist():
-        join(a, b)
+        groups.join(a, b)
     chosen = np.flatnonzero(in_trouble[links[:, 0]])
     order = np.lexsort((links[chosen, 1], links[chosen, 0], -weight[chosen]))
-    for a, b in links[chosen[order]].tolist():
-        one, other = sorted((members[group[a]], members[group[b]]), key=len)
-        theirs = set(other)
-        if group[a] != group[b] and not any(enemies.get(record, _NOBODY) & theirs for record in one):
-            join(a, b)
+    friends, enemies = _beside(links[chosen]), _beside(against)
+    waiting, joined = links[chosen[order]].tolist(), True
+    # A group that has grown may have enough links for one that was left out before.
+    while joined:
+        before = len(waiting)
+        waiting = [(a, b) for a, b in waiting if not groups.join_if_one(a, b, friends, enemies)]
+        joined = len(waiting) < before
     # Numbers that no untroubled component has.
-    person[records] = len(component) + np.array([group[int(r)] for r in records])
+    person[records] = len(component) + np.array([groups.of[int(r)] for r in records])
     return person
+
+
+class _Groups:
+    """Records put together to persons, one by one at first."""
+
+    def __init__(self, records: Sequence[int]) -> None:
+        self.of = {r: r for r in records}
+        self.members = {r: [r] for r in records}
+
+    def join(self, a: int, b: int) -> None:
+        """Makes the groups of two records one."""
+        small, large = sorted((self.of[a], self.of[b]), key=lambda g: (len(self.members[g]), g))
+        if small != large:
+            for record in self.members[small]:
+                self.of[record] = large
+            self.members[large] += self.members.pop(small)
+
+    def join_if_one(self, a: int, b: int, friends: Mapping[int, set[int]], enemies: Mapping[int, set[int]]) -> bool:
+        """Joins the groups of two linked records if enough speaks for it; whether they are one now."""
+        if self.of[a] == self.of[b]:
+            return True
+        one, other = sorted((self.members[self.of[a]], self.members[self.of[b]]), key=len)
+        theirs = set(other)
+        for_it, against_it = (sum(len(of.get(r, _NOBODY) & theirs) for r in one) for of in (friends, enemies))
+        if for_it <= LINKS_PER_CONTRADICTION * against_it:
+            return False
+        self.join(a, b)
+        return True
+
+
+def _beside(pairs: np.ndarray) -> dict[int, set[int]]:
+    """Each record's others in pairs of records."""
+    found: dict[int, set[int]] = {}
+    for a, b in pairs.tolist():
+        found.setdefault(a, set()).add(b)
+        found.setdefault(b, set()).add(a)
+    return found
 
 
 _NOBODY: frozenset[int] = frozenset()
@@ -435,7 +467,9 @@ def exhibits(card: artifacts.Card) -> list[Exhibit]:
     """What a card shows: how much each level of likeness weighs."""
     rows = [(c, level, *bits) for c, levels in card.metrics["weights"].items() for level, bits in levels.items()]
     return [
-        Exhibit("Match weights in bits", header=("comparison", "level", "against strangers", "in a household"), rows=rows)
+        Exhibit(
+            "Match weights in bits", header=("comparison", "level", "against strangers", "in a household"), rows=rows
+        )
     ]
 
 

@@ -60,7 +60,7 @@ with folded as (
 named as (
 
     select
-        * exclude (texts),
+        * exclude (texts, swapped),
         list_transform(
             texts[1:3],
             lambda text: trim(
@@ -69,11 +69,18 @@ named as (
                 )
             )
         ) as names,
-        trim(regexp_replace(texts[4], '[^\p{L}\p{N}]+', ' ', 'g')) as street,
-        regexp_replace(texts[5], '[^\p{L}\p{N}]+', '', 'g') as house_number,
+        -- A street without letters and a number without digits have changed places.
+        trim(regexp_replace(texts[if(swapped, 5, 4)], '[^\p{L}\p{N}]+', ' ', 'g')) as street,
+        regexp_replace(texts[if(swapped, 4, 5)], '[^\p{L}\p{N}]+', '', 'g') as house_number,
         nullif(regexp_replace(texts[6], '[^\p{L}]+', '', 'g'), '') as city,
         nullif(regexp_replace(texts[7], '[^\p{L}\p{N}]+', '', 'g'), '') as state
-    from folded
+    from (
+        select
+            *,
+            regexp_full_match(texts[4], '\s*\d+\s*[a-z]?\s*') and not regexp_matches(texts[5], '\d') and length(texts[5]) > 2
+                as swapped
+        from folded
+    ) as folded
 
 ),
 

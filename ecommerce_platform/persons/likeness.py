@@ -45,19 +45,28 @@ def _shortest(column: str) -> str:
     return f"least(length({column}_l), length({column}_r))"
 
 
-def _edits(column: str) -> str:
-    return f"damerau_levenshtein({column}_l, {column}_r)"
+def _likeness(column: str) -> str:
+    return f"jaro_winkler_similarity({column}_l, {column}_r)"
 
 
-def _like(column: str, least: float) -> str:
-    return f"jaro_winkler_similarity({column}_l, {column}_r) >= {least}"
+def _edits(column: str, most: int, floor: float, like: str = "") -> str:
+    """Whether so few edits apart; those that are less alike than any such pair is are not counted, which takes long."""
+    like = like or _likeness(column)
+    return f"case when {like} < {floor} then false else damerau_levenshtein({column}_l, {column}_r) <= {most} end"
 
 
-#: First and last name have changed places; one of them may hold a slip.
-SWAPPED = (
-    "coalesce(first_name_l = last_name_r and jaro_winkler_similarity(last_name_l, first_name_r) >= 0.88 "
-    "or last_name_l = first_name_r and jaro_winkler_similarity(first_name_l, last_name_r) >= 0.88, false)"
-)
+#: Worked out once for each pair, for the conditions below.
+_ONCE = {
+    "first_like": _likeness("first_name"),
+    "last_like": _likeness("last_name"),
+    # First and last name have changed places; one of them may hold a slip.
+    "swapped": (
+        "case when first_name_l = last_name_r then coalesce(jaro_winkler_similarity(last_name_l, first_name_r) >= 0.88, false) "
+        "when last_name_l = first_name_r then coalesce(jaro_winkler_similarity(first_name_l, last_name_r) >= 0.88, false) "
+        "else false end"
+    ),
+}
+_FIRST_SLIP = _edits("first_name", 1, 0.6, "first_like")
 _BIRTH = "strftime(birth_date_{side}, '%Y%m%d')"
 _BIRTH_DIGITS = f"hamming({_BIRTH.format(side='l')}, {_BIRTH.format(side='r')})"
 _DAY_FOR_MONTH = (
@@ -70,47 +79,53 @@ _TWO_PARTS = (
 )
 #: Numbers tell anna.mueller2@… from anna.mueller3@…: they are no slips.
 _EMAIL_ALIKE = (
-    "regexp_replace(email_l, '[^0-9]', '', 'g') = regexp_replace(email_r, '[^0-9]', '', 'g') "
-    "and left(email_l, 1) = left(email_r, 1) and damerau_levenshtein(email_l, email_r) <= 2"
+    "case when left(email_l, 1) <> left(email_r, 1) then false "
+    f"when {_edits('email', 2, 0.85)} then regexp_replace(email_l, '[^0-9]', '', 'g') = "
+    "regexp_replace(email_r, '[^0-9]', '', 'g') else false end"
 )
 _LAST_ALIKE = (
-    f"{_like('last_name', 0.9)} or list_has_any(string_split(last_name_l, '-'), string_split(last_name_r, '-')) "
+    "last_like >= 0.9 or contains(concat(last_name_l, last_name_r), '-') and "
+    "list_has_any(string_split(last_name_l, '-'), string_split(last_name_r, '-')) "
     f"or {_shortest('last_name')} > 3 and (ends_with(last_name_l, last_name_r) or ends_with(last_name_r, last_name_l))"
 )
 _STREET_ALIKE = (
-    f"({_shortest('street')} > 5 and ({_edits('street')} <= 2 or starts_with(street_l, street_r) or "
-    f"starts_with(street_r, street_l)) or {_edits('street')} <= 1 or {_like('street', 0.92)})"
+    f"case when {_likeness('street')} >= 0.92 then true when {_shortest('street')} > 5 then starts_with(street_l, street_r) "
+    f"or starts_with(street_r, street_l) or {_edits('street', 2, 0.75)} else {_edits('street', 1, 0.75)} end"
 )
 _HOUSE_ALIKE = (
-    "regexp_extract(house_number_l, '^\\d+') = regexp_extract(house_number_r, '^\\d+') "
-    f"or {_shortest('house_number')} > 1 and {_edits('house_number')} <= 1"
+    "starts_with(house_number_l, house_number_r) or starts_with(house_number_r, house_number_l) "
+    f"or {_shortest('house_number')} > 1 and {_edits('house_number', 1, 0.5)}"
 )
-_OTHER_STREET = f"coalesce(not (street_l = street_r or {_STREET_ALIKE}), false)"
 _NO_PLACE = f"({_unknown('postal_code')}) and ({_unknown('city')})"
 _PLACES = (
     ("equal", _equal("postal_code")),
-    ("slip", f"coalesce({_edits('postal_code')} <= 1, false) and coalesce(city_l = city_r, true)"),
-    ("city", f"coalesce(city_l = city_r or {_like('city', 0.92)}, false)"),
+    ("slip", f"coalesce(city_l = city_r, true) and coalesce({_edits('postal_code', 1, 0.75)}, false)"),
+    ("city", f"coalesce(city_l = city_r or {_likeness('city')} >= 0.92, false)"),
     ("state", "coalesce(state_l = state_r, false)"),
 )
+_STREET = Comparison("street", _unknown("street"), (("equal", _equal("street")), ("alike", _STREET_ALIKE)))
+_OTHER_STREET = f"coalesce(street = {len(_STREET.given)}, false)"
 COMPARISONS = (
     Comparison(
         "first_name",
         _unknown("first_name"),
         (
             ("equal", "first_name_l = first_name_r and length(first_name_l) > 1"),
-            ("swapped", SWAPPED),
-            ("slip", f"{_shortest('first_name')} > 3 and {_edits('first_name')} <= 1"),
-            ("alike", f"{_shortest('first_name')} > 2 and {_edits('first_name')} <= 1 or {_like('first_name', 0.88)}"),
+            ("swapped", "swapped"),
+            ("slip", f"{_shortest('first_name')} > 3 and {_FIRST_SLIP}"),
+            ("alike", f"first_like >= 0.88 or {_shortest('first_name')} > 2 and {_FIRST_SLIP}"),
             ("initial", f"{_shortest('first_name')} = 1 and left(first_name_l, 1) = left(first_name_r, 1)"),
-            ("remotely", f"{_shortest('first_name')} > 4 and {_edits('first_name')} <= 2 or {_like('first_name', 0.8)}"),
+            (
+                "remotely",
+                f"first_like >= 0.8 or {_shortest('first_name')} > 4 and {_edits('first_name', 2, 0.6, 'first_like')}",
+            ),
         ),
     ),
     # That the names are swapped has been counted with the first name.
     Comparison(
         "last_name",
-        f"{_unknown('last_name')} or last_name_l <> last_name_r and {SWAPPED}",
-        (("equal", _equal("last_name")), ("slip", f"{_edits('last_name')} <= 1"), ("alike", _LAST_ALIKE)),
+        f"{_unknown('last_name')} or last_name_l <> last_name_r and swapped",
+        (("equal", _equal("last_name")), ("slip", _edits("last_name", 1, 0.6, "last_like")), ("alike", _LAST_ALIKE)),
     ),
     Comparison(
         "birth_date",
@@ -122,13 +137,13 @@ COMPARISONS = (
         ),
     ),
     Comparison("email", _unknown("email"), (("equal", _equal("email")), ("alike", _EMAIL_ALIKE))),
-    Comparison("phone", _unknown("phone"), (("equal", _equal("phone")), ("slip", f"{_edits('phone')} <= 1"))),
+    Comparison("phone", _unknown("phone"), (("equal", _equal("phone")), ("slip", _edits("phone", 1, 0.88)))),
     Comparison(
         "personal_number",
         _unknown("personal_number"),
-        (("equal", _equal("personal_number")), ("slip", f"{_edits('personal_number')} <= 1")),
+        (("equal", _equal("personal_number")), ("slip", _edits("personal_number", 1, 0.85))),
     ),
-    Comparison("street", _unknown("street"), (("equal", _equal("street")), ("alike", _STREET_ALIKE))),
+    _STREET,
     Comparison(
         "house_number",
         f"{_unknown('house_number')} or {_OTHER_STREET}",
@@ -165,10 +180,10 @@ CONFLICT = (
 def levels_select(pairs: str, records: str) -> str:
     """SELECT of (l, r) of the relation `pairs` and the level number of each comparison of the two comparable records."""
     columns = ", ".join(f"a.{n} as {n}_l, b.{n} as {n}_r" for n in COMPARED)
-    levels = ", ".join(f"{c.sql} as {c.name}" for c in COMPARISONS)
-    return (
-        f"select l, r, {levels} from (select pairs.l, pairs.r, {columns} from {pairs} as pairs "
-        f"inner join {records} as a on pairs.l = a.customer_id inner join {records} as b on pairs.r = b.customer_id) as suffixed"
+    both = (
+        f"select pairs.l, pairs.r, {columns} from {pairs} as pairs "
+        f"inner join {records} as a on pairs.l = a.customer_id inner join {records} as b on pairs.r = b.customer_id"
     )
-
-
+    once = ", ".join(f"{sql} as {name}" for name, sql in {**_ONCE, "street": _STREET.sql}.items())
+    levels = ", ".join(f"{'street' if c is _STREET else c.sql} as {c.name}" for c in COMPARISONS)
+    return f"select l, r, {levels} from (select *, {once} from ({both}) as both_) as suffixed"

@@ -200,9 +200,7 @@ def _normal(table: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _trained(
-    shares: _Shares, prior: np.ndarray, rows: int, seed: int, trained_at: datetime | None
-) -> TrainedIdentity:
+def _trained(shares: _Shares, prior: np.ndarray, rows: int, seed: int, trained_at: datetime | None) -> TrainedIdentity:
     """Numbers to six significant digits: what stands behind them depends on the order in which sums were made."""
     settings = {
         "prior": {"person": _rounded(prior[_PERSON]), "household": _rounded(prior[_HOUSEHOLD])},

@@ -17,7 +17,7 @@ import numpy as np
 from ecommerce_platform.simulation.formats import chosen, where
 from ecommerce_platform.simulation.places import make_places
 from ecommerce_platform.simulation.randomness import Rng, stream
-from ecommerce_platform.simulation.records import SYSTEMS, make_persons, make_sign_ups, write_records
+from ecommerce_platform.simulation.records import SYSTEMS, Lives, make_persons, make_sign_ups, write_records
 from ecommerce_platform.simulation.seasons import SECONDS
 
 if TYPE_CHECKING:
@@ -43,21 +43,20 @@ _CHANGED = {
 _LEFT_OUT, _OTHER, _TWICE = 0.15, 0.10, 0.25
 #: Share of records in which the two names, or street and house number, have changed places.
 _SWAPPED = 0.04
+#: The days on which people register.
+_START, _DAYS = date(2024, 1, 1), 730
 #: Share of records with a personal number.
 _NUMBERED = 0.9
 
 
-def make_addressed(
-    seed: int, persons: int, *, careless: float = 0.0, start: date = date(2024, 1, 1), days: int = 730
-) -> pl.DataFrame:
+def make_addressed(seed: int, persons: int, *, careless: float = 0.0, lives: Lives | None = None) -> pl.DataFrame:
     """The records of `records.make_records` with addresses and personal numbers, names in parts.
 
     Args:
         seed: same arguments, same records.
         persons: how many people; about 1.65 records each.
         careless: 0 for records as `records` writes them, 1 for those of a careless hand.
-        start: the first day.
-        days: how many days people register on.
+        lives: how often what happens to people; the defaults of `Lives` when not given.
 
     Returns:
         customer_id, person and household (the truth), given_name, family_name, email, phone, personal_number, street,
@@ -66,8 +65,8 @@ def make_addressed(
     import polars as pl
 
     places = make_places(stream(seed, "places"))
-    last = days * SECONDS
-    people = make_persons(seed, places, persons, start=start, first=0, last=last)
+    last = _DAYS * SECONDS
+    people = make_persons(seed, places, persons, start=_START, first=0, last=last, lives=lives)
     sign_ups = make_sign_ups(seed, persons, first=0, last=last)
     rng = stream(seed, "addresses")
     homes = int(people.household.max()) + 1
