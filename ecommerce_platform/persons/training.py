@@ -34,6 +34,8 @@ _BEFOREHAND, _BEFOREHAND_STRANGERS = 200.0, 20_000.0
 _ROUNDS = 30
 #: Comparisons of single values that so few share that random pairs do not show it: their u is counted exactly.
 _COUNTED = ("birth_date", "email", "phone", "personal_number")
+#: No value is surer to be one person's: numbers are mistyped, mixed up and made up.
+_RAREST = 1e-7
 _PERSON, _HOUSEHOLD, _STRANGERS = 0, 1, 2
 
 #: Shares per level of each comparison: an array of (levels, kinds of pairs).
@@ -68,9 +70,9 @@ def train_identity(
             fix="leave it to the parameters that come with the package",
         )
     start = identity.default_identity().parameters
-    shares, found = _share_out(blocked, start)
+    shares, found, matched = _share_out(blocked, start)
     strangers = _patterns(con, _random_pairs(con, records, seed))
-    shares = _with_strangers(con, shares, strangers, _table(start))
+    shares = _with_strangers(con, shares, strangers, _table(start), matched)
     every = records.height * (records.height - 1) / 2
     for name in ("records", "keys", "blocks", "pairs", "random_pairs"):
         con.execute(f"drop table if exists {name}")
@@ -102,7 +104,8 @@ def learn_from_truth(
         for c in COMPARISONS
     }
     shares = {name: _normal(seen[name] + 2.0 * nothing[name]) for name in seen}
-    shares = _with_strangers(con, shares, kinds[_STRANGERS], nothing, u_beforehand=1.0)
+    matched = {name: float(counts[0, :_STRANGERS].sum()) for name, counts in seen.items()}
+    shares = _with_strangers(con, shares, kinds[_STRANGERS], nothing, matched, u_beforehand=1.0)
     every = records.height * (records.height - 1) / 2
     found = np.array([kind["pairs"].sum() for kind in kinds[:2]])
     return _trained(shares, found / every, records.height, seed, trained_at)
@@ -131,8 +134,10 @@ def _random_pairs(con: DuckDBPyConnection, records: pl.DataFrame, seed: int) -> 
     return "random_pairs"
 
 
-def _share_out(blocked: pl.DataFrame, start: Parameters) -> tuple[_Shares, np.ndarray]:
-    """m and h by expectation maximisation over the pairs of the blocks, and how many pairs are of either kind."""
+def _share_out(blocked: pl.DataFrame, start: Parameters) -> tuple[_Shares, np.ndarray, dict[str, float]]:
+    """m and h by expectation maximisation over the pairs of the blocks; how many pairs are of either kind, and how many
+    of both have equal values.
+    """
     pairs = blocked["pairs"].to_numpy()
     beforehand = _table(start)
     shares = {name: table.copy() for name, table in beforehand.items()}
@@ -145,7 +150,9 @@ def _share_out(blocked: pl.DataFrame, start: Parameters) -> tuple[_Shares, np.nd
         for name, table in shares.items():
             seen = np.stack([_counts(blocked, name, len(table), belongs[:, k]) for k in range(3)], axis=1)
             shares[name] = _normal(seen + beforehand[name] * np.array([_BEFOREHAND, _BEFOREHAND, 1.0]))
-    return shares, belongs.sum(axis=0)[:2]
+    either = belongs[:, :_STRANGERS].sum(axis=1)
+    matched = {name: float(_counts(blocked, name, len(table), either)[0]) for name, table in shares.items()}
+    return shares, belongs.sum(axis=0)[:2], matched
 
 
 def _logarithms(patterns: pl.DataFrame, name: str, table: np.ndarray) -> np.ndarray:
@@ -165,29 +172,29 @@ def _with_strangers(
     shares: _Shares,
     random: pl.DataFrame,
     beforehand: _Shares,
+    matched: Mapping[str, float],
     *,
     u_beforehand: float = _BEFOREHAND_STRANGERS,
 ) -> _Shares:
-    """The shares with u from random pairs; matches are among them: the estimate is safe."""
+    """The shares with u from random pairs, and from all equal pairs but the matched ones where so few are equal."""
     found = {}
     for name, table in shares.items():
         seen = _counts(random, name, len(table), random["pairs"].to_numpy())
         u = _normal(seen + u_beforehand * beforehand[name][:, _STRANGERS])
-        if name in _COUNTED and (equal := _chance(con, name)):
-            u[0] = equal
+        if name in _COUNTED and (pairs := _equal_pairs(con, name))[1]:
+            u[0] = max((pairs[0] - matched[name]) / pairs[1], _RAREST)
             u = _normal(u)
         found[name] = np.stack([table[:, _PERSON], table[:, _HOUSEHOLD], u], axis=1)
     return found
 
 
-def _chance(con: DuckDBPyConnection, column: str) -> float:
-    """Share of all pairs of records with a value that have the same one; 0 where no two do."""
+def _equal_pairs(con: DuckDBPyConnection, column: str) -> tuple[float, float]:
+    """How many pairs of records have the same value, and how many have one."""
     row = con.execute(
-        f"select coalesce(sum(n * (n - 1)), 0), sum(n) from (select count(*)::double as n from records "
+        "select coalesce(sum(n * (n - 1)), 0) / 2, coalesce(sum(n), 0) from (select count(*)::double as n from records "
         f"where {column} is not null group by {column})"
     ).fetchall()[0]
-    equal, known = float(row[0]), float(row[1] or 0)
-    return equal / (known * (known - 1)) if equal else 0.0
+    return float(row[0]), float(row[1]) * (float(row[1]) - 1) / 2
 
 
 def _table(parameters: Parameters) -> _Shares:
