@@ -279,7 +279,9 @@ def default() -> None:
     careful, careless = (
         make_addressed(DEFAULT_SEED + i, persons, careless=i) for i, persons in enumerate(DEFAULT_PERSONS)
     )
-    apart = careless.with_columns(customer_id="x" + pl.col("customer_id"), person=-1 - pl.col("person"), household=-1 - pl.col("household"))
+    apart = careless.with_columns(
+        customer_id="x" + pl.col("customer_id"), person=-1 - pl.col("person"), household=-1 - pl.col("household")
+    )
     made = pl.concat([careful, apart])
     with duckdb.connect(config=LIMITS) as con:
         rows = comparable(con, made)

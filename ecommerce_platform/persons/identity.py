@@ -32,7 +32,7 @@ from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.cards import About, Exhibit
 from ecommerce_platform.ml.columns import TEXT, Rule
 from ecommerce_platform.persons import likeness
-from ecommerce_platform.persons.likeness import COMPARISONS, CONFLICT, levels_select
+from ecommerce_platform.persons.likeness import BEYOND_NAMES, COMPARISONS, CONFLICT, levels_select
 
 if TYPE_CHECKING:
     import polars as pl
@@ -255,7 +255,7 @@ def _score_select(parameters: Parameters, threshold: float) -> str:
     return (
         f"with levels as materialized ({levels_select('pairs', 'records')}), weighed as (select l, r, "
         f"{total('strangers', strangers)} as strangers, {total('household', household)} as household, "
-        f"concat_ws(',', {agrees}) as agrees_on from levels where not ({CONFLICT})), "
+        f"concat_ws(',', {agrees}) as agrees_on from levels where not ({CONFLICT}) and ({BEYOND_NAMES})), "
         # The odds against both others together.
         "odds as (select *, - log2(power(2.0, - strangers) + power(2.0, - household)) as match_weight from weighed) "
         "select l as customer_id_1, r as customer_id_2, match_weight, "

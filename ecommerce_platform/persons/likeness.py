@@ -176,6 +176,13 @@ CONFLICT = (
     f"+ {_is('birth_date', 'equal')} * {_is('first_name', 'equal', 'swapped', 'slip')} * {_is('personal_number', DIFFERS)}"
 )
 
+#: More than names and a place agree: common names in one town prove nothing.
+BEYOND_NAMES = " or ".join(
+    f"coalesce({c.name} < {len(c.given)}, false)"
+    for c in COMPARISONS
+    if c.name in ("birth_date", "email", "phone", "personal_number", "street")
+)
+
 
 def levels_select(pairs: str, records: str) -> str:
     """SELECT of (l, r) of the relation `pairs` and the level number of each comparison of the two comparable records."""

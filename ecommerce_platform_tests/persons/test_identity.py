@@ -252,7 +252,7 @@ def test_the_same_records_teach_the_same_parameters(records: pl.DataFrame, monke
     assert one.card.rows_trained == records.height
     # What belongs to one person alone weighs more than a place.
     learnt = one.card.metrics["weights"]
-    assert min(learnt["email"]["equal"], learnt["birth_date"]["equal"]) > learnt["place"]["equal"] > [0]
+    assert min(learnt["email"]["equal"], learnt["birth_date"]["equal"]) > learnt["place"]["equal"] > (0,)
     assert all(levels["differs"][0] < 0 for levels in learnt.values())
     # What a household shares says nothing within one; a birth date does.
     assert learnt["place"]["equal"][1] < 1 < learnt["birth_date"]["equal"][1]
