@@ -72,10 +72,8 @@ def link(folder: Path, records: pl.DataFrame, columns: dict[str, str]) -> Found:
     home = folder / "febrl"
     home.mkdir(parents=True)
     (home / "source.yml").write_text(_SOURCE)
-    given = [
-        f"as_date_format({of}, '%Y%m%d') as {name}" if name == "birth_date" else f"as_text({of}) as {name}"
-        for name, of in columns.items()
-    ]
+    macros = {"birth_date": "as_date_format({of}, '%Y%m%d')"}
+    given = [f"{macros.get(name, 'as_text({of})').format(of=of)} as {name}" for name, of in columns.items()]
     mapping = ",\n    ".join(("as_text(rec_id) as customer_id", *given))
     (home / "customers.people.sql").write_text(f"select\n    {mapping}\nfrom bronze.febrl__people\n")
     drop = folder / "data" / "raw" / date(2024, 1, 1).isoformat()

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from ecommerce_platform.persons.training import train_identity
+from ecommerce_platform.persons import training
 from ecommerce_platform.simulation.addressed import make_addressed
 from ecommerce_platform_tests.persons import febrl
 from ecommerce_platform_tests.persons.test_identity import comparable, contradict, linked
@@ -92,10 +92,11 @@ def test_careless_records_are_linked_by_all_they_say() -> None:
     assert found["recall"] >= 0.93, found
 
 
-def test_training_needs_neither_mail_nor_telephone() -> None:
+def test_training_needs_neither_mail_nor_telephone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_SAMPLED_PAIRS", 50_000)
     bare = make_addressed(62, 2_500, careless=0.3).select("customer_id", "person", *ADDRESS)
     with duckdb.connect() as con:
-        trained = train_identity(con, comparable_records(con, bare), seed=1)
+        trained = training.train_identity(con, comparable_records(con, bare), seed=1)
     learnt = trained.card.metrics["weights"]
     assert learnt["street"]["equal"][0] > 4 > 0 > learnt["street"]["differs"][0]
     found = judged_records(
