@@ -165,11 +165,6 @@ class Settings(BaseSettings):
         return self.data / "data_docs"
 
     @property
-    def lineage(self) -> Path:
-        """What was worked out about columns' origins; a cache that may be deleted."""
-        return self.data / "lineage.json"
-
-    @property
     def scratch(self) -> Path:
         """Room for spilled memory and repaired files; emptied freely."""
         return self.data / "tmp"
