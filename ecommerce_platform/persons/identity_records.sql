@@ -65,7 +65,10 @@ named as (
             texts[1:3],
             lambda text: trim(
                 regexp_replace(
-                    regexp_replace(text, '\b(dr|prof|mr|mrs|ms|herr|frau|sr|sra|mme)\b\.?', ' ', 'g'), '[^\p{L},-]+', ' ', 'g'
+                    regexp_replace(text, '\b(dr|prof|mr|mrs|ms|herr|frau|sr|sra|mme)\b\.?', ' ', 'g'),
+                    '[^\p{L},-]+',
+                    ' ',
+                    'g'
                 )
             )
         ) as names,
@@ -77,7 +80,9 @@ named as (
     from (
         select
             *,
-            regexp_full_match(texts[4], '\s*\d+\s*[a-z]?\s*') and not regexp_matches(texts[5], '\d') and length(texts[5]) > 2
+            regexp_full_match(texts[4], '\s*\d+\s*[a-z]?\s*')
+            and not regexp_matches(texts[5], '\d')
+            and length(texts[5]) > 2
                 as swapped
         from folded
     ) as folded
@@ -102,7 +107,9 @@ ordered as (
             when house_number <> '' then house_number
             else
                 replace(
-                    concat(regexp_extract(street, '^(\d+ ?[a-z]?) ', 1), regexp_extract(street, ' (\d+( ?[a-z])?)$', 1)),
+                    concat(
+                        regexp_extract(street, '^(\d+ ?[a-z]?) ', 1), regexp_extract(street, ' (\d+( ?[a-z])?)$', 1)
+                    ),
                     ' ',
                     ''
                 )
@@ -123,7 +130,9 @@ parted as (
         nullif(
             trim(
                 split_part(
-                    case when given_name <> '' or family_name <> '' then replace(given_name, ',', ' ') else name end, ' ', 1
+                    case when given_name <> '' or family_name <> '' then replace(given_name, ',', ' ') else name end,
+                    ' ',
+                    1
                 ),
                 '-'
             ),
@@ -132,7 +141,9 @@ parted as (
         nullif(
             trim(
                 case
-                    when given_name <> '' or family_name <> '' then split_part(trim(replace(family_name, ',', ' ')), ' ', -1)
+                    when
+                        given_name <> '' or family_name <> ''
+                        then split_part(trim(replace(family_name, ',', ' ')), ' ', -1)
                     when contains(name, ' ') then split_part(name, ' ', -1)
                 end,
                 '-'
@@ -149,7 +160,9 @@ select
     last_name,
     -- What names are looked up by: a first letter and the consonants, whatever their order and most of their spelling.
     left(last_name, 1) || translate(
-        regexp_replace(replace(replace(substr(last_name, 2), 'ph', 'f'), 'ck', 'k'), '[aeiouyhw-]', '', 'g'), 'czvdb', 'ksftp'
+        regexp_replace(replace(replace(substr(last_name, 2), 'ph', 'f'), 'ck', 'k'), '[aeiouyhw-]', '', 'g'),
+        'czvdb',
+        'ksftp'
     ) as last_key,
     least(left(first_name, 1), left(last_name, 1)) || greatest(left(first_name, 1), left(last_name, 1)) as initials,
     least(first_name, last_name) || ' ' || greatest(first_name, last_name) as both_names,
@@ -159,7 +172,9 @@ select
     end as birth_date,
     case when email like '%_@_%' then email end as email,
     -- The last eight digits: country codes and leading zeros are written in many ways.
-    case when length(phone) >= 7 and not regexp_full_match(phone, '(0+|1+|2+|3+|4+|5+|6+|7+|8+|9+)') then right(phone, 8) end as phone,
+    case
+        when length(phone) >= 7 and not regexp_full_match(phone, '(0+|1+|2+|3+|4+|5+|6+|7+|8+|9+)') then right(phone, 8)
+    end as phone,
     case
         when length(personal_number) >= 5 and not regexp_full_match(personal_number, '(0+|1+|2+|3+|4+|5+|6+|7+|8+|9+)')
             then personal_number
@@ -167,7 +182,9 @@ select
     nullif(
         replace(
             regexp_replace(
-                regexp_replace(regexp_replace(street, '(strasse|str)\b', 'str', 'g'), '\bstreet$', 'st'), '\broad$', 'rd'
+                regexp_replace(regexp_replace(street, '(strasse|str)\b', 'str', 'g'), '\bstreet$', 'st'),
+                '\broad$',
+                'rd'
             ),
             ' ',
             ''

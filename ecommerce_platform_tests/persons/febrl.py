@@ -62,9 +62,19 @@ def read(name: str) -> pl.DataFrame:
     parts = made if isinstance(made, tuple) else (made,)
     rows = [row for part in parts for row in part.reset_index().astype(object).to_dict("records")]
     texts = [{k: str(v) if isinstance(v, str | int) else None for k, v in row.items()} for row in rows]
+    # A birth date that is no date would be rejected with its record: it is left out here.
+    for row in texts:
+        row["date_of_birth"] = row["date_of_birth"] if _is_date(row["date_of_birth"]) else None
     return pl.DataFrame(texts, infer_schema_length=None).with_columns(
         person=pl.col("rec_id").str.extract(r"^rec-(\d+)-")
     )
+
+
+def _is_date(text: str | None) -> bool:
+    try:
+        return text is not None and len(text) == 8 and bool(date(int(text[:4]), int(text[4:6]), int(text[6:])))
+    except ValueError:
+        return False
 
 
 def link(folder: Path, records: pl.DataFrame, columns: dict[str, str]) -> Found:
