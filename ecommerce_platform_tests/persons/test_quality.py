@@ -25,7 +25,7 @@ def as_customers(made: pl.DataFrame) -> pl.DataFrame:
     types: dict[str, Any] = {**dict.fromkeys(identity.COLUMNS, pl.String), "birth_date": pl.Date}
     named = made.rename({"customer_no": "customer_id"}, strict=False)
     lacking = {name: pl.lit(None, kind) for name, kind in types.items() if name not in named.columns}
-    return named.with_columns(**lacking).select(identity.COLUMNS).cast(types)
+    return named.with_columns(**lacking).select(identity.COLUMNS).cast(pl.Schema(types))
 
 
 def comparable_records(con: duckdb.DuckDBPyConnection, made: pl.DataFrame) -> pl.DataFrame:
