@@ -100,7 +100,7 @@ def refresh_on_spark(
     staged = cluster.engine.stage(contract, model.table.sql, base)
     with connect() as con:
         written = replace_table(
-            con, contract, _taken_over(contract, store.files(staged)), code_version=model.code_version, log=log,
+            con, contract, taken_over(contract, store.files(staged)), code_version=model.code_version, log=log,
             reads=model.reads, seen=now,
         )  # fmt: skip
         state = str(table_versions(con)[contract.table].version)
@@ -134,11 +134,11 @@ def _copied(
     """The table's buckets: those whose rows are `known` as they are, the others written."""
     names = ", ".join(map(quote, contract.all_columns))
     bucket = bucket_sql(contract, buckets)
+    digest = f"bit_xor(hash({names})), sum(cast(hash({names}) >> 8 as bigint))"  # equal rows cancel out in the first
     found = {
-        number: Part((), rows, f"{total:x}")
-        for number, rows, total in con.execute(
-            f"select {bucket} as _bucket, count(*), sum(hash({names})::uhugeint) % 18446744073709551616::uhugeint "
-            f"from {contract.table} group by all"
+        number: Part((), rows, f"{either:x}-{total:x}")
+        for number, rows, either, total in con.execute(
+            f"select {bucket} as _bucket, count(*), {digest} from {contract.table} group by _bucket"
         ).fetchall()
     }
     kept = {
@@ -155,7 +155,7 @@ def _copied(
     return kept
 
 
-def _taken_over(contract: Contract, files: list[str]) -> str:
+def taken_over(contract: Contract, files: list[str]) -> str:
     """The SELECT that reads Spark's files in DuckDB."""
     columns = ", ".join(f"cast({quote(n)} as {c.type}) as {quote(n)}" for n, c in contract.all_columns.items())
     if not files:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from ecommerce_platform.contracts.contract import Contract
@@ -169,8 +170,9 @@ class Store:
             writers: how long files that no version names stay.
         """
         numbers, now, removed = self.versions(table), time.time(), 0
-        for number, following in zip(numbers[:-keep], numbers[1:], strict=False):
-            if now - self._manifest(table, following).stat().st_mtime >= readers.total_seconds():
+        for number, following in pairwise(numbers):
+            superseded = self._manifest(table, following).stat().st_mtime
+            if number in numbers[:-keep] and now - superseded >= readers.total_seconds():
                 old = _names(self.read(table, number))
                 self._manifest(table, number).unlink()
                 named = {name for n in self.versions(table) for name in _names(self.read(table, n))}

@@ -23,7 +23,11 @@ def to_spark(sql: str) -> str:
     """A SELECT of DuckDB's as one of Spark's; its tables are read by the names that `view_of` gives them."""
     import sqlglot
 
-    tree = sqlglot.parse_one(sql, dialect="duckdb").transform(_written_out)
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    for node in reversed(list(tree.walk(bfs=True))):  # what stands inside first: it may be said twice afterwards
+        new = _written_out(node)
+        if new is not node:
+            node.replace(new)
     return tree.sql(dialect="spark", pretty=True)
 
 
@@ -42,7 +46,52 @@ def _written_out(node: exp.Expr) -> exp.Expr:
         return exp.Div(this=_double(node.this), expression=_double(node.expression), typed=False, safe=False)
     if isinstance(node, exp.Avg):
         return exp.Avg(this=_double(node.this))
+    if isinstance(node, exp.CTE):  # Spark decides itself what it works out once
+        node.set("materialized", None)
+    elif isinstance(node, exp.Cast) and not isinstance(node.this, (exp.Literal, exp.Null, exp.Cast, exp.Count)):
+        return _cast(node)
     return node
+
+
+def _cast(node: exp.Cast) -> exp.Expr:
+    """A cast to a number, rounding as DuckDB does. Only Spark knows the type of what is cast: it settles the CASE, which is
+    about types alone, before anything runs.
+    """
+    from sqlglot import exp
+
+    kind, value = node.to, node.this
+    if kind.is_type(exp.DType.DECIMAL):
+        # Of a double, its binary value is rounded, not the decimal text it is shown as: 94.41975 is a little less.
+        power = f"1e{kind.expressions[1].name if len(kind.expressions) > 1 else 3}"
+        ways = {"= 'double'": exp.Div(this=exp.Anonymous(this="round", expressions=[_times(value, power)]),
+                                      expression=_number(power), typed=False, safe=False)}  # fmt: skip
+    elif kind.is_type(*exp.DataType.INTEGER_TYPES):
+        # Spark cuts off what stands behind the point.
+        ways = {
+            "= 'double'": exp.Anonymous(this="rint", expressions=[value.copy()]),
+            "like 'decimal%'": exp.Anonymous(this="round", expressions=[value.copy()]),
+        }
+    else:
+        return node
+    case = exp.Case(default=node.copy())
+    for condition, rounded in ways.items():
+        test = exp.condition(f"typeof(x) {condition}", dialect="spark")
+        test.find(exp.Column).replace(value.copy())  # type: ignore[union-attr]
+        case.append("ifs", exp.If(this=test, true=type(node)(this=rounded, to=kind.copy())))
+    return case
+
+
+def _times(value: Any, power: str) -> exp.Mul:
+    from sqlglot import exp
+
+    return exp.Mul(this=_double(value.copy()), expression=_number(power))
+
+
+def _number(power: str) -> exp.Cast:
+    """A power of ten as a double: a bare 1e4 is a decimal to some readers."""
+    from sqlglot import exp
+
+    return _double(exp.Literal.number(power))
 
 
 def _table(node: exp.Table) -> exp.Table:
