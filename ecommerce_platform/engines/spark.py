@@ -34,7 +34,9 @@ SEMANTICS = {
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
 }
 #: Everything stays on this machine unless the master is another one.
-_LOCAL = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+_ON_THIS_MACHINE = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+#: In this process: as many pieces as there are cores to work on them, not the 200 of a cluster.
+_IN_THIS_PROCESS = {"spark.sql.shuffle.partitions": str(os.cpu_count() or 1)}
 
 
 def missing_for_spark() -> tuple[str, str] | None:
@@ -70,20 +72,29 @@ def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterat
 
     Args:
         master: `local[2]`, or `spark://host:port` of a standalone cluster.
-        memory: of the driver, as Java writes it: 1500m.
+        memory: of the driver and of each executor, as Java writes it: 1500m.
         options: further Spark settings; they cannot change SEMANTICS.
 
     Raises:
         SettingsError: pyspark or Java is missing, or there is no such cluster.
     """
     require_spark()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pandas 3, which nothing here hands to pyspark
-        from pyspark.sql import SparkSession
+    # Nothing here hands pandas to pyspark, nor the other way round.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
+    from pyspark.sql import SparkSession
+
     builder = SparkSession.builder.master(master).appName("ecommerce_platform")
-    settings = {"spark.driver.memory": memory, "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    settings = {
+        "spark.driver.memory": memory,
+        "spark.executor.memory": memory,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
     if master.startswith("local") or "127.0.0.1" in master:
-        settings |= _LOCAL
+        settings |= _ON_THIS_MACHINE
+    if master.startswith("local"):
+        settings |= _IN_THIS_PROCESS
     for name, value in {**settings, **options, **SEMANTICS}.items():
         builder = builder.config(name, value)
     spark = _start(builder, master)

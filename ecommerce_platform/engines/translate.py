@@ -48,9 +48,18 @@ def _written_out(node: exp.Expr) -> exp.Expr:
         return exp.Avg(this=_double(node.this))
     if isinstance(node, exp.CTE):  # Spark decides itself what it works out once
         node.set("materialized", None)
-    elif isinstance(node, exp.Cast) and not isinstance(node.this, (exp.Literal, exp.Null, exp.Cast, exp.Count)):
+    elif isinstance(node, exp.Cast) and not _has_no_fraction(node.this):
         return _cast(node)
     return node
+
+
+def _has_no_fraction(value: Any) -> bool:
+    """Whether nothing can be rounded of a value, as its text shows."""
+    from sqlglot import exp
+
+    if isinstance(value, exp.Cast):
+        return not value.to.is_type(exp.DType.DOUBLE, exp.DType.FLOAT, exp.DType.DECIMAL)
+    return isinstance(value, (exp.Literal, exp.Null, exp.Count))
 
 
 def _cast(node: exp.Cast) -> exp.Expr:

@@ -25,6 +25,8 @@ SMALL = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
+#: A JVM that lives for a minute: compiled quickly rather than well.
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def by_spark(con: DuckDBPyConnection, engine: SparkEngine, model: SqlModel, contracts: Mapping[str, Contract]) -> str:

@@ -379,7 +379,9 @@ def table_metadata(contract: Contract, *files: Any) -> dict[str, Any]:
 
 def on_spark(project: Project, contract: Contract) -> bool:
     """Whether Spark works a table out: the SELECTs of gold, where that engine is set."""
-    return project.settings.engine == "spark" and contract.layer == "gold" and not contract.filled_by
+    if project.settings.engine != "spark" or contract.layer != "gold":
+        return False
+    return not contract.filled_by and not contract.not_on_spark
 
 
 def labels(project: Project, contract: Contract) -> dict[str, Any]:
