@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import md5
@@ -12,16 +14,20 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from ecommerce_platform.contracts.catalog import Table
 from ecommerce_platform.contracts.contract import Column, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.engines.duck import DuckDbEngine
+from ecommerce_platform.engines.gold import Cluster, refresh_on_spark
 from ecommerce_platform.engines.interface import Differing, Engine
 from ecommerce_platform.engines.spark import SparkEngine, missing_for_spark, session
 from ecommerce_platform.engines.store import Store, bucket_sql
 from ecommerce_platform.engines.translate import expression_to_spark, to_spark
 from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.warehouse.changes import record_change, table_versions
 from ecommerce_platform.warehouse.contract_checks import BlockedError
-from ecommerce_platform.warehouse.sql_model import parse_model
+from ecommerce_platform.warehouse.sql_model import SqlModel, parse_model
+from ecommerce_platform.warehouse.write import Written
 from ecommerce_platform_tests.engines.parity import EQUAL, NEARLY, QUICK, SMALL, by_spark, jvms
 from ecommerce_platform_tests.leftout import leave_out
 from ecommerce_platform_tests.models.test_row_fixtures import CATALOG, CLAIMS, build
@@ -209,3 +215,71 @@ def test_an_upsert_on_spark_writes_only_the_buckets_of_its_keys(
     bucket = duckdb.sql(f"select {bucket_sql(CONTRACT, 4)} from ({rows(('k5', 1, 9))})").fetchall()[0][0]
     assert {n for n in before.parts if before.parts[n].files != after.parts[n].files} == {bucket}
     assert ("k5", 1, 9) in content(engine)
+
+
+def counts(con: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    return dict(con.execute("select method, orders from gold.counts order by method").fetchall())
+
+
+def test_the_warehouse_takes_over_what_spark_made_and_the_store_follows_its_ledger(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecommerce_platform.engines.gold.session", lambda *_: nullcontext(spark))
+    pays, counted = CONTRACTS["silver.payments"], Contract(
+        name="counts", layer="gold", path=Path("counts.yml"), description="Payments by method.", grain="one row per method",
+        key=("method",), columns={"method": column("VARCHAR", required=True), "orders": column("BIGINT", max=9)},
+    )  # fmt: skip
+    model = SqlModel(
+        Table(counted, "select method, count(*) as orders from silver.payments group by method", None),
+        None,
+        (pays.table,),
+    )
+    cluster = Cluster(tmp_path / "spark", "local[2]", "1000m", {pays.table: pays, counted.table: counted})
+    con = duckdb.connect()
+    con.execute("create schema silver; create schema gold")
+    con.execute(create_table_sql(pays))
+
+    def pay(*methods: str) -> None:
+        for number, method in enumerate(methods):
+            con.execute(
+                "insert into silver.payments (order_id, payment_number, method) values (?, 1, ?)",
+                [f"{method}{number}", method],
+            )
+        record_change(con, pays.table)
+
+    def refresh() -> Written:
+        return refresh_on_spark(lambda: nullcontext(con), cluster, model)
+
+    pay("card", "card", "cash")
+    first = refresh()
+    assert (counts(con), first.inserted) == ({"card": 2, "cash": 1}, 3 - 1)
+    made = cluster.store.current(counted.table)
+    assert made
+    assert made.state == str(table_versions(con)[counted.table].version)
+    assert refresh().changed is False  # nothing new: nothing is made again
+    assert cluster.store.current(counted.table) == made
+
+    pay("cash", "voucher")
+    second = refresh()
+    assert (second.inserted, second.updated, second.deleted) == (1, 1, 0)
+    assert counts(con) == {"card": 2, "cash": 2, "voucher": 1}
+
+    # A rule that fails: neither the table nor the store has changed.
+    made = cluster.store.current(counted.table)
+    pay(*["gift"] * 10)
+    with pytest.raises(BlockedError, match="orders is at most 9"):
+        refresh()
+    assert counts(con) == {"card": 2, "cash": 2, "voucher": 1}
+    assert cluster.store.current(counted.table) == made
+
+    # The folder is a copy: without it the next write makes it again.
+    shutil.rmtree(tmp_path / "spark")
+    con.execute("delete from silver.payments where method = 'gift'")
+    pay("card")
+    refresh()
+    assert counts(con) == {"card": 3, "cash": 2, "voucher": 1}
+    assert engine_rows(cluster, "select sum(orders) as n from gold.counts") == [6]
+
+
+def engine_rows(cluster: Cluster, select: str) -> list[int]:
+    return [int(row["n"]) for row in cluster.engine.arrow(select).read_all().to_pylist()]
