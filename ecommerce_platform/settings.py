@@ -169,11 +169,6 @@ class Settings(BaseSettings):
         return self.data / "data_docs"
 
     @property
-    def lineage(self) -> Path:
-        """What was worked out about columns' origins; a cache that may be deleted."""
-        return self.data / "lineage.json"
-
-    @property
     def spark_tables(self) -> Path:
         """The tables that Spark reads and writes."""
         return self.data / "spark"

@@ -5,6 +5,7 @@ Only the mechanics live here; what the files mean is in `contract.py` and `sourc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ecommerce_platform.contracts.remembered import remembered
 from ecommerce_platform.errors import DefinitionError, DefinitionErrors
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -54,6 +56,20 @@ def _read(path: Path) -> str:
 
 
 def _parse(path: Path, text: str) -> Any:
+    # As JSON it is read in a tenth of the time; what JSON would not give back as it was (a date, say) is none.
+    said = remembered(text, f"yaml {yaml.__version__}", __file__, lambda: _as_json(_parsed(path, text)))
+    return _parsed(path, text) if said is None else json.loads(said)
+
+
+def _as_json(content: Any) -> str | None:
+    try:
+        text = json.dumps(content)
+    except (TypeError, ValueError):
+        return None
+    return text if json.loads(text) == content else None
+
+
+def _parsed(path: Path, text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

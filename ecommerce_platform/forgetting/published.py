@@ -274,6 +274,13 @@ def _half_brought(there: Collection[str]) -> list[str]:
     return sorted(name for name in there if name.count("/") > 1 and name.split("/")[1] in half)
 
 
+def _note_file(entry: dict[str, Any], old: Path, new: Path) -> None:
+    """What a manifest says of a file that takes another's place."""
+    if entry.get("sha256") in (None, fingerprint(old)):
+        entry["sha256"] = fingerprint(new)
+    entry["bytes"] = new.stat().st_size
+
+
 def _clean_copy(
     store: ObjectStore,
     prefix: str,
@@ -305,9 +312,7 @@ def _clean_copy(
             if not dry:
                 cleaner.write(old, new, tables[table])
                 # First said, then done: a kill in between leaves an object that is rewritten (and said) again.
-                if entry.get("sha256") in (None, fingerprint(old)):
-                    entry["sha256"] = fingerprint(new)
-                entry["bytes"] = new.stat().st_size
+                _note_file(entry, old, new)
                 store.write(f"{prefix}manifest.json", json.dumps(manifest, indent=2, ensure_ascii=False).encode())
                 store.upload(new, name)
         size = new.stat().st_size if rows and not dry else there[name].size

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +18,7 @@ from ecommerce_platform.orchestration.evaluations import failure_text
 from ecommerce_platform.orchestration.partitions import (
     FULL_CHECKS,
     ONLY_PENDING,
+    PENDING,
     WHEN_DUE,
     ask_for,
     range_tags,
@@ -38,8 +39,6 @@ _log = logging.getLogger(__name__)
 Listener = Callable[[str, str, int, int], None]
 #: Days between two loads above which they are taken over by runs of their own, up to so many runs.
 _FAR_APART, _MOST_RANGES = 31, 6
-#: Names the listing of drops that says what is pending; a run's steps list them anew.
-_PENDING = "pending"
 
 
 @dataclass
@@ -105,12 +104,9 @@ def run_build(
             ask_for(settings.home, first, last)
         definitions = declare(project)
         keys = _selected(definitions, select)
-        # Last and once: their step costs seconds, and rules look across tables.
-        asked = {table for suite in project.suites.values() for table in suite.reads}
-        ask = not asked.isdisjoint(".".join(key.path) for key in keys)
-        progress.total = len(keys) * len(ranges) + ask
-        if ask and new:
+        if (ask := _asks(project, keys)) and new:
             _import_ahead(project)
+        progress.total = len(keys) * len(ranges) + ask
         run = _Jobs(instance, definitions, full_checks=full_checks)
         tags = ({} if days else {ONLY_PENDING: "true"}) | ({WHEN_DUE: "true"} if select == "*" else {})
         result = run.build(keys, ranges, tags)
@@ -123,6 +119,12 @@ def run_build(
         tables = {".".join(key.path) for key in keys}
         result.skipped = len(tables - set(result.built) - set(result.failed))
     return result
+
+
+def _asks(project: Project, keys: Iterable[dg.AssetKey]) -> bool:
+    """Whether business expectations look at one of these tables: last and once, since they look across tables."""
+    asked = {table for suite in project.suites.values() for table in suite.reads}
+    return not asked.isdisjoint(".".join(key.path) for key in keys)
 
 
 def _has_drops(project: Project) -> None:
@@ -237,7 +239,7 @@ def pending_ranges(project: Project) -> list[tuple[date, date]]:
 
     A day between two loads is valid and empty, so a range may cover it; days far apart are ranges of their own.
     """
-    days = sorted(pending_loads(project, project.drops(_PENDING)))
+    days = sorted(pending_loads(project, project.drops(PENDING)))
     ranges = [(day, day) for day in days[:1]]
     for day in days[1:]:
         first, last = ranges[-1]
@@ -251,7 +253,7 @@ def pending_ranges(project: Project) -> list[tuple[date, date]]:
 def _newest_load(project: Project) -> tuple[date, date]:
     """The range of a build that has nothing to take over: the newest load once more, which finds that nothing changed."""
     today = today_in(project.source)
-    newest = max((day for day in project.drops(_PENDING).days if day <= today), default=today)
+    newest = max((day for day in project.drops(PENDING).days if day <= today), default=today)
     return newest, newest
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Name of the job that takes over the loads of a day or of a range of days.
 LOAD_JOB = "daily_load"
+#: Names the listing of drops by which somebody says what is pending.
+PENDING = "pending"
 #: Tag of a run that leaves alone what it finds loaded already; without it, the run's days are loaded again.
 ONLY_PENDING = "ecommerce/only_pending"
 #: Tag of a run that checks whole tables, not only the rows it has written.

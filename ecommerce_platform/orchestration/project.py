@@ -17,7 +17,7 @@ from ecommerce_platform.engines.gold import Cluster
 from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.ml.lifecycle import Model
 from ecommerce_platform.ml.models import makeable
-from ecommerce_platform.orchestration.partitions import Days, current_days, daily_partitions
+from ecommerce_platform.orchestration.partitions import PENDING, Days, current_days, daily_partitions
 from ecommerce_platform.persons.links import add_logs
 from ecommerce_platform.quality.suites import Suite, read_suites
 from ecommerce_platform.settings import Settings
@@ -92,7 +92,7 @@ class Project:
     @cached_property
     def lineage(self) -> Lineage:
         """Which columns the columns of every table come from."""
-        return Lineage(self.catalog, self.source, self.compiled, self.models, self.settings.lineage)
+        return Lineage(self.catalog, self.source, self.compiled, self.models)
 
     @cached_property
     def suites(self) -> dict[str, Suite]:
@@ -141,10 +141,13 @@ class Project:
         return open_zone(self.settings)
 
     def drops(self, listing: str) -> Drops:
-        """The drops there are, listed once per run (and try): with years of days that takes a tenth of a second."""
+        """The drops there are, listed once per run (and try): with years of days that takes some tenths of a second. The
+        run that follows on a listing of what is `PENDING`, in the same process, works from that one.
+        """
         if listing not in self.listing:
+            pending = self.listing.pop(PENDING, None)
             self.listing.clear()
-            self.listing[listing] = self.zone.drops(self.source)
+            self.listing[listing] = pending or self.zone.drops(self.source)
         return self.listing[listing]
 
 

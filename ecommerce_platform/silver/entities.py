@@ -650,13 +650,19 @@ class _EntityLoader:
             f"{newest_load} as _newest, {last} as _place from {stage} where {mine}) as ranked "
             "where _place = 1 and _load = _newest"
         )
-        if stage != self.table and (total - keys) > _COPY_ABOVE * total:
+        self._leave_kept(mapping, stage, gone=(total - keys) / total)
+
+    def _leave_kept(self, mapping: CompiledMapping, stage: str, *, gone: float) -> None:
+        """Leaves the rows of a mapping that `_kept` names; `gone` is about which part of all goes."""
+        con = self.con
+        if stage != self.table and gone > _COPY_ABOVE:
             con.execute(
                 f"create or replace temp table _copy as select * from {stage} where rowid in (select _rowid from _kept)"
             )
             con.execute(f"create or replace temp table {stage} as select * from _copy")
             con.execute("drop table _copy")
         else:
+            mine = f"_raw_table = '{mapping.raw_table}'"
             con.execute(f"delete from {stage} where {mine} and rowid not in (select _rowid from _kept)")
         con.execute("drop table _kept")
 

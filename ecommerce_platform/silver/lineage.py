@@ -1,28 +1,20 @@
 """Which columns a column's values come from, for every table of a source: worked out once per definition.
 
-Parsing is cheap, lineage is not (a tenth of a second and more for a long SELECT), and every build and publish tells
-it. So it is kept in a small file beside the warehouse, by a digest of all that decides it; a file that is missing or
-unreadable costs only time. How lineage is found in a query is in `sql_model.py`.
+Lineage costs a tenth of a second and more for a long SELECT, and every build and publish tells it: it is `remembered`.
+How it is found in a query is in `sql_model.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
-from hashlib import sha256
-from pathlib import Path
-from typing import Any
 
 from ecommerce_platform.contracts.catalog import Catalog
+from ecommerce_platform.contracts.remembered import remembered
 from ecommerce_platform.contracts.source import Source
 from ecommerce_platform.silver.mapping import CompiledMapping
+from ecommerce_platform.warehouse import sql_model
 from ecommerce_platform.warehouse.sql_model import SqlModel, column_lineage
-
-#: Changed whenever lineage is found in another way.
-_RULES = "1"
 
 #: Column → the (schema.table, column) pairs its values come from.
 Origins = Mapping[str, Sequence[tuple[str, str]]]
@@ -36,7 +28,6 @@ class Lineage:
         source: the shop.
         compiled: entity → its mappings.
         models: every table that is a SELECT.
-        file: where what was worked out is kept.
     """
 
     def __init__(
@@ -45,10 +36,8 @@ class Lineage:
         source: Source,
         compiled: Mapping[str, Sequence[CompiledMapping]],
         models: Mapping[str, SqlModel],
-        file: Path,
     ) -> None:
         self._catalog, self._source, self._compiled, self._models = catalog, source, compiled, models
-        self._file = file
 
     def of(self, table: str) -> Origins:
         """Origins of the columns of `schema.table`; empty where they are not known."""
@@ -66,31 +55,14 @@ class Lineage:
         return found
 
     def _of_model(self, model: SqlModel) -> Origins:
-        name, digest = model.contract.table, self._digest(model)
-        kept = self._kept.get(name)
-        if kept is None or kept["definition"] != digest:
-            found = column_lineage(model, self._catalog.tables)
-            kept = self._kept[name] = {"definition": digest, "columns": found}
-            self._keep()
-        return {column: [(table, name) for table, name in origins] for column, origins in kept["columns"].items()}
-
-    def _digest(self, model: SqlModel) -> str:
-        """Of the SELECT and the columns it returns, and of the columns of all that it reads."""
+        """Worked out once per SELECT and the columns it returns, and those of all that it reads."""
         tables = self._catalog.tables
         columns = [list(tables[t].contract.all_columns) for t in (model.contract.table, *model.reads) if t in tables]
-        return sha256(json.dumps([_RULES, model.table.sql, columns]).encode()).hexdigest()[:16]
+        text = json.dumps([model.table.sql, columns])
 
-    @cached_property
-    def _kept(self) -> dict[str, Any]:
-        try:
-            kept = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return kept if isinstance(kept, dict) else {}
+        def work_out() -> dict[str, list[list[str]]]:
+            found = column_lineage(model, tables)
+            return {column: [list(pair) for pair in pairs] for column, pairs in found.items()}
 
-    def _keep(self) -> None:
-        text = json.dumps({name: of for name, of in self._kept.items() if name in self._models})
-        new = self._file.with_name(f".{self._file.name}-{os.getpid()}")
-        with suppress(OSError):  # a folder that is not there yet, or may not be written to: it is worked out again
-            new.write_text(text, encoding="utf-8")
-            new.replace(self._file)
+        kept = remembered(text, "lineage", sql_model.__file__, work_out)
+        return {column: [(table, name) for table, name in origins] for column, origins in kept.items()}

@@ -9,15 +9,18 @@ turns changed keys into changed rows is in `incremental.py`; nothing here knows 
 from __future__ import annotations
 
 import ast
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.contracts.remembered import remembered
 from ecommerce_platform.warehouse.lookup import column_types, table_exists
 
 if TYPE_CHECKING:
@@ -35,18 +38,22 @@ LONGEST_LOG = 5_000_000
 
 @cache
 def own_code(file: str) -> str:
-    """What a file says, without comments and docstrings if it is Python: a digest of it changes when what is done changes.
+    """What a file says; if it is Python a digest of it without comments and docstrings: it changes when what is done changes.
 
     Read once per process: a file changed during a run must not count as applied.
     """
     text = Path(file).read_text(encoding="utf-8")
     if not file.endswith(".py"):
         return text
+    return str(remembered(text, f"own code {sys.version_info[:2]}", __file__, lambda: _said(text)))
+
+
+def _said(text: str) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-    return ast.dump(tree)
+    return sha256(ast.dump(tree).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

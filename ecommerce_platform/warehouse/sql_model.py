@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import LAYERS, Catalog, Table
 from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.remembered import remembered
 from ecommerce_platform.contracts.select import NotAllowedError, tables_read
 from ecommerce_platform.errors import DefinitionError
 
@@ -26,9 +28,13 @@ class SqlModel:
     """A parsed SELECT with its contract."""
 
     table: Table
-    tree: Any
     #: `schema.table` of everything it reads, in order of appearance.
     reads: tuple[str, ...]
+
+    @cached_property
+    def tree(self) -> Any:
+        """The parsed SELECT."""
+        return _one_select(self.table)
 
     @property
     def contract(self) -> Contract:
@@ -50,14 +56,32 @@ def parse_model(table: Table, known: Mapping[str, Table]) -> SqlModel:
             that differ from the contract's.
     """
     assert table.sql is not None
-    tree = _one_select(table)
-    reads = _tables_read(tree, table, known)
+    what = f"reads and columns sqlglot {_sqlglot()}"
+    said = remembered(table.sql, what, __file__, lambda: _reads_and_columns(_one_select(table)))
+    _reads_what_is_there(said["reads"], table, known)
     try:
         tables_read(table.sql)
     except NotAllowedError as error:
         raise DefinitionError(str(error), where=f"{table.sql_path}:1", fix="read tables of the warehouse") from None
-    _has_the_contracts_columns(tree, table)
-    return SqlModel(table, tree, reads)
+    _has_the_contracts_columns(said["columns"], table)
+    return SqlModel(table, tuple(said["reads"]))
+
+
+@cache
+def _sqlglot() -> str:
+    """Its version, without importing it."""
+    from importlib.metadata import version
+
+    return version("sqlglot")
+
+
+def _reads_and_columns(tree: Any) -> dict[str, list[str]]:
+    """The tables that a SELECT names, each once, and its columns; its own steps are no tables."""
+    from sqlglot import exp
+
+    steps = {cte.alias for cte in tree.find_all(exp.CTE)}
+    named = (f"{t.db}.{t.name}" for t in tree.find_all(exp.Table) if t.db or t.name not in steps)
+    return {"reads": list(dict.fromkeys(named)), "columns": list(tree.named_selects)}
 
 
 def _one_select(table: Table) -> Any:
@@ -83,32 +107,28 @@ def _one_select(table: Table) -> Any:
     return trees[0]
 
 
-def _tables_read(tree: Any, table: Table, known: Mapping[str, Table]) -> tuple[str, ...]:
-    """The tables that a SELECT names, each once; its own steps are none."""
-    from sqlglot import exp
-
-    steps = {cte.alias for cte in tree.find_all(exp.CTE)}
-    reads: dict[str, None] = {}
-    for found in tree.find_all(exp.Table):
-        if not found.db and found.name in steps:
-            continue
-        name = f"{found.db}.{found.name}"
-        if name not in known and found.db not in ("bronze",):
+def _reads_what_is_there(reads: Collection[str], table: Table, known: Mapping[str, Table]) -> None:
+    for name in reads:
+        if name not in known and not name.startswith("bronze."):
             raise DefinitionError(
                 f"there is no table {name.strip('.')!r}",
-                where=f"{table.sql_path}:{node_line(found)}",
+                where=f"{table.sql_path}:{_line_of(table, name)}",
                 fix=f"write schema.table with one of the schemas {', '.join(LAYERS)}, or a step of the query",
             )
-        reads[name] = None
     if unread := [name for name in table.contract.reads_if_there if name not in reads]:
         raise DefinitionError(
             f"reads_if_there names {unread[0]}, which the SELECT does not read", where=table.contract.path
         )
-    return tuple(reads)
 
 
-def _has_the_contracts_columns(tree: Any, table: Table) -> None:
-    contract, columns = table.contract, list(tree.named_selects)
+def _line_of(table: Table, name: str) -> int:
+    from sqlglot import exp
+
+    return next(node_line(t) for t in _one_select(table).find_all(exp.Table) if f"{t.db}.{t.name}" == name)
+
+
+def _has_the_contracts_columns(columns: list[str], table: Table) -> None:
+    contract = table.contract
     if columns == list(contract.columns):
         return
     missing = [c for c in contract.columns if c not in columns]
@@ -119,7 +139,7 @@ def _has_the_contracts_columns(tree: Any, table: Table) -> None:
     ]
     raise DefinitionError(
         f"SELECT and contract have different columns ({'; '.join(said) or 'the order differs'})",
-        where=f"{table.sql_path}:{_last_select_line(tree)}",
+        where=f"{table.sql_path}:{_last_select_line(_one_select(table))}",
         fix=f"make the last SELECT and {contract.path.name} name the same columns in the same order",
     )
 
@@ -158,8 +178,6 @@ def without_left_out(models: Mapping[str, SqlModel], filled: Mapping[str, object
 
 def _with_empty(model: SqlModel, left_out: Collection[str], models: Mapping[str, SqlModel]) -> SqlModel:
     """The model with a SELECT without rows in place of each table that is left out."""
-    import sqlglot
-
     gone = [name for name in model.reads if name in left_out]
     if not gone:
         return model
@@ -167,7 +185,7 @@ def _with_empty(model: SqlModel, left_out: Collection[str], models: Mapping[str,
     for name in gone:
         sql = _emptied(sql, name, models[name].contract)
     reads = tuple(name for name in model.reads if name not in left_out)
-    return SqlModel(replace(model.table, sql=sql), sqlglot.parse_one(sql, dialect="duckdb"), reads)
+    return SqlModel(replace(model.table, sql=sql), reads)
 
 
 def _emptied(sql: str, name: str, contract: Contract) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,15 +58,15 @@ from silver.orders as o left join b on b.order_id = o.order_id group by o.order_
     assert model.reads == ("silver.orders",)
 
 
-def kept_lineage(file: Path, sql: str | None = None) -> Lineage:
+def lineage_of(sql: str | None = None) -> Lineage:
     source = read_source(find_source("olist"), CATALOG.entities)
     compiled = compile_source(source, {e: CATALOG.contract(f"silver.{e}") for e in CATALOG.entities})
     table = CATALOG.tables["gold.rfm"]
     model = parse_model(replace(table, sql=sql or table.sql), CATALOG.tables)
-    return Lineage(CATALOG, source, compiled, {"gold.rfm": model}, file)
+    return Lineage(CATALOG, source, compiled, {"gold.rfm": model})
 
 
-def test_lineage_is_worked_out_once_per_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lineage_is_worked_out_once_per_definition(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def counted(model: SqlModel, known: Mapping[str, Table]) -> Any:
@@ -75,23 +74,19 @@ def test_lineage_is_worked_out_once_per_definition(tmp_path: Path, monkeypatch: 
         return column_lineage(model, known)
 
     monkeypatch.setattr("ecommerce_platform.silver.lineage.column_lineage", counted)
-    file = tmp_path / "lineage.json"
-    first = kept_lineage(file).of("gold.rfm")
+    monkeypatch.setattr("ecommerce_platform.contracts.remembered._known", {})
+    first = lineage_of().of("gold.rfm")
     assert first["monetary"]
-    assert kept_lineage(file).of("gold.rfm") == first
+    assert lineage_of().of("gold.rfm") == first
     assert asked == ["gold.rfm"]
 
     edited = (CATALOG.tables["gold.rfm"].sql or "") + "-- another text"
-    assert kept_lineage(file, edited).of("gold.rfm") == first
+    assert lineage_of(edited).of("gold.rfm") == first
     assert asked == ["gold.rfm"] * 2
 
-    file.write_text("half a fi")
-    assert kept_lineage(file).of("gold.rfm") == first
-    assert asked == ["gold.rfm"] * 3
 
-
-def test_lineage_is_told_where_nothing_can_be_kept_and_leads_back_to_raw_columns(tmp_path: Path) -> None:
-    lineage = kept_lineage(tmp_path / "not there" / "lineage.json")
+def test_lineage_leads_back_to_raw_columns() -> None:
+    lineage = lineage_of()
     assert lineage.of("gold.rfm")["person_id"]
     assert lineage.of("silver.customers")["city"] == [("bronze.olist__customers", "customer_city")]
     assert lineage.of("silver.customers_history") == lineage.of("silver.customers")
