@@ -26,7 +26,7 @@ SMALL = {
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
 #: A JVM that lives for a minute: compiled quickly rather than well.
-QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=128m"
 
 
 def by_spark(con: DuckDBPyConnection, engine: SparkEngine, model: SqlModel, contracts: Mapping[str, Contract]) -> str:
