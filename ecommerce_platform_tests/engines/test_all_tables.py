@@ -1,4 +1,4 @@
-"""Every gold SELECT on Spark, on whole shops; the gold layer of a build there, with and without a worker killed in the middle.
+"""Every gold SELECT on Spark, on whole shops; the gold layer of a build there.
 
 `ECOMMERCE_TEST_RECORD=1` writes what was found into docs/spark.md.
 """
@@ -19,7 +19,6 @@ from ecommerce_platform.engines.store import Store
 from ecommerce_platform.warehouse.sql_model import parse_model
 from ecommerce_platform_tests.compare import differences
 from ecommerce_platform_tests.conftest import ROOT, Shop
-from ecommerce_platform_tests.engines.cluster import standalone_cluster
 from ecommerce_platform_tests.engines.parity import EQUAL, NEARLY, SMALL, by_spark, jvms
 from ecommerce_platform_tests.leftout import leave_out
 
@@ -107,8 +106,7 @@ def test_every_gold_select_of_olist_is_equal(tmp_path: Path, test_data: Path) ->
     hold("Olist", parity(shop.data / "warehouse.duckdb", tmp_path / "spark"))
 
 
-def on_spark(master: str = "local[2]") -> dict[str, str]:
-    return {"ECOMMERCE_ENGINE": "spark", "ECOMMERCE_SPARK_MASTER": master, "ECOMMERCE_SPARK_MEMORY": "700m"}
+ON_SPARK = {"ECOMMERCE_ENGINE": "spark", "ECOMMERCE_SPARK_MASTER": "local[2]", "ECOMMERCE_SPARK_MEMORY": "1000m"}
 
 
 def twins(tmp_path: Path) -> tuple[Shop, Shop]:
@@ -132,24 +130,12 @@ def differ(ours: Shop, theirs: Shop) -> list[str]:
 @pytest.mark.servers
 def test_a_build_with_spark_gives_the_same_tables(tmp_path: Path) -> None:
     ours, theirs = twins(tmp_path)
-    said = theirs.ok("build", **on_spark())
+    said = theirs.ok("build", **ON_SPARK)
     assert "ran on Spark (local[2])" in said
     assert differ(ours, theirs) == []
     store = Store(theirs.data / "spark")
     assert store.current("gold.kpi_daily").rows == theirs.query("select count(*) from gold.kpi_daily")[0][0]
     assert store.current("gold.attribution") is None
     versions = {name: store.versions(name) for name in GOLD}
-    theirs.ok("build", **on_spark())
+    theirs.ok("build", **ON_SPARK)
     assert {name: store.versions(name) for name in GOLD} == versions  # nothing new: nothing is made again
-
-
-@pytest.mark.long
-@pytest.mark.servers
-def test_a_worker_killed_in_the_middle_of_a_build_changes_nothing_in_the_end(tmp_path: Path) -> None:
-    ours, theirs = twins(tmp_path)
-    with standalone_cluster(tmp_path / "cluster") as cluster:
-        with cluster.kill_a_worker_when(lambda: Store(theirs.data / "spark").current("gold.fct_orders") is not None):
-            theirs.run("build", **on_spark(cluster.master))  # may fail: then the next one catches up
-        assert cluster.killed
-        theirs.ok("build", **on_spark(cluster.master))
-    assert differ(ours, theirs) == []
