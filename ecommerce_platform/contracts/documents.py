@@ -59,7 +59,7 @@ def data_dictionary(catalog: Catalog) -> str:
     lines = [
         "# Data dictionary",
         "",
-        f"{_GENERATED} Money is DECIMAL(18,4) in the shop's currency,",
+        f"{_GENERATED} Money is DECIMAL(18,4), in gold in the shop's currency and in silver in the row's ([money](money.md)),",
         "times are the shop's local time, rates and shares lie between 0 and 1. A table's link leads to its columns and rules.",
         "",
         "Besides the tables below, `bronze.<source>__<raw table>` holds each raw table as delivered: its columns as",

@@ -177,9 +177,9 @@ def _no_rows(con: DuckDBPyConnection) -> pl.DataFrame:
 
 #: What the features of a day and the outcomes are made from. Written down rather than parsed: nothing is read at import.
 READS = (
-    "gold.dim_geography", "gold.fct_customer_days", "gold.fct_order_items", "gold.fct_orders", "gold.state_spellings",
+    "gold.dim_geography", "gold.fct_customer_days", "gold.fct_order_items", "gold.fct_orders", "gold.fct_returns", "gold.state_spellings",
     "silver.customer_identities", "silver.customers_history", "silver.labels", "silver.orders", "silver.products_history",
-    "silver.returns", "silver.reviews", "silver.shop", "silver.web_events",
+    "silver.reviews", "silver.shop", "silver.web_events",
 )  # fmt: skip
 _FILES = (FILE, _DELAYS, _OUTCOMES)
 LABELLED, TO_SCORE = Input(READS, labelled_rows, _FILES), Input(READS, rows_to_score, _FILES)

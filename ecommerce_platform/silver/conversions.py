@@ -17,6 +17,7 @@ CONVERSIONS = {
     "as_integer": "a whole number",
     "as_bigint": "a whole number",
     "as_decimal": "an amount with a decimal point",
+    "as_rate": "an exchange rate with a decimal point",
     "as_decimal_comma": "an amount with a decimal comma",
     "as_double": "a number",
     "as_boolean": "true or false",

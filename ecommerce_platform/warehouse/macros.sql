@@ -25,7 +25,11 @@ create or replace macro as_integer(x) as try_cast(as_bigint(x) as integer);
 create or replace macro as_decimal(x) as
     case when strpos(x, '_') = 0 then try_cast(as_text(x) as decimal(18, 4)) end;
 
--- The same with a decimal comma: 1.234,56 and 1234,56.
+-- An exchange rate with a decimal point, to ten places.
+create or replace macro as_rate(x) as
+    case when strpos(x, '_') = 0 then try_cast(as_text(x) as decimal(20, 10)) end;
+
+-- Amounts again, with a decimal comma: 1.234,56 and 1234,56.
 create or replace macro as_decimal_comma(x) as
     case
         when regexp_full_match(as_text(x), '[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?')

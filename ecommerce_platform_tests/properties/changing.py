@@ -73,11 +73,13 @@ DOMAINS: dict[str, Sequence[Any]] = {
     "score": [1, 3, 4, 5],
     "quantity": [1, 2, 3],
     "installments": [0, 3],
+    "currency": ["EUR", "USD", "GBP"],
+    "is_test": [False, False, False, False, True],
 }
 #: Columns that decide what a row meets and where it counts.
 LEADING = {*DOMAINS, "ordered_at", "is_valid", "returned_at"}
 #: How often they are null, where that matters most.
-NULLS = {"returned_at": 0.4}
+NULLS = {"returned_at": 0.4, "currency": 0.5}
 DAYS = [date(2024, 1, 30) + timedelta(days=n) for n in range(5)]
 #: Two instants of each day, so that orders also meet in one second.
 TIMES = [datetime(d.year, d.month, d.day, hour) for d in DAYS for hour in (0, 18)]

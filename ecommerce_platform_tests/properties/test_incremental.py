@@ -215,9 +215,15 @@ def fewer(sql: str, kind: type[exp.Expr]) -> Iterator[str]:
                 yield copy.sql(dialect="duckdb")
 
 
+#: silver.shop is written whole when source.yml says something else, and then its followers are, too.
+FOLLOWED = {follows for table in DECLARED.incrementals.values() for follows in table.contract.follows} - {"silver.shop"}
+
+
 def mutants() -> Iterator[Mutant]:
     for name, table in DECLARED.incrementals.items():
         for follows, follow in table.contract.follows.items():
+            if follows not in FOLLOWED:
+                continue
             touches = table.touches(follows)
             nothing = f"select * from ({touches}) as touched_keys where false"
             yield Mutant(name, follows, "touches nothing", touches=nothing)

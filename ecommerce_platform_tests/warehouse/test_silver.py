@@ -330,6 +330,7 @@ def macros() -> duckdb.DuckDBPyConnection:
         ("as_integer('12.5')", None), ("as_integer('1e3')", None), ("as_integer('1_000')", None),
         ("as_integer('99999999999')", None), ("as_integer('12 pcs')", None), ("as_integer('')", None),
         ("as_decimal('12.50')", Decimal("12.5000")), ("as_decimal('12,50')", None), ("as_decimal('EUR 5')", None),
+        ("as_rate('0.00612345678')", Decimal("0.0061234568")), ("as_rate('1_0')", None),
         ("as_decimal_comma('1.234,56')", Decimal("1234.5600")), ("as_decimal_comma('1234,5')", Decimal("1234.5000")),
         ("as_decimal_comma('12.34')", None), ("as_decimal_comma('1,234.56')", None),
         ("as_double('nan')", None), ("as_double('inf')", None), ("as_double('-1.5')", -1.5),

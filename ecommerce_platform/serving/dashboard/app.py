@@ -41,27 +41,29 @@ def main() -> None:
         return
     try:
         shop = shelf().shop(as_of or None)
+        offered = [name for name in OFFERED if name in shop.dimensions()]
+        _read_address(shop, offered)
     except PlatformError as error:
         _nothing_to_show(error)
         return
     st.session_state["who"] = looking
     pages = [page for page in PAGES if page.there(shop) and looking.may(page.permission)]
-    offered = [name for name in OFFERED if name in shop.dimensions()]
-    _read_address(shop, offered)
     seen: list[View] = []
     entries: dict[str, Any] = {}
     chosen = _navigation(pages, shop, seen, entries)
-    _sidebar(shop)
     page = next(p for p in pages if p.path == chosen.url_path or (not chosen.url_path and p is pages[0]))
     st.session_state["page"] = page.path
-    seen.append(_bar(shop, offered) if page.filtered else _view(shop, offered))
     waiting = st.session_state["later"] = []
     try:
+        _sidebar(shop)
+        seen.append(_bar(shop, offered) if page.filtered else _view(shop, offered))
         chosen.run()
         for draw in waiting:
             draw()
     except PlatformError as error:
         missing(f"{error.what[:1].upper()}{error.what[1:]}", error.fix or "Choose other days or filters.")
+    if not seen:
+        return
     address = _write_address(seen[0], page)
     with st.sidebar:
         views(looking, page.path, address, entries)
@@ -154,9 +156,9 @@ def _bar(shop: Shop, offered: Sequence[str]) -> View:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             st.selectbox("Period", list(SPANS), key="span", format_func=SPANS.__getitem__, width=170)
             if state["span"] == "days":
-                state["days"] = tuple(min(max(d, shop.first_day), _end(shop)) for d in state.get("days") or ())
+                state["days"] = tuple(min(max(d, shop.first_day), shop.end) for d in state.get("days") or ())
                 st.date_input(
-                    "First and last day", min_value=shop.first_day, max_value=_end(shop), key="days", width=240,
+                    "First and last day", min_value=shop.first_day, max_value=shop.end, key="days", width=240,
                     format="YYYY-MM-DD",
                 )  # fmt: skip
             st.selectbox(
@@ -166,12 +168,6 @@ def _bar(shop: Shop, offered: Sequence[str]) -> View:
         view = _view(shop, offered)
         _say(view, shop)
     return view
-
-
-def _end(shop: Shop) -> date:
-    """The last day that may be chosen: also the stray ones behind the last whole period."""
-    found: date = shop.one("select max(order_date) as day from gold.kpi_daily")["day"]
-    return found
 
 
 def _filters(shop: Shop, offered: Sequence[str]) -> None:

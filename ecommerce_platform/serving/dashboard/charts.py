@@ -6,7 +6,7 @@ something by itself: every picture has its words and its table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -57,20 +57,41 @@ class Axis:
         return shown(value, self.kind, self.currency, brief=True)
 
 
-def _figure(traces: Sequence[Any] = (), height: int = 320, **layout: Any) -> go.Figure:
+def _trace(kind: str, **of: Any) -> dict[str, Any]:
+    """A trace as Plotly takes it; checked with its figure, which costs a tenth of an object of its own."""
+    return {"type": kind, **of}
+
+
+def _figure(
+    traces: Sequence[dict[str, Any]],
+    height: int = 320,
+    *,
+    x: Mapping[str, Any] | None = None,
+    y: Mapping[str, Any] | None = None,
+    **layout: Any,
+) -> go.Figure:
+    """A figure made at once: each change of a made one would cost as much again.
+
+    Args:
+        traces: of `_trace`.
+        height: in pixels.
+        x: of the first horizontal axis.
+        y: of the first vertical one.
+        layout: all else.
+    """
     import plotly.graph_objects as go
 
-    figure = go.Figure(list(traces))
-    figure.update_layout(
-        height=height,
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
-        hoverlabel={"align": "left"},
-        **layout,
-    )
-    figure.update_xaxes(automargin=True, title=None)
-    figure.update_yaxes(automargin=True, title=None)
-    return figure
+    usual = {
+        "height": height,
+        "margin": {"l": 8, "r": 8, "t": 28, "b": 8},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
+        "hoverlabel": {"align": "left"},
+    }
+    axes = {
+        "xaxis": {"automargin": True, "title": None, **(x or {})},
+        "yaxis": {"automargin": True, "title": None, **(y or {})},
+    }
+    return go.Figure({"data": list(traces), "layout": {**usual, **axes, **layout}})
 
 
 def lines(
@@ -96,8 +117,6 @@ def lines(
         days: which the lanes are cut to.
         height: without the lanes, in pixels.
     """
-    import plotly.graph_objects as go
-
     if grain == "week" and "is_complete" in frame.columns and frame["is_complete"].any():
         # A week that the days cut short would look like a fall.
         frame = frame.filter(frame["is_complete"])
@@ -108,7 +127,8 @@ def lines(
     for number, (column, label) in enumerate(names.items()):
         colour = (BLUE, ORANGE, GREEN, PURPLE)[number % 4]
         traces.append(
-            go.Scatter(
+            _trace(
+            "scatter",
                 x=periods, y=_floats(frame, column), name=label, mode="lines" if len(periods) > 2 else "lines+markers",
                 line={"color": colour, "width": 2.4 if column == main else 1.8},
                 fill="tozeroy" if column == main and axis.kind in ("money", "count") else None,
@@ -116,21 +136,25 @@ def lines(
                 hovertemplate=f"{label}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
             )
         )  # fmt: skip
-    figure = _figure(traces, height, hovermode="x unified")
-    figure.update_yaxes(**axis.layout())
-    if axis.kind in ("money", "count", "share"):
-        figure.update_yaxes(rangemode="tozero")
-    _mark_incomplete(figure, frame, grain)
-    if happened and days:
-        _add_lanes(figure, happened, days, height)
-    return figure
+    y = axis.layout() | ({"rangemode": "tozero"} if axis.kind in ("money", "count", "share") else {})
+    layout: dict[str, Any] = {"hovermode": "x unified", "shapes": _incomplete(frame, grain)}
+    if not (happened and days):
+        return _figure(traces, height, y=y, **layout)
+    lanes, below = _lanes(happened, days, height)
+    layout |= below | {"hovermode": "closest" if len(traces) + len(lanes) > 12 else "x"}
+    return _figure(
+        [*traces, *lanes],
+        height + _tall(lanes),
+        x={"anchor": "y2"},
+        y=y | {"domain": [_share(lanes, height) + 0.06, 1]},
+        **layout,
+    )
 
 
-def _compared(before: pl.DataFrame, column: str, axis: Axis, grain: str) -> go.Scatter:
+def _compared(before: pl.DataFrame, column: str, axis: Axis, grain: str) -> dict[str, Any]:
     """The series compared with, dotted; it is told by its own periods."""
-    import plotly.graph_objects as go
-
-    return go.Scatter(
+    return _trace(
+            "scatter",
         x=before["period"].to_list(), y=_floats(before, column), name="Compared with", mode="lines",
         customdata=[period_text(p, grain) for p in before["own_period"].to_list()],
         line={"color": GREY, "width": 1.6, "dash": "dot"},
@@ -146,8 +170,6 @@ def forecast(frame: pl.DataFrame, axis: Axis, height: int = 360) -> go.Figure:
         axis: of all of them.
         height: in pixels.
     """
-    import plotly.graph_objects as go
-
     traces: list[Any] = []
     hover = f": {axis.prefix}%{{y:{axis.hover}}}<extra></extra>"
     for earlier, label, dash in ((True, "Expected then", "dot"), (False, "Expected", "solid")):
@@ -156,47 +178,49 @@ def forecast(frame: pl.DataFrame, axis: Axis, height: int = 360) -> go.Figure:
         days = band["period"].to_list()
         for column, fill in (("high_90", None), ("low_90", "tonexty")):
             traces.append(
-                go.Scatter(
+                _trace(
+            "scatter",
                     x=days, y=_floats(band, column), mode="lines", line={"width": 0}, fill=fill, fillcolor="rgba(59,125,216,0.16)",
                     name=f"{label}, {'lower' if fill else 'upper'} end", showlegend=False,
                     hovertemplate=f"{'At least' if fill else 'At most'}{hover}",
                 )
             )  # fmt: skip
         traces.append(
-            go.Scatter(
+            _trace(
+            "scatter",
                 x=part["period"].to_list(), y=_floats(part, "forecast"), name=label, mode="lines",
                 line={"color": BLUE, "width": 2.2, "dash": dash}, hovertemplate=f"{label}{hover}",
             )
         )  # fmt: skip
     came = frame.filter(frame["actual"].is_not_null())
     traces.append(
-        go.Scatter(
+        _trace(
+            "scatter",
             x=came["period"].to_list(), y=_floats(came, "actual"), name="Came", mode="lines+markers",
             line={"color": ORANGE, "width": 1.8}, marker={"size": 4}, hovertemplate=f"Came{hover}",
         )
     )  # fmt: skip
-    figure = _figure(traces, height, hovermode="x unified")
-    figure.update_yaxes(**axis.layout(), rangemode="tozero")
-    return figure
+    return _figure(traces, height, y=axis.layout() | {"rangemode": "tozero"}, hovermode="x unified")
 
 
-def _mark_incomplete(figure: go.Figure, frame: pl.DataFrame, grain: str) -> None:
+def _incomplete(frame: pl.DataFrame, grain: str) -> list[dict[str, Any]]:
     """A grey band behind periods that data cover in part only."""
     if "is_complete" not in frame.columns or grain == "day":
-        return
+        return []
     open_ = frame.filter(~frame["is_complete"])["period"].to_list()
-    for period in open_[:1] + open_[-1:] if len(open_) > 1 else open_:
-        figure.add_vrect(
-            x0=period - timedelta(days=3), x1=period + timedelta(days=3), fillcolor=GREY, opacity=0.14, line_width=0
-        )
+    return [
+        {
+            "type": "rect", "xref": "x", "yref": "y domain", "x0": period - timedelta(days=3), "x1": period + timedelta(days=3),
+            "y0": 0, "y1": 1, "fillcolor": GREY, "opacity": 0.14, "line": {"width": 0},
+        }
+        for period in (open_[:1] + open_[-1:] if len(open_) > 1 else open_)
+    ]  # fmt: skip
 
 
-def _add_lanes(figure: go.Figure, happened: Sequence[Event], days: Days, height: int) -> None:
-    import plotly.graph_objects as go
-
+def _lanes(happened: Sequence[Event], days: Days, height: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What happened as a trace per kind, and the axis they stand on below a figure of so many pixels."""
     kinds = [kind for kind in KINDS if any(e.kind == kind for e in happened)]
-    lanes = _LANE * len(kinds) + 14
-    share = lanes / (height + lanes)
+    traces = []
     for place, kind in enumerate(reversed(kinds)):
         x: list[Any] = []
         y: list[Any] = []
@@ -209,22 +233,27 @@ def _add_lanes(figure: go.Figure, happened: Sequence[Event], days: Days, height:
             x += [f"{first - timedelta(days=1)} 12:00", f"{last} 12:00", None]
             y += [place, place, None]
             text += [note, note, ""]
-        figure.add_trace(
-            go.Scatter(
-                x=x, y=y, yaxis="y2", mode="lines", line={"color": _LANES[kind], "width": 9}, showlegend=False,
+        traces.append(
+            _trace(
+                "scatter", x=x, y=y, yaxis="y2", mode="lines", line={"color": _LANES[kind], "width": 9}, showlegend=False,
                 hovertext=text, hoverinfo="text", name=KINDS[kind],
             )
         )  # fmt: skip
-    figure.update_layout(
-        height=height + lanes,
-        hovermode="closest" if len(figure.data) > 12 else "x",
-        yaxis={"domain": [share + 0.06, 1]},
-        xaxis={"anchor": "y2"},
-        yaxis2={
-            "domain": [0, share], "tickvals": list(range(len(kinds))), "ticktext": [KINDS[k] for k in reversed(kinds)],
-            "range": [-0.6, len(kinds) - 0.4], "showgrid": False, "zeroline": False, "automargin": True, "fixedrange": True,
-        },
-    )  # fmt: skip
+    below = {
+        "domain": [0, _share(traces, height)], "tickvals": list(range(len(kinds))), "ticktext": [KINDS[k] for k in reversed(kinds)],
+        "range": [-0.6, len(kinds) - 0.4], "showgrid": False, "zeroline": False, "automargin": True, "fixedrange": True,
+    }  # fmt: skip
+    return traces, {"yaxis2": below}
+
+
+def _tall(lanes: Sequence[Any]) -> int:
+    """Pixels that lanes take."""
+    return _LANE * len(lanes) + 14
+
+
+def _share(lanes: Sequence[Any], height: int) -> float:
+    """Their share of a figure that has so many pixels without them."""
+    return _tall(lanes) / (height + _tall(lanes))
 
 
 def _wrapped(text: str, width: int = 70) -> str:
@@ -235,42 +264,38 @@ def _wrapped(text: str, width: int = 70) -> str:
 
 def stacked(frame: pl.DataFrame, by: str, name: str, axis: Axis, order: Sequence[str], height: int = 320) -> go.Figure:
     """A series by one dimension as bars on each other, the values in the order given."""
-    import plotly.graph_objects as go
     import polars as pl
 
     traces = []
     for number, value in enumerate(order):
         rows = frame.filter(pl.col(by) == value)
         traces.append(
-            go.Bar(
+            _trace(
+            "bar",
                 x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28),
                 marker={"color": _colour(number, value)},
                 hovertemplate=f"{value}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
             )
         )  # fmt: skip
-    figure = _figure(traces, height, barmode="stack", hovermode="x unified", bargap=0.25)
-    figure.update_yaxes(**axis.layout())
-    return figure
+    return _figure(traces, height, y=axis.layout(), barmode="stack", hovermode="x unified", bargap=0.25)
 
 
 def several(frame: pl.DataFrame, by: str, name: str, axis: Axis, order: Sequence[str], height: int = 320) -> go.Figure:
     """A series by one dimension as a line each: for what cannot be added up."""
-    import plotly.graph_objects as go
     import polars as pl
 
     traces = []
     for number, value in enumerate(order):
         rows = frame.filter(pl.col(by) == value)
         traces.append(
-            go.Scatter(
+            _trace(
+            "scatter",
                 x=rows["period"].to_list(), y=_floats(rows, name), name=_cut(value, 28), mode="lines",
                 line={"width": 2, "color": _colour(number, value)},
                 hovertemplate=f"{value}: {axis.prefix}%{{y:{axis.hover}}}<extra></extra>",
             )
         )  # fmt: skip
-    figure = _figure(traces, height, hovermode="x unified")
-    figure.update_yaxes(**axis.layout())
-    return figure
+    return _figure(traces, height, y=axis.layout(), hovermode="x unified")
 
 
 def bars(
@@ -298,8 +323,6 @@ def bars(
         colour: of the bars.
         row: height of a bar with its space.
     """
-    import plotly.graph_objects as go
-
     values = [str(v) for v in frame[label].to_list()]
     figures = _floats(frame, now)
     shade = [1.0 if not chosen or v in chosen else 0.35 for v in values]
@@ -312,28 +335,27 @@ def bars(
     place = list(range(len(values)))
     hover = f"<b>%{{customdata}}</b><br>{axis.prefix}%{{{{}}:{axis.hover}}}<extra></extra>"
     if ordered:
-        traces: list[Any] = [go.Bar(x=place, y=figures, hovertemplate=hover.replace("{}", "y"), **marks)]
-        figure = _figure(traces, 300, bargap=0.3)
-        figure.update_xaxes(tickvals=place, ticktext=names)
-        figure.update_yaxes(**axis.layout())
-        return figure
-    traces = [go.Bar(y=place, x=figures, orientation="h", hovertemplate=hover.replace("{}", "x"), **marks)]
+        traces: list[Any] = [_trace("bar", x=place, y=figures, hovertemplate=hover.replace("{}", "y"), **marks)]
+        return _figure(traces, 300, x={"tickvals": place, "ticktext": names}, y=axis.layout(), bargap=0.3)
+    traces = [_trace("bar", y=place, x=figures, orientation="h", hovertemplate=hover.replace("{}", "x"), **marks)]
     if before and before in frame.columns and frame[before].null_count() < len(frame):
         traces.append(_ticks(_floats(frame, before), values, axis))
-    figure = _figure(traces, max(120, row * len(values) + 60), bargap=0.3)
-    figure.update_yaxes(tickvals=place, ticktext=names, autorange="reversed", showgrid=False)
-    figure.update_xaxes(**axis.layout(), nticks=5)
-    most = max([v for t in traces for v in t.x if v is not None], default=0)
+    x = axis.layout() | {"nticks": 5}
+    most = max([v for t in traces for v in t["x"] if v is not None], default=0)
     if most > 0 and min(v or 0 for v in figures) >= 0:
-        figure.update_xaxes(range=[0, most * 1.3])  # room for the text behind the longest
-    return figure
+        x["range"] = [0, most * 1.3]  # room for the text behind the longest
+    return _figure(traces, max(120, row * len(values) + 60), x=x, y=_from_the_top(place, names), bargap=0.3)
 
 
-def _ticks(figures: list[float | None], values: list[str], axis: Axis) -> go.Scatter:
+def _from_the_top(places: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
+    """A vertical axis of names, the first on top."""
+    return {"tickvals": list(places), "ticktext": list(names), "autorange": "reversed", "showgrid": False}
+
+
+def _ticks(figures: list[float | None], values: list[str], axis: Axis) -> dict[str, Any]:
     """Where lying bars stood before."""
-    import plotly.graph_objects as go
-
-    return go.Scatter(
+    return _trace(
+            "scatter",
         y=list(range(len(values))), x=figures, mode="markers", name="Compared with", customdata=values,
         marker={"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3}},
         hovertemplate=f"<b>%{{customdata}}</b> before<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
@@ -342,47 +364,45 @@ def _ticks(figures: list[float | None], values: list[str], axis: Axis) -> go.Sca
 
 def differences(frame: pl.DataFrame, axis: Axis, label: str = "value", change: str = "change") -> go.Figure:
     """Changes by value as lying bars to either side."""
-    import plotly.graph_objects as go
-
     values, figures = [str(v) for v in frame[label].to_list()], _floats(frame, change)
     place = list(range(len(values)))
     colours = [GREEN if (v or 0) >= 0 else RED for v in figures]
     text = [("+" if (v or 0) > 0 else "") + axis.text(v) for v in figures]
-    trace = go.Bar(
+    trace = _trace(
+            "bar",
         y=place, x=figures, orientation="h", marker={"color": colours}, text=text, textposition="auto", customdata=values,
         hovertemplate=f"<b>%{{customdata}}</b><br>{axis.prefix}%{{x:+{axis.hover}}}<extra></extra>", constraintext="none", **_PICKED,
     )  # fmt: skip
-    figure = _figure([trace], max(140, 32 * len(values) + 50), bargap=0.3)
-    figure.update_yaxes(tickvals=place, ticktext=[_cut(v, 26) for v in values], autorange="reversed", showgrid=False)
-    figure.update_xaxes(**axis.layout())
-    figure.update_xaxes(zeroline=True, zerolinecolor=GREY)
-    return figure
+    x = axis.layout() | {"zeroline": True, "zerolinecolor": GREY}
+    y = _from_the_top(place, [_cut(v, 26) for v in values])
+    return _figure([trace], max(140, 32 * len(values) + 50), x=x, y=y, bargap=0.3)
 
 
 def waterfall(
     start: tuple[str, float], parts: Sequence[tuple[str, float]], end: tuple[str, float], axis: Axis
 ) -> go.Figure:
     """How parts lead from one figure to another."""
-    import plotly.graph_objects as go
-
     names = [start[0], *(n for n, _ in parts), end[0]]
     figures = [start[1], *(v for _, v in parts), end[1]]
     text = [axis.text(start[1]), *(("+" if v > 0 else "") + axis.text(v) for _, v in parts), axis.text(end[1])]
-    trace = go.Waterfall(
+    trace = _trace(
+            "waterfall",
         x=names, y=figures, measure=["absolute", *["relative"] * len(parts), "total"], text=text, textposition="outside",
         increasing={"marker": {"color": GREEN}}, decreasing={"marker": {"color": RED}}, totals={"marker": {"color": BLUE}},
         connector={"line": {"color": GREY, "width": 1}}, cliponaxis=False,
         hovertemplate="<b>%{x}</b><br>%{text}<extra></extra>",
     )  # fmt: skip
-    figure = _figure([trace], 360, showlegend=False)
-    figure.update_xaxes(tickvals=names, ticktext=[_wrapped(n, 14) for n in names], tickangle=0)
-    figure.update_yaxes(**axis.layout())
     low = min([start[1], end[1], *_running(start[1], parts)])
     high = max([start[1], end[1], *_running(start[1], parts)])
     # The parts are small beside the whole: the axis begins where they can be seen, and says so by its ticks.
     margin = (high - low) * 0.35 or high * 0.1
-    figure.update_yaxes(range=[max(0.0, low - margin), high + margin])
-    return figure
+    return _figure(
+        [trace],
+        360,
+        x={"tickvals": names, "ticktext": [_wrapped(n, 14) for n in names], "tickangle": 0},
+        y=axis.layout() | {"range": [max(0.0, low - margin), high + margin]},
+        showlegend=False,
+    )
 
 
 def _running(start: float, parts: Sequence[tuple[str, float]]) -> list[float]:
@@ -398,19 +418,21 @@ def heat(
     names: tuple[str, str] = ("", ""), most: float | None = None,
 ) -> go.Figure:  # fmt: skip
     """Figures by two things as a field of colours with their text."""
-    import plotly.graph_objects as go
-
     text = [[axis.text(v) if v is not None else "" for v in line] for line in figures]
-    trace = go.Heatmap(
+    trace = _trace(
+            "heatmap",
         z=figures, x=list(columns), y=list(rows), text=text, texttemplate="%{text}" if len(columns) <= 16 else None,
         colorscale=SCALE, showscale=False, xgap=2, ygap=2, zmin=0, zmax=most, hoverongaps=False,
         hovertemplate=f"{names[0]} %{{y}}, {names[1]} %{{x}}<br><b>%{{text}}</b><extra></extra>",
     )  # fmt: skip
-    figure = _figure([trace], height)
-    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", title=names[0] or None)
-    figure.update_xaxes(showgrid=False, type="category", title=names[1] or None, side="top")
-    figure.update_layout(margin={"t": 50})
-    return figure
+    plain = {"showgrid": False, "type": "category"}
+    return _figure(
+        [trace],
+        height,
+        x={**plain, "title": {"text": names[1]} if names[1] else None, "side": "top"},
+        y={**plain, "title": {"text": names[0]} if names[0] else None, "autorange": "reversed"},
+        margin={"l": 8, "r": 8, "t": 50, "b": 8},
+    )
 
 
 def intervals(
@@ -418,8 +440,6 @@ def intervals(
     axis: Axis, none_at: float, axis_title: str,
 ) -> go.Figure:  # fmt: skip
     """Effects with their intervals, and a line where there would be none."""
-    import plotly.graph_objects as go
-
     place = list(range(len(names)))
     sure = [
         GREY if low is None or high is None or low <= none_at <= high else BLUE
@@ -428,25 +448,31 @@ def intervals(
     up = [None if h is None or m is None else h - m for m, h in zip(middles, highs, strict=True)]
     down = [None if low is None or m is None else m - low for m, low in zip(middles, lows, strict=True)]
     traces = [
-        go.Scatter(
+        _trace(
+            "scatter",
             x=[m], y=[p], mode="markers", marker={"size": 11, "color": c}, showlegend=False,
             error_x={"type": "data", "symmetric": False, "array": [u], "arrayminus": [d], "color": c, "thickness": 2, "width": 5},
             hovertemplate=f"<b>{n}</b><br>{axis.prefix}%{{x:.2f}}<extra></extra>",
         )
         for p, n, m, u, d, c in zip(place, names, middles, up, down, sure, strict=True)
     ]  # fmt: skip
-    figure = _figure(traces, max(180, 34 * len(names) + 80))
-    figure.add_vline(x=none_at, line={"color": GREY, "dash": "dot", "width": 1.5})
-    figure.update_yaxes(tickvals=place, ticktext=[_cut(n, 44) for n in names], autorange="reversed", showgrid=False)
-    figure.update_xaxes(title=axis_title, zeroline=False)
-    return figure
+    none = {
+        "type": "line", "xref": "x", "yref": "y domain", "x0": none_at, "x1": none_at, "y0": 0, "y1": 1,
+        "line": {"color": GREY, "dash": "dot", "width": 1.5},
+    }  # fmt: skip
+    return _figure(
+        traces,
+        max(180, 34 * len(names) + 80),
+        x={"title": {"text": axis_title}, "zeroline": False},
+        y=_from_the_top(place, [_cut(n, 44) for n in names]),
+        shapes=[none],
+    )
 
 
 def funnel(steps: Sequence[tuple[str, float]]) -> go.Figure:
     """Steps of a way, each with how many came so far."""
-    import plotly.graph_objects as go
-
-    trace = go.Funnel(
+    trace = _trace(
+            "funnel",
         y=[n for n, _ in steps], x=[v for _, v in steps], textinfo="value+percent initial", marker={"color": BLUE},
         connector={"fillcolor": "rgba(59,125,216,0.15)"}, constraintext="none",
         hovertemplate="<b>%{y}</b><br>%{x:,.0f}, %{percentPrevious:.1%} of the step before<extra></extra>",
@@ -461,8 +487,6 @@ def points_on_a_map(
     """Places by their coordinates, to scale in the middle of them; without a map below, which would have to be fetched."""
     from math import cos, nan, radians
 
-    import plotly.graph_objects as go
-
     most = max(sizes, default=1) or 1
     marker: dict[str, Any] = {
         "size": [5 + 22 * (s / most) ** 0.5 for s in sizes], "color": BLUE, "opacity": 0.75, "line": {"width": 0.5, "color": GREY},
@@ -470,7 +494,8 @@ def points_on_a_map(
     if any(c is not None for c in colours):
         bar = {"title": {"text": what, "side": "right"}, "tickformat": axis.layout()["tickformat"], "thickness": 12}
         marker |= {"color": [nan if c is None else c for c in colours], "colorscale": "Cividis", "colorbar": bar}
-    trace = go.Scatter(
+    trace = _trace(
+        "scatter",
         x=list(longitudes),
         y=list(latitudes),
         mode="markers",
@@ -478,13 +503,10 @@ def points_on_a_map(
         hovertemplate="%{text}<extra></extra>",
         marker=marker,
     )
-    figure = _figure([trace], 520)
     middle = sum(latitudes) / len(latitudes) if latitudes else 0
-    figure.update_yaxes(
-        scaleanchor="x", scaleratio=1 / max(cos(radians(middle)), 0.2), showgrid=False, showticklabels=False
-    )
-    figure.update_xaxes(showgrid=False, showticklabels=False)
-    return figure
+    bare = {"showgrid": False, "showticklabels": False}
+    to_scale = {"scaleanchor": "x", "scaleratio": 1 / max(cos(radians(middle)), 0.2)}
+    return _figure([trace], 520, x=bare, y=bare | to_scale)
 
 
 def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[str, str]], chosen: str) -> go.Figure:
@@ -495,8 +517,6 @@ def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[
         edges: from, to.
         chosen: the node that stands out.
     """
-    import plotly.graph_objects as go
-
     at = {name: (column, row) for name, column, row, _ in nodes}
     x: list[Any] = []
     y: list[Any] = []
@@ -505,8 +525,9 @@ def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[
         y += [at[first][1], at[second][1], None]
     labels = [n.partition(".")[2] for n, *_ in nodes]
     traces = [
-        go.Scatter(x=x, y=y, mode="lines", line={"color": GREY, "width": 1}, opacity=0.5, hoverinfo="skip", showlegend=False),
-        go.Scatter(
+        _trace("scatter", x=x, y=y, mode="lines", line={"color": GREY, "width": 1}, opacity=0.5, hoverinfo="skip", showlegend=False),
+        _trace(
+            "scatter",
             x=[c for _, c, _, _ in nodes], y=[r for _, _, r, _ in nodes], mode="markers+text", text=labels,
             textposition="top center", customdata=[n for n, *_ in nodes], showlegend=False, cliponaxis=False,
             marker={
@@ -517,10 +538,7 @@ def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[
         ),
     ]  # fmt: skip
     most = max((sum(1 for _, c, *_ in nodes if c == column) for column in {c for _, c, *_ in nodes}), default=1)
-    figure = _figure(traces, max(260, 52 * most + 80))
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    return figure
+    return _figure(traces, max(260, 52 * most + 80), x={"visible": False}, y={"visible": False})
 
 
 def _colour(number: int, value: str) -> str:

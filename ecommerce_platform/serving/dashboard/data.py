@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from contextlib import ExitStack, suppress
 from datetime import date, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ecommerce_platform.contracts.metric_sql import Query, compile_query
 from ecommerce_platform.errors import BusyError, InputError, LimitError
@@ -23,10 +24,18 @@ from ecommerce_platform.settings import read_settings
 if TYPE_CHECKING:
     import polars as pl
 
+#: Tables and pictures that a snapshot keeps for who looks at the same next, and the longest table among them, in rows.
+_KEPT, _LONGEST = 3000, 2000
+#: Questions a worker may have under way before no more are asked ahead: the queue is for those that somebody waits for.
+_AHEAD = 6
 #: Snapshots that stay open besides those that somebody looks at.
 _OPEN = 3
 #: Dimensions whose values gold.kpi_by_dimension lists; of others the values are asked for.
 _LISTED = ("category", "brand", "payment_method", "channel", "region", "segment", "age_group")
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Shop:
@@ -49,6 +58,8 @@ class Shop:
         self.published_at: datetime = self.view.published_at
         self.metrics = reader.metrics
         #: Rows of each table; tables that the snapshot has not are not in it.
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = Lock()
         self.rows: dict[str, int] = {table: entry["rows"] for table, entry in self.view.tables.items()}
         if not self.has("gold.kpi_daily"):
             raise InputError("there are no orders to show yet", fix="load a shop's orders, then run `ecommerce build`")
@@ -59,12 +70,35 @@ class Shop:
         Raises:
             LimitError: there are more rows than one answer may have.
         """
+        return self.keep(("frame", sql), lambda: self._frame(sql))
+
+    def _frame(self, sql: str) -> pl.DataFrame:
         import polars as pl
 
         answer = self.view.select(sql)
         if answer.truncated:
             raise LimitError("this has too many rows to be shown", fix="choose fewer days, or a coarser cut")
-        return answer.frame().with_columns(pl.selectors.by_dtype(pl.Int128).cast(pl.Int64))
+        found = answer.frame()
+        wide = [name for name, kind in found.schema.items() if kind == pl.Int128]
+        return found.with_columns(pl.col(wide).cast(pl.Int64)) if wide else found
+
+    def keep(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, or what it gave when last asked for by this key; nobody changes it.
+
+        What is made twice at once is kept once; tables of many rows are not kept.
+        """
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                found: T = self._kept[key]
+                return found
+        made = make()
+        if not hasattr(made, "height") or made.height <= _LONGEST:
+            with self._lock:
+                self._kept[key] = made
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+        return made
 
     def metric(self, query: Query) -> pl.DataFrame:
         """The rows of a compiled metric query, from sums where there are such.
@@ -72,12 +106,18 @@ class Shop:
         Raises:
             MetricError: the query has no meaning, with the reason.
         """
-        return self.frame(self.view.compiled(query))
+        return self.frame(self.compiled(query))
+
+    def compiled(self, query: Query) -> str:
+        """The SELECT of a metric query."""
+        return self.keep(query, lambda: self.view.compiled(query))
 
     def ahead(self, query: Query) -> None:
-        """Has a metric query worked out in the background, for who asks it in a moment; where all are busy, then."""
+        """Has a metric query worked out in the background, for who asks it in a moment; where many wait already, then."""
+        if self.reader.jobs.under_way >= _AHEAD * self.reader.limits.workers:
+            return
         with suppress(BusyError):
-            ticket = self.view.start_metric(query)
+            ticket = self.view.start(self.compiled(query))
             ticket.future.add_done_callback(lambda _: ticket.leave())
 
     def ask(self, text: str, most: int, who: Who) -> tuple[pl.DataFrame, bool]:
@@ -121,6 +161,12 @@ class Shop:
         return found
 
     @cached_property
+    def end(self) -> date:
+        """The last day that may be chosen: also the stray ones behind the last whole period."""
+        found: date = self.one("select max(order_date) as day from gold.kpi_daily")["day"]
+        return found
+
+    @cached_property
     def last_day(self) -> date:
         """The last day up to which orders came without a gap.
 
@@ -132,6 +178,9 @@ class Shop:
 
     def values(self, dimension: str) -> list[str]:
         """The values of a dimension, those with most revenue first; `unknown` last."""
+        return self.keep(("values", dimension), lambda: self._values(dimension))
+
+    def _values(self, dimension: str) -> list[str]:
         if dimension in _LISTED:
             sql = f"select value, sum(revenue) as revenue from gold.kpi_by_dimension where dimension = '{dimension}' group by 1"
         else:
@@ -152,6 +201,21 @@ class Shop:
             if not self.has(table) or not self.one(f"select exists({sql}) as said")["said"]:
                 found.add(name)
         return frozenset(found)
+
+
+def kept(function: Callable[Concatenate[Shop, P], T]) -> Callable[Concatenate[Shop, P], T]:
+    """Has a function of a shop and of plain values answer once for all who ask the same of one snapshot."""
+
+    @wraps(function)
+    def asked(shop: Shop, *args: P.args, **words: P.kwargs) -> T:
+        key = (function.__module__, function.__name__, _plain_key(args), _plain_key(tuple(sorted(words.items()))))
+        return shop.keep(key, lambda: function(shop, *args, **words))
+
+    return asked
+
+
+def _plain_key(values: Any) -> Hashable:
+    return tuple(map(_plain_key, values)) if isinstance(values, list | tuple) else values
 
 
 #: What shows that a dimension has a value; dimensions that are not named here always have.
@@ -207,10 +271,14 @@ class Shelf:
             InputError: nothing is published, or there is no such snapshot.
         """
         with self.reader.view(as_of=as_of) as view:
-            known = view.id
+            known, name = view.version, view.id
         with self.lock:
             if known not in self.open:
-                self.open[known] = Shop(self.reader, known if as_of else None)
+                shop = Shop(self.reader, name if as_of else None)
+                known = shop.view.version  # by now another one may be current
+                for earlier in [v for v, s in self.open.items() if s.id == shop.id]:  # a person was forgotten since
+                    del self.open[earlier]
+                self.open[known] = shop
                 while len(self.open) > _OPEN:  # who still looks at it keeps it open
                     self.open.popitem(last=False)
             self.open.move_to_end(known)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from ecommerce_platform.serving.dashboard.data import Shop
+from ecommerce_platform.serving.dashboard.data import Shop, kept
 from ecommerce_platform.serving.dashboard.view import Days
 
 #: Kinds of events, as people call them, in the order in which they are listed.
@@ -34,6 +34,7 @@ class Event:
     text: str = ""
 
 
+@kept
 def events(shop: Shop, days: Days) -> list[Event]:
     """What happened on these days, by its first day."""
     found = [*_campaigns(shop, days), *_anomalies(shop, days), *_loads(shop, days)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.metric_sql import UNKNOWN, Query
 from ecommerce_platform.errors import MetricError
-from ecommerce_platform.serving.dashboard.data import Shop
+from ecommerce_platform.serving.dashboard.data import Shop, kept
 from ecommerce_platform.serving.dashboard.view import Days, View
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def possible(
     return [name for name in names if reason(shop, name, view, by, period) is None]
 
 
+@kept
 def reason(shop: Shop, name: str, view: View, by: Sequence[str] = (), period: str | None = None) -> str | None:
     """Why a metric has no meaning in this cut; None where it has one."""
     try:
@@ -47,6 +48,7 @@ def reason(shop: Shop, name: str, view: View, by: Sequence[str] = (), period: st
     return None
 
 
+@kept
 def totals(shop: Shop, view: View, names: Sequence[str]) -> dict[str, Total]:
     """Each metric over the days of the view, and over those it is compared with; those without meaning are left out."""
     can = possible(shop, names, view)
@@ -55,11 +57,19 @@ def totals(shop: Shop, view: View, names: Sequence[str]) -> dict[str, Total]:
     return {name: Total(name, _float(now.get(name)), _float(before.get(name))) for name in can}
 
 
-def totals_ahead(shop: Shop, view: View, names: Sequence[str]) -> None:
-    """Has what `totals` asks worked out meanwhile, for who asks it in a moment."""
-    can = possible(shop, names, view)
-    for days in (view.days, *([view.before] if view.before else [])) if can else ():
-        shop.ahead(_total(view, days, can))
+def ahead(shop: Shop, view: View, names: Sequence[str], by: Sequence[str] = (), grain: str | None = None) -> None:
+    """Has what `totals`, `series` (with a grain) and `breakdown` (with a dimension) ask worked out meanwhile.
+
+    Args:
+        shop: asked.
+        view: its days, and those before.
+        names: metrics; those without meaning in this cut are left out.
+        by: dimensions.
+        grain: of a series.
+    """
+    if can := possible(shop, names, view, by, grain):
+        for days in (view.days, *([view.before] if view.before else [])):
+            shop.ahead(Query(tuple(can), tuple(by), grain, view.filters, days.since, days.until))
 
 
 def counts_distinct(shop: Shop, name: str, view: View) -> bool:
@@ -76,6 +86,7 @@ def _totals(shop: Shop, view: View, days: Days, names: Sequence[str]) -> dict[st
     return shop.metric(_total(view, days, names)).row(0, named=True) if names else {}
 
 
+@kept
 def series(
     shop: Shop, view: View, names: Sequence[str], grain: str, by: Sequence[str] = (), days: Days | None = None
 ) -> pl.DataFrame:
@@ -99,6 +110,7 @@ def series(
     return found
 
 
+@kept
 def compared_series(
     shop: Shop, view: View, names: Sequence[str], grain: str
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -116,6 +128,7 @@ def compared_series(
     return now, laid
 
 
+@kept
 def breakdown(shop: Shop, view: View, name: str, by: str, *, compare: bool = True) -> pl.DataFrame:
     """A metric by the values of a dimension, the largest first: `value`, `now`, `before`, `change` (both 0 and more: none).
 

@@ -16,11 +16,11 @@ from ecommerce_platform.serving.dashboard.charts import Axis
 from ecommerce_platform.serving.dashboard.data import Shop
 from ecommerce_platform.serving.dashboard.figures import (
     Total,
+    ahead,
     counts_distinct,
     possible,
     series,
     totals,
-    totals_ahead,
 )
 from ecommerce_platform.serving.dashboard.view import View
 from ecommerce_platform.serving.dashboard.wording import change, shown
@@ -97,7 +97,7 @@ def cards(shop: Shop, view: View, names: Sequence[str], key: str, *, spark: bool
     there, and what is given lacks them.
     """
     slow = [n for n in possible(shop, names, view) if counts_distinct(shop, n, view)]
-    totals_ahead(shop, view, slow)
+    ahead(shop, view, slow)
     found = totals(shop, view, [n for n in names if n not in slow])
     ways = _ways(shop, view, list(found)) if spark else {}
     known = {name: t for name, t in found.items() if t.now is not None or t.before is not None}

@@ -87,20 +87,14 @@ def warm() -> None:
     import plotly.graph_objects  # noqa: F401
 
     from ecommerce_platform.serving.dashboard.data import shelf
-    from ecommerce_platform.serving.dashboard.figures import breakdown, compared_series, possible, series, totals
-    from ecommerce_platform.serving.dashboard.screens.executive import KEY_FIGURES, LEADERS
+    from ecommerce_platform.serving.dashboard.screens import executive
     from ecommerce_platform.serving.dashboard.view import OFFERED, read_address
 
     with suppress(PlatformError):  # nothing is published yet: the page says so
         shop = shelf().shop()
         offered = [name for name in OFFERED if name in shop.dimensions()]
         view = read_address({}, offered, shop.first_day, shop.last_day)
-        known = list(totals(shop, view, KEY_FIGURES))
-        series(shop, view, known, view.grain)
-        compared_series(shop, view, ["revenue", "gross_amount"], view.grain)
-        for dimension, _, metric in LEADERS:
-            if dimension in shop.dimensions() and possible(shop, [metric], view, [dimension]):
-                breakdown(shop, view, metric, dimension)
+        executive.ask_ahead(shop, view)
 
 
 def _first(request: Request) -> Response:

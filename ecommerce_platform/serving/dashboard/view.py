@@ -102,6 +102,10 @@ class View:
         others = tuple(f for f in self.filters if f.dimension != dimension)
         return replace(self, filters=(*others, Filter(dimension, tuple(values))) if values else others)
 
+    def compared(self, with_: str) -> View:
+        """The same view beside other days, see `COMPARISONS`."""
+        return replace(self, compare=with_)
+
     def of(self, days: Days) -> View:
         """The same view of other days."""
         return replace(self, days=days)

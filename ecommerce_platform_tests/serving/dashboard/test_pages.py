@@ -241,6 +241,40 @@ def test_another_period_of_data_is_another_state(apart: None, tmp_path: Path, mo
         assert [name for name, _ in data.shelf().snapshots()] == [now.id, first.id]
 
 
+def test_a_snapshot_that_was_rewritten_is_read_anew(
+    apart: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish_shop(tmp_path / "published", orders=1000)
+    for before in opened(tmp_path, monkeypatch):
+        manifest = tmp_path / "published" / "current" / "manifest.json"
+        anew = manifest.with_name("manifest.new")
+        anew.write_text(manifest.read_text())
+        anew.rename(manifest)  # as `ecommerce forget` does
+        data.shelf().reader.refresh()
+        now = data.shelf().shop()
+        assert now is not before
+        assert now.id == before.id == first.id
+        assert list(data.shelf().open.values()) == [now]
+
+
+def test_the_same_question_of_a_snapshot_is_worked_out_once_and_what_is_asked_ahead_is_not_asked_again(
+    apart: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ecommerce_platform.serving.dashboard.figures import ahead, breakdown
+    from ecommerce_platform.serving.dashboard.view import read_address
+
+    publish_shop(tmp_path / "published", orders=1000)
+    for asked in opened(tmp_path, monkeypatch):
+        jobs = asked.reader.jobs
+        view = read_address({"region": ["South"]}, ["region"], asked.first_day, asked.last_day)
+        ahead(asked, view, ["revenue"], ["channel"])
+        found = breakdown(asked, view, "revenue", "channel")
+        computed = jobs.computed
+        assert breakdown(asked, view, "revenue", "channel") is found
+        ahead(asked, view, ["revenue"], ["channel"])
+        assert jobs.computed == computed
+
+
 def test_pages_that_a_shop_has_nothing_for_are_left_out(
     apart: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,12 +118,10 @@ def test_a_query_ends_when_nobody_waits_for_it_any_more(reader: Reader) -> None:
 
 def test_a_query_ends_when_its_time_is_up_also_if_it_only_waited(reader: Reader) -> None:
     with reader.view() as view:
-        began = time.monotonic()
         tickets = [view.start(f"{SLOW} where {n} >= 0", seconds=0.4) for n in range(3)]
         for ticket in tickets:
             with pytest.raises(LimitError):
                 ticket.result()
-        assert time.monotonic() - began < 5
         assert view.select("select 1").rows == ((1,),)
 
 

@@ -36,7 +36,7 @@ orders as (
         customer_id,
         ordered_at
     from silver.orders
-    where customer_id is not null
+    where customer_id is not null and not coalesce(is_test, false)
 
 ),
 

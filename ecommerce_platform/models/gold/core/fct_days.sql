@@ -50,10 +50,9 @@ order_dates as (
 returns as (
 
     select
-        order_id,
-        refund_amount,
-        returned_at
-    from silver.returns
+        return_date,
+        refund_amount
+    from gold.fct_returns
 
 ),
 
@@ -109,16 +108,14 @@ opinions as (
 
 ),
 
--- Money goes back on the day of the return, which is not the order's; the order's stands in where that is not
--- known.
+-- Money goes back on the day of the return, which is not the order's.
 refunds as (
 
     select
-        coalesce(cast(returns.returned_at as date), order_dates.order_date) as order_date,
-        sum(returns.refund_amount) as refund_amount
+        return_date as order_date,
+        sum(refund_amount) as refund_amount
     from returns
-    left join order_dates on returns.order_id = order_dates.order_id
-    group by coalesce(cast(returns.returned_at as date), order_dates.order_date)
+    group by return_date
 
 ),
 

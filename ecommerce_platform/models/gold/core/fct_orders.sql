@@ -15,8 +15,28 @@ with orders as (
         device,
         postal_code,
         region,
-        satisfaction_score
+        satisfaction_score,
+        discount_code,
+        currency
     from silver.orders
+    where not coalesce(is_test, false)
+
+),
+
+shop as (
+
+    select currency
+    from silver.shop
+
+),
+
+rates as (
+
+    select
+        currency,
+        calendar_date,
+        exchange_rate
+    from gold.daily_rates
 
 ),
 
@@ -59,7 +79,8 @@ items as (
         gross_amount,
         discount_amount,
         cost_amount,
-        profit_amount
+        profit_amount,
+        original_revenue_amount
     from gold.fct_order_items
 
 ),
@@ -148,6 +169,19 @@ line_totals as (
 
 ),
 
+-- Of the orders in another currency, also those that wait for its rate.
+foreign_totals as (
+
+    select
+        items.order_id,
+        cast(sum(items.original_revenue_amount) as decimal(18, 4)) as original_revenue_amount
+    from items
+    inner join orders on items.order_id = orders.order_id
+    where orders.currency is not null
+    group by items.order_id
+
+),
+
 -- The method of an order is that of its largest payment; of equal ones the first by name, so that the choice
 -- never depends on the order of rows.
 payment_methods as (
@@ -207,8 +241,17 @@ joined as (
         coalesce(line_totals.gross_amount, 0) as gross_amount,
         coalesce(line_totals.discount_amount, 0) as discount_amount,
         line_totals.cost_amount,
-        line_totals.profit_amount
+        line_totals.profit_amount,
+
+        orders.discount_code,
+        coalesce(orders.currency, shop.currency) as currency,
+        case when orders.currency <> shop.currency then rates.exchange_rate else 1 end as exchange_rate,
+        foreign_totals.original_revenue_amount
     from orders
+    cross join shop
+    left join rates
+        on orders.currency = rates.currency and cast(orders.ordered_at as date) = rates.calendar_date
+    left join foreign_totals on orders.order_id = foreign_totals.order_id
     left join identities on orders.customer_id = identities.customer_id
     left join line_totals on orders.order_id = line_totals.order_id
     left join payment_methods on orders.order_id = payment_methods.order_id
@@ -251,5 +294,10 @@ select
     cast(gross_amount - discount_amount as decimal(18, 4)) as revenue_amount,
     cost_amount,
     profit_amount,
-    satisfaction_score
+    satisfaction_score,
+
+    discount_code,
+    currency,
+    cast(exchange_rate as decimal(20, 10)) as exchange_rate,
+    cast(coalesce(original_revenue_amount, gross_amount - discount_amount) as decimal(18, 4)) as original_revenue_amount
 from joined

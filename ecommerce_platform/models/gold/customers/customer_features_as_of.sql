@@ -3,12 +3,13 @@ with cut_offs as (
 
     select cast(max(ordered_at) as date) as as_of_date
     from silver.orders
-    where ordered_at is not null
+    where ordered_at is not null and not coalesce(is_test, false)
     having count(*) > 0
     union
     select cast(cast(max(orders.ordered_at) as date) - max(shop.churn_window_days) as date) as as_of_date
     from silver.orders as orders
     cross join silver.shop as shop
+    where not coalesce(orders.is_test, false)
     having count(*) > 0
 
 ),
@@ -230,7 +231,7 @@ returned as (
         orders.person_id,
         count(distinct returns.order_id) as returned_orders,
         sum(returns.refund_amount) as refund_amount
-    from silver.returns as returns
+    from gold.fct_returns as returns
     inner join orders on returns.order_id = orders.order_id
     inner join cut_offs
         on orders.order_date <= cut_offs.as_of_date and cast(returns.returned_at as date) <= cut_offs.as_of_date
@@ -280,7 +281,7 @@ recorded as (
         first_review.first_date <= cut_offs.as_of_date as has_reviews,
         first_visit.first_date <= cut_offs.as_of_date as has_visits
     from cut_offs
-    cross join (select min(cast(returned_at as date)) as first_date from silver.returns) as first_return
+    cross join (select min(cast(returned_at as date)) as first_date from gold.fct_returns) as first_return
     cross join (select min(cast(created_at as date)) as first_date from silver.reviews) as first_review
     cross join (select min(cast(occurred_at as date)) as first_date from silver.web_events) as first_visit
 

@@ -38,7 +38,7 @@ returns as (
     select
         order_id,
         refund_amount
-    from silver.returns
+    from gold.fct_returns
 
 ),
 

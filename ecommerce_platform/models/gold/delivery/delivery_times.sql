@@ -12,6 +12,14 @@ with shipments as (
 
 ),
 
+test_orders as (
+
+    select order_id
+    from silver.orders
+    where is_test
+
+),
+
 orders as (
 
     select
@@ -40,6 +48,8 @@ parcels as (
         ) as days_late
     from shipments
     left join orders on shipments.order_id = orders.order_id
+    left join test_orders on shipments.order_id = test_orders.order_id
+    where test_orders.order_id is null
 
 )
 

@@ -94,7 +94,7 @@ returned as (
         items.seller_id,
         sum(returns.quantity) as returned_units,
         sum(returns.refund_amount) as refund_amount
-    from silver.returns as returns
+    from gold.fct_returns as returns
     inner join items on returns.order_id = items.order_id and returns.line_number = items.line_number
     where items.is_valid
     group by items.seller_id

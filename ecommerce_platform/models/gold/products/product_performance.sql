@@ -44,7 +44,7 @@ returns as (
         line_number,
         quantity,
         refund_amount
-    from silver.returns
+    from gold.fct_returns
     where line_number is not null
 
 ),
@@ -73,6 +73,14 @@ single_products as (
 
 ),
 
+test_orders as (
+
+    select order_id
+    from silver.orders
+    where is_test
+
+),
+
 reviewed as (
 
     select
@@ -81,7 +89,8 @@ reviewed as (
         sum(reviews.score) as score_total
     from silver.reviews as reviews
     left join single_products on reviews.order_id = single_products.order_id
-    where coalesce(reviews.product_id, single_products.product_id) is not null
+    left join test_orders on reviews.order_id = test_orders.order_id
+    where test_orders.order_id is null and coalesce(reviews.product_id, single_products.product_id) is not null
     group by coalesce(reviews.product_id, single_products.product_id)
 
 ),

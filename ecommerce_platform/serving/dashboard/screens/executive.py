@@ -10,14 +10,16 @@ from ecommerce_platform.serving.dashboard.events import events
 from ecommerce_platform.serving.dashboard.figures import (
     OTHERS,
     Total,
+    ahead,
     breakdown,
     compared_series,
+    counts_distinct,
     largest,
     possible,
     series,
 )
-from ecommerce_platform.serving.dashboard.parts import Page, axis, cards, heading, hold, picture, section
-from ecommerce_platform.serving.dashboard.view import View
+from ecommerce_platform.serving.dashboard.parts import Page, axis, cards, heading, hold, later, picture, section
+from ecommerce_platform.serving.dashboard.view import OFFERED, View
 from ecommerce_platform.serving.dashboard.wording import change, shown
 
 #: Shown as cards, as far as the shop knows them.
@@ -38,6 +40,7 @@ _INSIGHTS = 4
 
 def show(shop: Shop, view: View) -> None:
     """Draws the page."""
+    ask_ahead(shop, view)
     heading("How the shop is doing")
     said = st.empty()
     found = cards(shop, view, KEY_FIGURES, "executive")
@@ -48,11 +51,32 @@ def show(shop: Shop, view: View) -> None:
     with right:
         _insights(shop)
     _categories(shop, view)
-    there = [part for part in LEADERS if part[0] in shop.dimensions() and possible(shop, [part[2]], view, [part[0]])]
-    if there:
+    if there := _there(shop, view):
         for place, (dimension, title, metric) in zip(st.columns(len(there), gap="large"), there, strict=True):
             with place:
                 _leaders(shop, view, dimension, title, metric)
+
+
+def ask_ahead(shop: Shop, view: View) -> None:
+    """Has all that the page asks of orders worked out at once, what takes longest last."""
+    names = possible(shop, KEY_FIGURES, view)
+    slow = [name for name in names if counts_distinct(shop, name, view)]
+    quick = [name for name in names if name not in slow]
+    ahead(shop, view, quick)
+    ahead(shop, view.compared("none"), quick, (), view.grain)
+    ahead(shop, view, ["revenue", "gross_amount"], (), view.grain)
+    if "category" in shop.dimensions():
+        ahead(shop, view.compared("none"), ["revenue"], ["category"], view.grain)
+        ahead(shop, view, ["revenue"], ["category"])
+    for dimension, _, metric in _there(shop, view):
+        ahead(shop, view, [metric], [dimension])
+    ahead(shop, view, slow)
+    ahead(shop, view.compared("none"), slow, (), view.grain)
+
+
+def _there(shop: Shop, view: View) -> list[tuple[str, str, str]]:
+    """The lists that this shop has, and that mean something under the filters."""
+    return [part for part in LEADERS if part[0] in shop.dimensions() and possible(shop, [part[2]], view, [part[0]])]
 
 
 def _sentence(shop: Shop, view: View, found: dict[str, Total]) -> str:
@@ -77,8 +101,11 @@ def _revenue(shop: Shop, view: View) -> None:
     if now["revenue"].equals(now["gross_amount"]):  # a shop without discounts
         labels.pop("gross_amount")
     happened = events(shop, view.days)
-    figure = charts.lines(
-        now, labels, axis(shop, "revenue"), view.grain, before=before, happened=happened, days=view.days
+    figure = shop.keep(
+        ("revenue over time", view),
+        lambda: charts.lines(
+            now, labels, axis(shop, "revenue"), view.grain, before=before, happened=happened, days=view.days
+        ),
     )
     whole = shown(sum(float(v or 0) for v in now["revenue"].to_list()), "money", shop.currency, brief=True)
     picture(figure, now, "revenue_over_time", f"Revenue by {view.grain}, {whole} in all, before and after discount")
@@ -118,24 +145,43 @@ def _categories(shop: Shop, view: View) -> None:
         )
         order = [v for v in shop.values("category") if v in set(frame["category"].to_list())]
         order += [OTHERS] if OTHERS in frame["category"] else []
-        figure = charts.stacked(frame, "category", "revenue", axis(shop, "revenue"), order, 360)
+        figure = shop.keep(
+            ("revenue by category", view),
+            lambda: charts.stacked(frame, "category", "revenue", axis(shop, "revenue"), order, 360),
+        )
         picture(figure, frame, "categories_over_time", f"Revenue by category and {view.grain}")
     with right:
         _leaders(shop, view, "category", "Categories", "revenue")
 
 
 def _leaders(shop: Shop, view: View, dimension: str, title: str, metric: str) -> None:
-    """The largest values of a dimension; a click holds the page to one."""
-    from ecommerce_platform.serving.dashboard.view import OFFERED
-
+    """The largest values of a dimension; a click holds the page to one. What is counted once each comes last."""
     known = shop.metrics.metric(metric)
     offered = dimension in OFFERED
     section(title, f"{known.label}." + (" Click a bar to look at it alone." if offered else ""))
+    if not counts_distinct(shop, metric, view):
+        _leading(shop, view, dimension, metric)
+        return
+    place = st.container()
+    waits = place.empty()
+    waits.caption("Being counted: each only once.")
+
+    def draw() -> None:
+        breakdown(shop, view, metric, dimension)
+        waits.empty()
+        with place:
+            _leading(shop, view, dimension, metric)
+
+    later(draw)
+
+
+def _leading(shop: Shop, view: View, dimension: str, metric: str) -> None:
+    known = shop.metrics.metric(metric)
     frame = breakdown(shop, view, metric, dimension).head(_BARS)
     name = f"{metric}_by_{dimension}"
-    figure = charts.bars(frame, axis(shop, metric), chosen=view.values_of(dimension))
+    figure = shop.keep((name, view), lambda: charts.bars(frame, axis(shop, metric), chosen=view.values_of(dimension)))
     alt = f"{known.label} by {shop.metrics.dimension(dimension).label.lower()}, the largest first"
-    picture(figure, frame, name, alt, on_select=hold(dimension, name) if offered else None)
+    picture(figure, frame, name, alt, on_select=hold(dimension, name) if dimension in OFFERED else None)
 
 
 PAGE = Page("Executive", "executive", ":material/monitoring:", "Overview", show)
