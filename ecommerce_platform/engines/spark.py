@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,7 +218,7 @@ class SparkEngine:
         finally:
             self.store.discard(folder)
 
-    def _show(self, tables: Sequence[str]) -> None:
+    def _show(self, tables: Iterable[str]) -> None:
         """Makes the newest versions of these tables the ones that SELECTs read."""
         for table in tables:
             found = self.store.current(table)

@@ -230,9 +230,7 @@ def test_the_warehouse_takes_over_what_spark_made_and_the_store_follows_its_ledg
         key=("method",), columns={"method": column("VARCHAR", required=True), "orders": column("BIGINT", max=9)},
     )  # fmt: skip
     model = SqlModel(
-        Table(counted, "select method, count(*) as orders from silver.payments group by method", None),
-        None,
-        (pays.table,),
+        Table(counted, "select method, count(*) as orders from silver.payments group by method", None), (pays.table,)
     )
     cluster = Cluster(tmp_path / "spark", "local[2]", "1000m", {pays.table: pays, counted.table: counted})
     con = duckdb.connect()
