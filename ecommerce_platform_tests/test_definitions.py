@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
+from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.orchestration.assembly import build_definitions
 from ecommerce_platform.orchestration.jobs import SNAPSHOT
@@ -106,6 +108,20 @@ def test_every_layer_is_schema_and_key_prefix_at_once_and_each_subject_a_group(t
         assert spec.metadata["dagster/table_name"].split(".")[0] == spec.key.path[0]
         assert spec.description
         assert spec.owners
+
+
+def test_each_gold_table_that_is_made_anew_has_its_reason_in_the_docs() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    reasons = page.partition("Why these gold tables are made anew")[2].partition("\n## ")[0]
+    named = [
+        name for row in re.findall(r"^\|.*\| (`.*) \|$", reasons, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
+    anew = [
+        name.removeprefix("gold.")
+        for name, table in read_catalog().tables.items()
+        if name.startswith("gold.") and table.sql and table.contract.write != "incremental"
+    ]
+    assert sorted(named) == sorted(anew)
 
 
 def test_definitions_load_without_warnings_of_deprecated_or_preview_apis(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def _tell_drafts(new: NewSource, catalog: Catalog) -> None:
         for d in new.guesses.drafts
     ]  # fmt: skip
     table(None, ["raw table", "files", "rows", "mapping", "required", "filled"], rows, right={1, 2, 4, 5})
+    for join in new.known.joins:
+        say(escape(str(join)), highlight=False)
     for raw in new.guesses.left:
         say(f"[dim]left: {escape(raw)} seems to fill no entity (its columns stand in source.yml)[/]")
     for file, why in new.sample.skipped:

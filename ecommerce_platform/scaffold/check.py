@@ -194,7 +194,7 @@ def _unread(source: Source) -> list[DefinitionError]:
             fix=f"write <entity>.{name}.sql, or take the table out",
         )
         for name in source.file.tables
-        if name not in read
+        if name not in read and not read & set(source.file.made_from(name))
     ]
 
 
@@ -487,7 +487,7 @@ class _Look:
     def _taken_all_the_same(self, mapping: CompiledMapping) -> None:
         """Rows that are no data and yet pass for one of the entity."""
         row = self.con.execute(
-            f"select count(*), min((b._load_date, b._source_file, b._source_row)) from {mapping.bronze} as b where {mapping.where or 'true'} "
+            f"select count(*), min((b._load_date, b._source_file, b._source_row)) from {mapping.bronze} as b where ({mapping.where or 'true'}) "
             f"and ({_ROW}) in (select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)}) "
             f"and ({_ROW}) not in (select ({_ROW}) from silver.rejects where entity = {text(mapping.contract.name)} "
             f"and _raw_table = {text(mapping.raw_table)})"
@@ -508,7 +508,7 @@ class _Look:
     def _conversion(self, mapping: CompiledMapping, conversion: Conversion) -> None:
         """Values that a macro does not convert, and which macro would."""
         rows = (
-            f"from {mapping.bronze} where {mapping.where or 'true'} and ({_ROW}) not in "
+            f"from {mapping.bronze} where ({mapping.where or 'true'}) and ({_ROW}) not in "
             f"(select ({_ROW}) from _no_data where raw_table = {text(mapping.raw_table)})"
         )
         found = self.con.execute(

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
+from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.scaffold.guess import Draft, DraftColumn, Guesses
+from ecommerce_platform.scaffold.joins import Join, reconcile
 from ecommerce_platform.scaffold.match import RawTableView
-from ecommerce_platform.scaffold.sample import Sample, SampleTable, any_number, replace_files, tell_apart
+from ecommerce_platform.scaffold.sample import Sample, SampleFile, SampleTable, any_number, replace_files, tell_apart
 from ecommerce_platform.scaffold.systems import Recognised, System, columns_named, recognise
-from ecommerce_platform.silver.conversions import as_sql, parsed
+from ecommerce_platform.silver.conversions import as_sql, on_the_clock_of, parsed
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Known:
     expressions: Mapping[str, str] = field(default_factory=dict)
     #: The currency of most rows, and the raw table and column that say so.
     currency: tuple[str, str] | None = None
+    #: How reports of payment providers are joined to a shop.
+    joins: tuple[Join, ...] = ()
+    #: Raw table of such a report → the SELECT of its payments, which are not added.
+    reports: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def systems(self) -> tuple[System, ...]:
@@ -37,35 +48,79 @@ class Known:
 
 
 def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
-    """The sample with the files of each known layout as one raw table named after it, and what they are."""
-    found: dict[tuple[str, str, str], list[tuple[SampleTable, Recognised]]] = {}
+    """The sample with the files of each known layout as one raw table named after it, and what they are.
+
+    Where documents are pages of records the files are a raw table of their own, and the layout's is made of it; so are the
+    tables of arrays.
+    """
+    found: dict[tuple[str, str, str, str | None], list[tuple[SampleTable, Recognised]]] = {}
     tables = {}
     for table in sample.tables.values():
-        if (recognised := _of_all_files(table)) is None:
+        if (of_files := _of_all_files(table)) is None:
             tables[table.name] = table
             continue
-        key = (recognised.system.name, recognised.table, table.raw.encoding)
+        recognised, pages = of_files
+        key = (recognised.system.name, recognised.table, table.raw.encoding, pages)
         found.setdefault(key, []).append((table, recognised))
     known: dict[str, Recognised] = {}
-    for (system, layout, _), parts in found.items():
-        name, number = f"{system}_{layout}", 1
-        while name in tables:
-            number += 1
-            name = f"{system}_{layout}_{number}"
-        tables[name] = _merged(name, [table for table, _ in parts])
-        known[name] = reduce(Recognised.and_as, (recognised for _, recognised in parts))
+    made: dict[str, SampleTable] = {}
+    for (system, layout, _, pages), parts in found.items():
+        name = _free(f"{system}_{layout}", {**tables, **made})
+        whole = reduce(Recognised.and_as, (recognised for _, recognised in parts))
+        merged = _merged(name, [table for table, _ in parts])
+        if pages is not None:
+            merged.name, merged.container = _free(f"{name}_pages", {**tables, **made}), True
+            made[name] = _exploded(name, merged, f'{merged.name}."{pages}"', {}, whole.layout.description)
+        tables[merged.name] = merged
+        known[name] = whole
+        for inner, explode, around in _arrays_of(whole.system, layout, name):
+            of = Recognised(whole.system, inner, {})
+            made[around] = _exploded(around, merged, explode, of.layout.parent, of.layout.description)
+            known[around] = of
     if known:
         tell_apart(list(tables.values()))
-    return Sample(sample.directory, tables, sample.skipped), known
+    return Sample(sample.directory, {**tables, **made}, sample.skipped), known
 
 
-def _of_all_files(table: SampleTable) -> Recognised | None:
-    """The layout that all files of a raw table have."""
-    found = [recognise(file.shape.columns) for file in table.files]
-    layouts = {(f.system.name, f.table) if f else None for f in found}
-    if None in layouts or len(layouts) > 1:
+def _arrays_of(system: System, layout: str, raw: str) -> list[tuple[str, str, str]]:
+    """The tables of arrays in the records of a layout, at whatever depth: (its name, `explode`, name of its raw table)."""
+    found = []
+    for name, inner in system.tables.items():
+        if inner.around == layout:
+            made = raw.replace(f"{system.name}_{layout}", f"{system.name}_{name}", 1)
+            found.append((name, f"{raw}.{(inner.explode or '').partition('.')[2]}", made))
+            found += _arrays_of(system, name, made)
+    return found
+
+
+def _exploded(name: str, around: SampleTable, explode: str, parent: Mapping[str, str], description: str) -> SampleTable:
+    raw = RawTable(explode=explode, parent=dict(parent), description=description)
+    return SampleTable(name, raw, around.files)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it is taken."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _of_all_files(table: SampleTable) -> tuple[Recognised, str | None] | None:
+    """The layout that all files of a raw table have, and the array that holds its records, if documents are pages of them."""
+    found = [_of_file(file) for file in table.files]
+    if len({(f[0].system.name, f[0].table, f[1]) if f else None for f in found}) > 1 or found[0] is None:
         return None
-    return reduce(Recognised.and_as, [f for f in found if f])
+    return reduce(Recognised.and_as, [f[0] for f in found if f]), found[0][1]
+
+
+def _of_file(file: SampleFile) -> tuple[Recognised, str | None] | None:
+    if itself := recognise(file.columns):
+        return itself, None
+    if file.inside and (within := recognise(file.inside[1])):
+        return within, file.inside[0]
+    return None
 
 
 def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
@@ -76,13 +131,29 @@ def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
     return SampleTable(name, replace_files(tables[0].raw, patterns), files, notes=notes)
 
 
-def compose(source: str, recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> Known:
+def settled(recognised: Mapping[str, Recognised], tables: Mapping[str, SampleTable]) -> dict[str, Recognised]:
+    """What is recognised, with the columns that bronze found in JSON: a file's beginning shows the first records only."""
+    return {
+        raw: found.settled(tables[raw].columns if tables[raw].rows else ())
+        if tables[raw].shape.format != "csv"
+        else found
+        for raw, found in recognised.items()
+    }
+
+
+def compose(
+    source: str,
+    recognised: Mapping[str, Recognised],
+    views: Mapping[str, RawTableView],
+    joins: Mapping[str, Join] = MappingProxyType({}),
+) -> Known:
     """The mappings of all recognised tables.
 
     Args:
         source: the source's name, part of the bronze tables' names.
         recognised: raw table → its layout.
         views: the raw tables with the values of their columns.
+        joins: raw table of a payment provider → how it is joined to a shop.
     """
     currency = _currency(recognised, views)
     systems = {found.system.name: found.system for found in recognised.values()}
@@ -90,24 +161,53 @@ def compose(source: str, recognised: Mapping[str, Recognised], views: Mapping[st
     prefix = len(shops or systems) > 1
     drafts: list[Draft] = []
     expressions: dict[str, str] = {}
+    reports: dict[str, str] = {}
     for raw, found in recognised.items():
+        if join := joins.get(raw):
+            found = replace(found, order=join.order(recognised[join.shop].system.prefix if prefix else None))
         there = {other.table for other in recognised.values() if other.system is found.system}
         render = partial(found.rendered, prefix=prefix, tables=there, currency=currency[0] if currency else "")
         # An expression is written for the table whose columns it names.
         for name, sql in found.system.expressions.items():
             if name not in expressions or columns_named([sql]) <= found.names.keys():
                 expressions[name] = render(sql)
-        for (entity, table), template in found.system.templates.items():
-            beside_a_shop = bool(shops) and found.system not in shops
-            if (
-                table == found.table
-                and found.layout.unless.get(entity) not in there
-                and (not beside_a_shop or entity in found.system.beside_a_shop)
-            ):
-                sql = render(template)
-                sql = re.sub(rf"\bbronze\.{table}\b", f"bronze.{source}__{raw}", sql)
+        for entity, template in found.system.templates_of(found.table).items():
+            if found.layout.unless.get(entity) in there:
+                continue
+            sql = re.sub(rf"\bbronze\.{found.table}\b", f"bronze.{source}__{raw}", render(template))
+            if not shops or found.system in shops or entity in found.system.beside_a_shop:
                 drafts.append(_draft(entity, raw, sql, found, expressions))
-    return Known(recognised, tuple(drafts), _used(expressions, drafts), currency)
+            elif entity == "payments":
+                reports[raw] = _in_full(sql, expressions)
+    return Known(
+        recognised,
+        tuple(drafts),
+        _used(expressions, drafts),
+        currency,
+        tuple(joins.values()),
+        MappingProxyType(reports),
+    )
+
+
+def reconciled(con: DuckDBPyConnection, known: Known) -> Known:
+    """What is known, with the sums of each joined report held against those of its shop."""
+    joins = []
+    for join in known.joins:
+        system = known.tables[join.shop].system
+        shop = [
+            d.text for d in known.drafts if d.entity == "payments" and known.tables[d.table].system is system and d.text
+        ]
+        report = [known.reports[join.report]] if join.report in known.reports else []
+        selects = [[_in_utc(_in_full(sql, known.expressions)) for sql in part] for part in (report, shop)]
+        joins.append(reconcile(con, join, *selects))
+    return replace(known, joins=tuple(joins))
+
+
+def _in_utc(sql: str) -> str:
+    """A mapping as it runs alone: moments stay in UTC."""
+    tree = parsed(sql)
+    on_the_clock_of("UTC", tree)
+    return as_sql(tree)
 
 
 def _currency(recognised: Mapping[str, Recognised], views: Mapping[str, RawTableView]) -> tuple[str, str] | None:
@@ -169,5 +269,6 @@ def beside(known: Known, guesses: Guesses, tables: Mapping[str, SampleTable]) ->
         return guesses
     filled = {draft.entity for draft in known.drafts}
     drafts = (*known.drafts, *(draft for draft in guesses.drafts if draft.entity not in filled))
-    left = tuple(name for name in tables if not any(draft.table == name for draft in drafts))
+    read = {draft.table for draft in drafts}
+    left = tuple(name for name, table in tables.items() if name not in read and not table.container)
     return replace(guesses, drafts=drafts, left=left)

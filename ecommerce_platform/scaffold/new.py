@@ -16,7 +16,8 @@ from ecommerce_platform.contracts.source import Source, builtin_sources
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.landing import explained
 from ecommerce_platform.scaffold.guess import Draft, Guesser, Guesses
-from ecommerce_platform.scaffold.known import Known, beside, compose, recognise_tables
+from ecommerce_platform.scaffold.joins import find_joins
+from ecommerce_platform.scaffold.known import Known, beside, compose, recognise_tables, reconciled, settled
 from ecommerce_platform.scaffold.match import RawTableView
 from ecommerce_platform.scaffold.profile import profile, settle_orders
 from ecommerce_platform.scaffold.render import ShopGuess, mapping_sql, source_yml
@@ -81,8 +82,10 @@ def new_source(
             for table in sample.tables.values()
         }
         settle_orders(column for view in views.values() for column in view.columns.values())
-        known = compose(folder.name, recognised, views)
-        others = {table: view for table, view in views.items() if table not in recognised}
+        recognised = settled(recognised, sample.tables)
+        known = compose(folder.name, recognised, views, find_joins(con, bronze, recognised))
+        known = reconciled(con, known)
+        others = {n: view for n, view in views.items() if n not in recognised and not sample.tables[n].container}
         guesses = beside(known, Guesser(con, bronze, others, contracts).guess(), sample.tables)
         shop = _shop(con, bronze, views, guesses, today)
         if known.currency:

@@ -100,6 +100,7 @@ def source_yml(
         "tables:",
     ]
     mapped = {d.table for d in drafts} or set(tables)
+    mapped |= {name for name, table in tables.items() if table.container}
     for table in tables.values():
         entity = next((d.entity for d in drafts if d.table == table.name), None)
         layout = known.tables[table.name].layout if table.name in known.tables else None
@@ -123,7 +124,7 @@ def _asks(known: Known) -> list[str]:
     for system in known.systems:
         lines.append(f"# {system.title}: currency: {system.asks.currency}; time zone: {system.asks.time_zone};")
         lines.append(f"#   tax: {system.asks.tax}.")
-    return lines
+    return lines + [f"# {_plain(str(join))}." for join in known.joins]
 
 
 def _expressions_block(known: Known) -> list[str]:
@@ -202,9 +203,22 @@ def _shop_line(field: str, value: str | None, source: str, asks: str) -> str:
 
 
 def _table_block(table: SampleTable, entity: str | None, full: bool, layout: Layout | None = None) -> list[str]:
+    if table.raw.explode:
+        said = [f"  {table.name}:", f"    explode: {_plain_scalar(table.raw.explode)}"]
+        if table.raw.parent:
+            said.append(
+                "    parent: {" + ", ".join(f"{k}: {_plain_scalar(v)}" for k, v in table.raw.parent.items()) + "}"
+            )
+        return [
+            *said,
+            f"    description: {_quoted(table.raw.description)}",
+            *(f"    # note: {_plain(n)}" for n in table.notes),
+        ]
     names = [f.file.name for f in table.files]
     found = f"{names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
     described = f"One file or more a delivery with {_GRAINS.get(entity, entity)}." if entity else "Say what a row is."
+    if table.container:
+        described = "Documents that hold records; what these say is in the table made of them."
     lines = [
         f"  {table.name}:",
         f"    files: [{', '.join(_quoted(f) for f in table.raw.files)}]  # found: {_plain(found)}",

@@ -7,6 +7,7 @@ and `guess` find out what their columns mean. The folder is only read.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecommerce_platform.contracts.explode import PARENT_ROW, POSITION
 from ecommerce_platform.contracts.source import RawTable, Source, SourceFile
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.bronze import BronzeLoad, load_bronze
@@ -47,22 +49,39 @@ _VARYING = re.compile(
 _DATED = re.compile(r"(19|20)\d{2}|\d{6,}")
 #: Files of one name whose columns agree by at least this share are one table; its columns came and went.
 _SAME_COLUMNS = 0.5
+#: How much of a JSON file, and how many of its records, are looked at for their keys.
+_JSON_HEAD, _FEW_RECORDS = 1 << 20, 20
+_BEFORE_RECORD = re.compile(r"[\s,]*(?=\{)")
+#: How a document begins that holds records: with the name of their array.
+_PAGE = re.compile(r'\s*\{\s*"([^"\\]+)"\s*:\s*\[')
 
 
 @dataclass(frozen=True)
 class SampleFile:
-    """A file of the sample and how it is read."""
+    """A file of the sample and how it is read.
+
+    `keys` are those of the first records of JSON; `inside` the array that holds the records, where one document holds
+    them all, and their keys.
+    """
 
     file: RawFile
     shape: Shape
     encoding: str
+    keys: tuple[str, ...] = ()
+    inside: tuple[str, tuple[str, ...]] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Its columns, as far as its beginning tells."""
+        return self.shape.columns or self.keys
 
 
 @dataclass
 class SampleTable:
     """A raw table of the sample.
 
-    `columns` and the counts are those of bronze, after loading. `notes` are for people.
+    `columns` and the counts are those of bronze, after loading. `notes` are for people. Records of a `container` say nothing
+    themselves: they are the pages that another table's records come in.
     """
 
     name: str
@@ -72,6 +91,7 @@ class SampleTable:
     rows: int = 0
     rejected: int = 0
     notes: list[str] = field(default_factory=list)
+    container: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -150,7 +170,9 @@ def load_sample(con: DuckDBPyConnection, source: Source, sample: Sample, scratch
             con, source, table.name, files, {f.day for f in files}, expected=(), required={}, scratch=scratch
         )
         table.columns = tuple(
-            c for c in column_types(con, f'bronze."{source.bronze_table(table.name)}"') if c not in RESERVED
+            c
+            for c in column_types(con, f'bronze."{source.bronze_table(table.name)}"')
+            if c not in (*RESERVED, PARENT_ROW, POSITION)
         )
         table.rows, table.rejected = loaded.rows_inserted, loaded.rows_rejected
         table.notes += _said(loaded)
@@ -210,7 +232,37 @@ def _examine(file: RawFile) -> SampleFile | str:
         return found.text
     if found.format == "csv" and len(found.columns) < 2:
         return "has a single column: no table, or separated by something else than comma, semicolon, tab or |"
-    return SampleFile(file, found, encoding)
+    keys, inside = _keys(file.path, found) if found.format in ("json", "jsonl") else ((), None)
+    return SampleFile(file, found, encoding, keys, inside)
+
+
+def _keys(path: Path, shape: Shape) -> tuple[tuple[str, ...], tuple[str, tuple[str, ...]] | None]:
+    """The keys of the first records of a JSON file; and where the first is cut off or alone, of those in its first array."""
+    text = read_head(path, _JSON_HEAD).data[shape.bom :].decode(shape.encoding, "replace")
+    records = _records(text, text.find("[") + 1 if shape.layout == "array" else 0)
+    page = _PAGE.match(text)
+    inside = _records(text, page.end()) if page and len(records) < 2 else []
+    named = (page[1], _all_keys(inside)) if page and inside else None
+    return _all_keys(records) or ((page[1],) if page else ()), named
+
+
+def _records(text: str, start: int) -> list[dict[str, object]]:
+    """The objects that follow one another from there on, as far as they are whole, at most twenty."""
+    decoder = json.JSONDecoder()
+    found: list[dict[str, object]] = []
+    while len(found) < _FEW_RECORDS and (begin := _BEFORE_RECORD.match(text, start)):
+        try:
+            record, start = decoder.raw_decode(text, begin.end())
+        except (ValueError, RecursionError):
+            break
+        if not isinstance(record, dict):
+            break
+        found.append(record)
+    return found
+
+
+def _all_keys(records: Iterable[dict[str, object]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for record in records for key in record))
 
 
 def _encoding(path: Path, gzip: bool) -> str:
@@ -245,7 +297,7 @@ def _groups(files: Sequence[SampleFile]) -> list[list[SampleFile]]:
                 _fixed(first.file.name) == _fixed(file.file.name)
                 and first.shape.format == file.shape.format
                 and (first.encoding == file.encoding or first.shape.bom or file.shape.bom)
-                and _overlap(first.shape.columns, file.shape.columns) >= _SAME_COLUMNS
+                and _overlap(first.columns, file.columns) >= _SAME_COLUMNS
             ):
                 group.append(file)
                 break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -22,8 +22,8 @@ from ecommerce_platform.contracts.yaml_file import read_model
 from ecommerce_platform.scaffold.profile import sql_name
 
 SYSTEMS = Path(__file__).resolve().parent.parent / "systems"
-#: A raw column in a template: what stands in double quotes.
-_COLUMN = re.compile(r'"([^"]+)"')
+#: A raw column in a template: what stands in double quotes, and in no comment and no text.
+_COLUMN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|\"([^\"]+)\"")
 _WITH = re.compile(r"\{with:(\w+)\}")
 
 
@@ -48,14 +48,21 @@ class Layout(Strict):
 
     `required` columns tell it from all others; `optional` ones are read where they are there. The other fields are those
     of source.yml, by entity. An entity under `unless` is left to another table of the system where that is there, too.
+    A table with `explode` is made of arrays in the records of another one, and is there where that is.
     """
 
     description: str = Field(min_length=10)
     delivery: Literal["delta", "full"] = "delta"
-    required: tuple[str, ...] = Field(min_length=3)
+    required: tuple[str, ...] = Field(min_length=1)
     optional: tuple[str, ...] = ()
+    explode: str | None = None
+    parent: dict[str, str] = {}
     #: The column that says each row's currency.
     currency: str | None = None
+    #: Of a shop's orders: the column that its orders are known by.
+    order: str | None = None
+    #: Of a payment provider's report: columns that may name the shop's orders, besides those of metadata.
+    names_orders: tuple[str, ...] | None = None
     #: Column → other headers of it: of older exports, or in other languages.
     other_names: dict[str, tuple[str, ...]] = {}
     units: dict[str, tuple[str, ...]] = {}
@@ -66,7 +73,12 @@ class Layout(Strict):
     @property
     def columns(self) -> tuple[str, ...]:
         """All columns that a mapping may read."""
-        return (*self.required, *self.optional)
+        return (*self.required, *self.optional, *self.parent)
+
+    @property
+    def around(self) -> str | None:
+        """The table whose records hold it."""
+        return self.explode.partition(".")[0] if self.explode else None
 
     def read_as(self, header: Sequence[str]) -> dict[str, tuple[str, ...]] | None:
         """Column of the layout → how this header writes it; None where a required one is not there."""
@@ -76,7 +88,7 @@ class Layout(Strict):
             names = dict.fromkeys(map(_plain, (column, *self.other_names.get(column, ()))))
             if written := tuple(there[name] for name in names if name in there):
                 found[column] = written
-        return found if all(column in found for column in self.required) else None
+        return found if self.explode or all(column in found for column in self.required) else None
 
 
 class System(Strict):
@@ -96,6 +108,11 @@ class System(Strict):
     tables: dict[str, Layout] = Field(min_length=1)
 
     @property
+    def files(self) -> dict[str, Layout]:
+        """The tables that come as files: all but those made of arrays."""
+        return {name: layout for name, layout in self.tables.items() if not layout.explode}
+
+    @property
     def name(self) -> str:
         """The folder's name."""
         return self.path.parent.name
@@ -109,6 +126,10 @@ class System(Strict):
             found[entity, table] = path.read_text(encoding="utf-8")
         return found
 
+    def templates_of(self, table: str) -> dict[str, str]:
+        """Entity → the SELECT that fills it from a table."""
+        return {entity: sql for (entity, of), sql in self.templates.items() if of == table}
+
 
 @dataclass(frozen=True)
 class Recognised:
@@ -117,6 +138,8 @@ class Recognised:
     system: System
     table: str
     names: Mapping[str, tuple[str, ...]]
+    #: Of a report that is joined to a shop: SQL of the order, as the shop's keys are written.
+    order: str | None = None
 
     @property
     def layout(self) -> Layout:
@@ -127,7 +150,8 @@ class Recognised:
         """SQL of a template for this export: its columns as they are written there, `null` for those that are not.
 
         Args:
-            sql: with columns in double quotes, `{prefix}` before keys, and `{with:<table>}`: whether that is there, too.
+            sql: with columns in double quotes, `{prefix}` before keys, `{with:<table>}`: whether that is there, too, and
+                `{order}`: the order of a shop that a report is joined to.
             prefix: whether keys begin with the system's name.
             tables: the tables of the system that are there.
             currency: the shop's, for `{currency}`.
@@ -135,11 +159,17 @@ class Recognised:
         sql = sql.replace("{currency}", currency)
         sql = sql.replace("{prefix}", f"'{self.system.prefix}-' || " if prefix else "")
         sql = _WITH.sub(lambda found: str(found[1] in tables).lower(), sql)
-        return _COLUMN.sub(lambda found: self._written(found[1]), sql)
+        sql = _COLUMN.sub(lambda found: self._written(found[1]) if found[1] else found[0], sql)
+        return sql.replace("{order}", self.order or "null")
 
     def _written(self, column: str) -> str:
         written = [sql_name(name) for name in self.names.get(column, ())]
         return f"coalesce({', '.join(written)})" if len(written) > 1 else "".join(written) or "null"
+
+    def settled(self, columns: Sequence[str]) -> Recognised:
+        """The same with the columns that all records of the sample have; those of arrays that were always empty as documented."""
+        found = self.layout.read_as(columns) or self.names
+        return replace(self, names=found or {column: (column,) for column in self.layout.columns})
 
     def and_as(self, other: Recognised) -> Recognised:
         """The same table, whose files write some columns in several ways."""
@@ -149,7 +179,7 @@ class Recognised:
             )
             for column in {**self.names, **other.names}
         }
-        return Recognised(self.system, self.table, names)
+        return replace(self, names=names)
 
 
 @cache
@@ -171,7 +201,7 @@ def recognise(header: Sequence[str]) -> Recognised | None:
     fits = [
         Recognised(system, table, names)
         for system in known_systems().values()
-        for table, layout in system.tables.items()
+        for table, layout in system.files.items()
         if (names := layout.read_as(header)) is not None
     ]
     return max(fits, key=lambda found: (len(found.layout.required), len(found.names)), default=None)
@@ -179,7 +209,7 @@ def recognise(header: Sequence[str]) -> Recognised | None:
 
 def columns_named(sql: Iterable[str]) -> set[str]:
     """The raw columns that templates name."""
-    return {name for text in sql for name in _COLUMN.findall(text)}
+    return {name for text in sql for name in _COLUMN.findall(text) if name}
 
 
 def _plain(header: str) -> str:
@@ -211,10 +241,10 @@ def systems_page() -> str:
     lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for system in systems:
         filled = [", ".join(table for e, table in system.templates if e == entity) or "–" for entity in _ENTITIES]
-        lines.append(f"| {system.title} | {', '.join(system.tables)} | {' | '.join(filled)} |")
+        lines.append(f"| {system.title} | {', '.join(system.files)} | {' | '.join(filled)} |")
     for system in systems:
         lines += ["", f"## {system.title}", ""]
-        lines += [f"- `{name}`: {layout.description}" for name, layout in system.tables.items()]
+        lines += [f"- `{name}`: {layout.description}" for name, layout in system.files.items()]
         asks = system.asks
         lines += ["", f"You say: currency: {asks.currency}. Time zone: {asks.time_zone}. Tax: {asks.tax}.", ""]
         lines += [f"Read on {page.date}: <{page.page}>: {page.says}." for page in system.read]

@@ -69,7 +69,9 @@ def account_rows(
             )
         else:
             bronze = _bronze(con, source, raw_table, mappings)
-            selects.append(_several_mappings(raw_table, mappings, bronze))
+            selects.append(
+                _several_mappings(raw_table, mappings, bronze) if mappings else _unmapped(source, raw_table, bronze)
+            )
     reads = _reads(source, compiled) | {"silver.entity_accounting"}
     return replace_table(con, contract, "\nunion all\n".join(selects), reads=reads)
 
@@ -132,14 +134,19 @@ left join (select _load_date, count(*) as rejected from silver.rejects
     where {mine} group by _load_date) as r on r._load_date = l._load_date"""
 
 
+def _unmapped(source: Source, raw: str, bronze: str) -> str:
+    """Nothing is accounted for without a mapping; but documents that other tables are made of are used by these, element by
+    element."""
+    used = "landed" if source.file.made_from(raw) else "0"
+    return (
+        f"select '{raw}' as _raw_table, _load_date, cast(landed as bigint) as rows_landed, cast({used} as bigint) as "
+        f"rows_used, cast(0 as bigint) as rows_superseded, cast(0 as bigint) as rows_rejected from ({_landed(bronze)}) as l"
+    )
+
+
 def _several_mappings(raw: str, mappings: Sequence[CompiledMapping], bronze: str) -> str:
     """Row by row: a row is used if any entity's current version comes from it, else rejected if any mapping rejected
-    it, else superseded if some mapping accepted it. With no mapping at all, nothing is accounted for."""
-    if not mappings:
-        return (
-            f"select '{raw}' as _raw_table, _load_date, cast(landed as bigint) as rows_landed, cast(0 as bigint) as "
-            f"rows_used, cast(0 as bigint) as rows_superseded, cast(0 as bigint) as rows_rejected from ({_landed(bronze)}) as l"
-        )
+    it, else superseded if some mapping accepted it."""
     uses = " union ".join(
         _used_together(m, count=False)
         if m.group_by or m.gathered

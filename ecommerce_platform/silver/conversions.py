@@ -19,6 +19,7 @@ CONVERSIONS = {
     "as_decimal": "an amount with a decimal point",
     "as_rate": "an exchange rate with a decimal point",
     "as_decimal_comma": "an amount with a decimal comma",
+    "as_decimal_sum": "JSON whose amounts have a decimal point",
     "as_double": "a number",
     "as_boolean": "true or false",
     "as_date": "a date (YYYY-MM-DD)",

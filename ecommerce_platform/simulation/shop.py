@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from ecommerce_platform.errors import InputError
 from ecommerce_platform.simulation import truth as truths
 from ecommerce_platform.simulation.drops import Feed, write_feeds
 from ecommerce_platform.simulation.feeds import make_feeds
-from ecommerce_platform.simulation.people import SYSTEM_NAMES, SYSTEM_PREFIXES, WEB_SHOP
+from ecommerce_platform.simulation.people import AGE_BANDS, SYSTEM_NAMES, SYSTEM_PREFIXES, WEB_SHOP
 from ecommerce_platform.simulation.planted import planted_effects
 from ecommerce_platform.simulation.seasons import SECONDS
 from ecommerce_platform.simulation.simulate import Progress, Shop, simulate
 from ecommerce_platform.simulation.truth import Truth
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Threads that write files; more would only compete with those that polars starts by itself.
 _WRITERS = 2
@@ -193,4 +197,26 @@ def _write_persons(out_dir: Path, shop: Shop) -> None:
         )
         for system, (name, records) in enumerate(zip(SYSTEM_NAMES, shop.records, strict=True))
     ]
-    truths.write_persons(out_dir, pl.concat(frames))
+    truths.write_persons(out_dir, pl.concat(frames), _behaviour(shop))
+
+
+def _behaviour(shop: Shop) -> pl.DataFrame:
+    """What each person does and would do, as `read_behaviour` says."""
+    import polars as pl
+
+    customers, days = shop.customers, shop.seasons.days
+    first = np.datetime64(shop.seasons.start, "D")
+    leaves = pl.Series(first + np.minimum(customers.leaves, days).astype("timedelta64[D]"))
+    return pl.DataFrame(
+        {
+            "person": np.arange(len(customers)),
+            "age_group": np.array(AGE_BANDS)[customers.age_band],
+            "order_rate": customers.rate,
+            "leaves_on": leaves.set(pl.Series(customers.leaves >= days), None),
+            **{
+                f"{trial.experiment.code}/{arm}": np.array(uplift)[customers.age_band]
+                for trial in shop.trials
+                for arm, uplift in zip(trial.experiment.arms, trial.experiment.uplift, strict=True)
+            },
+        }
+    )

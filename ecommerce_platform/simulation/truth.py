@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TRUTH_FILE = Path("truth") / "shop.json"
 PERSONS_FILE = Path("truth") / "persons.parquet"
+BEHAVIOUR_FILE = Path("truth") / "behaviour.parquet"
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,25 @@ def read_persons(out_dir: Path) -> pl.DataFrame:
     Raises:
         InputError: there is none.
     """
+    return _read_frame(out_dir / PERSONS_FILE)
+
+
+def read_behaviour(out_dir: Path) -> pl.DataFrame:
+    """How the persons of the shop that `generate_shop(out_dir)` wrote behave, one row each.
+
+    person; age_group; order_rate (orders per average day while active, 0 for those who never buy); leaves_on (last day on
+    which the person may order, null beyond the shop's days); and per experiment and arm `<experiment>/<arm>`, the share of
+    orders that the arm adds, whether or not the person was drawn into it.
+
+    Raises:
+        InputError: there is none.
+    """
+    return _read_frame(out_dir / BEHAVIOUR_FILE)
+
+
+def _read_frame(path: Path) -> pl.DataFrame:
     import polars as pl
 
-    path = out_dir / PERSONS_FILE
     if not path.is_file():
         raise InputError("no generated shop here", where=path, fix="generate one: `ecommerce generate`")
     return pl.read_parquet(path)
@@ -214,10 +231,11 @@ def write_truth(out_dir: Path, truth: Truth) -> None:
     path.write_text(truth.to_json(), encoding="utf-8")
 
 
-def write_persons(out_dir: Path, persons: pl.DataFrame) -> None:
-    """Writes who is who beside the drops; columns as `read_persons` gives them."""
+def write_persons(out_dir: Path, persons: pl.DataFrame, behaviour: pl.DataFrame) -> None:
+    """Writes who is who and how they behave beside the drops; columns as `read_persons` and `read_behaviour` give them."""
     import pyarrow.parquet as pq
 
-    path = out_dir / PERSONS_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(persons.to_arrow(), path)
+    for name, frame in ((PERSONS_FILE, persons), (BEHAVIOUR_FILE, behaviour)):
+        path = out_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(frame.to_arrow(), path)

@@ -36,6 +36,22 @@ create or replace macro as_decimal_comma(x) as
             then try_cast(replace(replace(as_text(x), '.', ''), ',', '.') as decimal(18, 4))
     end;
 
+-- Amounts in JSON, added up: as_decimal_sum(taxes, '$[*]', '$.price'), and of the elements alone that hold something:
+-- as_decimal_sum(payments, '$[*]', '$.amount', '{"kind": "refund"}'). No element, and none with an amount, is 0.
+create or replace macro texts_in(x, elements, amount, holding) as
+    [
+        as_text(json_extract_string(e, amount))
+        for e in cast(try(json_extract(cast(nullif(x, '') as varchar), elements)) as json[])
+        if json_contains(e, holding)
+    ];
+create or replace macro sum_of_texts(texts) as
+    case
+        when list_bool_and([t is null or as_decimal(t) is not null for t in texts]) is not false and texts is not null
+            then coalesce(list_sum([as_decimal(t) for t in texts]), 0)
+    end;
+create or replace macro as_decimal_sum(x, elements, amount) as sum_of_texts(texts_in(x, elements, amount, '{}')),
+(x, elements, amount, holding) as sum_of_texts(texts_in(x, elements, amount, holding));
+
 -- A measure such as a coordinate or a weight; neither nan nor infinity.
 create or replace macro as_double(x) as
     case when strpos(x, '_') = 0 and isfinite(try_cast(as_text(x) as double)) then try_cast(as_text(x) as double) end;

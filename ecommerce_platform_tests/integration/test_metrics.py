@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import date
 from decimal import Decimal
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.metric_sql import Filter, Query, compile_query
 from ecommerce_platform.contracts.metrics import read_metrics
 from ecommerce_platform.errors import MetricError
+from ecommerce_platform.reading.drivers import Periods, revenue_drivers
 from ecommerce_platform.simulation.shop import generate_shop
 from ecommerce_platform_tests.driver import Driver
 
@@ -145,6 +148,43 @@ def test_growth_of_categories_year_over_year_is_that_of_its_table(con: DuckDBPyC
     found = ask(con, "revenue", "revenue_growth_yoy", by=("category",), period="month")
     assert expected
     assert differing(found, expected, ["period", "category"]) == []
+
+
+def lag(day: date, period: str, years: int) -> date:
+    """The first day of the period before, or of the same one `years` before."""
+    if years:
+        return day.replace(year=day.year - years)
+    months = {"month": 1, "quarter": 3, "year": 12}[period]
+    return date(day.year + (day.month - 1 - months) // 12, (day.month - 1 - months) % 12 + 1, 1)
+
+
+@pytest.mark.parametrize("con", SHOPS, indirect=True)
+@pytest.mark.parametrize("period", ["month", "quarter", "year"])
+@pytest.mark.parametrize(("name", "years"), [("revenue_growth", 0), ("revenue_growth_yoy", 1)])
+def test_growth_is_against_the_period_before_and_of_whole_periods_only(
+    con: DuckDBPyConnection, name: str, years: int, period: str
+) -> None:
+    found = {row["period"]: row for row in ask(con, "revenue", name, period=period)}
+    for day, row in found.items():
+        before = found.get(lag(day, period, years))
+        whole = row["is_complete"] and before and before["is_complete"] and before["revenue"]
+        assert same(row[name], float(row["revenue"] / before["revenue"]) - 1 if whole and before else None), day
+    assert period != "month" or any(row[name] is not None for row in found.values())
+
+
+@pytest.mark.parametrize("con", SHOPS, indirect=True)
+def test_the_change_between_any_two_months_is_split_to_the_last_cent(con: DuckDBPyConnection) -> None:
+    months = con.execute(
+        "select cast(date_trunc('month', order_date) as date) as month, last_day(month), sum(revenue_amount) "
+        "from gold.fct_orders where order_date is not null group by month order by month"
+    ).fetchall()
+    pairs = list(permutations(months, 2))
+    parts = revenue_drivers(con, [Periods(*before[:2], *after[:2]) for before, after in pairs])
+    sums: dict[str, Decimal] = {}
+    for row in parts.iter_rows(named=True):
+        sums[row["comparison"]] = sums.get(row["comparison"], Decimal(0)) + (row["amount"] or 0)
+    assert len(pairs) >= 100
+    assert sums == {str(n): after[2] - before[2] for n, (before, after) in enumerate(pairs)}
 
 
 @pytest.mark.parametrize("con", SHOPS, indirect=True)

@@ -333,6 +333,18 @@ def test_a_header_that_would_pass_for_a_product_is_a_fault(bench: Bench) -> None
     assert "1 rows that are headers or totals would become products" in one(bench.check(), "data", "headers").what
 
 
+def test_conditions_with_or_are_held_together(bench: Bench) -> None:
+    bench.write(
+        source_yml=YML + "left_out: {products.orders: only what is on sale is asked for}\n",
+        products__orders="select as_text(sku) as product_id, as_decimal(price) as list_price from bronze.mine__orders "
+        "where as_text(kind) = 'a' or as_text(kind) = 'b'",
+    )
+    bench.file("orders.csv", "sku,kind,price\n1,a,1.00\n2,b,2.00\n3,c,none\n")
+    assert not [f for f in bench.check().findings if "does not convert" in f.what], (
+        "two rows convert, the third is left out"
+    )
+
+
 def test_rows_that_a_where_drops_are_unaccounted_for(bench: Bench) -> None:
     bench.write(source_yml=YML, orders__orders=MAPPING + "where as_text(state) <> 'shipped'\n")
     bench.file("orders.csv", ORDERS)

@@ -26,7 +26,7 @@ from ecommerce_platform.contracts.catalog import Catalog, read_catalog
 from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.source import Mapping, Source, find_source, read_source
 from ecommerce_platform.simulation import Truth, generate_shop
-from ecommerce_platform.simulation.truth import read_persons
+from ecommerce_platform.simulation.truth import read_behaviour, read_persons
 from ecommerce_platform_tests.properties.changing import below
 
 MACROS = Path(__file__).resolve().parents[2] / "ecommerce_platform" / "warehouse" / "macros.sql"
@@ -249,3 +249,17 @@ def test_the_truth_knows_who_is_behind_every_record_and_no_record_tells(made: tu
         people_of_key.setdefault(key, set()).add(who[customer_id])
     assert all(len(people) == 1 for people in people_of_key.values())
     assert len(people_of_key) < len(by_key)
+
+
+def test_the_truth_has_what_each_person_does_and_would_do(made: tuple[Truth, Reading, Path]) -> None:
+    truth, _, folder = made
+    people = read_behaviour(folder)
+    # Guests are nobody's record: all who have one are here.
+    assert set(read_persons(folder)["person"]) <= set(people["person"])
+    assert people["person"].to_list() == list(range(people.height))
+    assert 0 <= people["order_rate"].min() < people["order_rate"].max() <= 0.5
+    assert people["leaves_on"].drop_nulls().len() == truth.planted["customers_left"]
+    for trial in truth.planted["experiments"]:
+        for arm, uplift in trial["uplift"].items():
+            found = people.select("age_group", f"{trial['experiment_id']}/{arm}").unique().rows()
+            assert set(found) <= set(uplift.items()), arm

@@ -3,7 +3,7 @@
 -- The ten largest categories that had days of a sale: units beside days without, naive and among like days
 -- (adjusted), and the profit of those days beside what the days beside them let expect, with the interval of the
 -- difference. Sales are held when much is sold anyway, so the naive ratio flatters them. What a discount would do
--- that was given otherwise only an experiment says (silver.experiment_assignments).
+-- that was given otherwise only an experiment says (ml.experiment_results; before one, ml.retention_simulation).
 select
     category,
     sale_days,

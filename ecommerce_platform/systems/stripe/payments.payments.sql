@@ -1,7 +1,7 @@
 -- Payments that were captured; what was paid back of one stands in returns. An order may have several: they are told
 -- apart by a number made of the payment's id.
 select
-    {prefix}stripe_order as order_id,
+    stripe_order as order_id,
     md5_number_lower(as_text("id")) % 2147483647 as payment_number,
     coalesce(as_text("Card Brand"), 'card') as method,
     as_decimal(stripe_amount) as amount,

@@ -1,7 +1,7 @@
 -- What was paid back of a payment, in all.
 select
     {prefix}as_text("id") || '-refunds' as return_id,
-    {prefix}stripe_order as order_id,
+    stripe_order as order_id,
     as_decimal(stripe_refunded) as refund_amount,
     as_local_timestamp("Refunded date (UTC)", 'UTC') as returned_at
 from bronze.payments

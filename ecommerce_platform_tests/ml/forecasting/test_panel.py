@@ -10,6 +10,7 @@ import pytest
 from ecommerce_platform.ml.forecasting import panel as panels
 from ecommerce_platform.ml.forecasting.backtest import HORIZON
 from ecommerce_platform.ml.forecasting.panel import Backtested, Panel
+from ecommerce_platform.ml.forecasting.rows import exhibits
 from ecommerce_platform.ml.forecasting.series import Series
 from ecommerce_platform_tests.ml.forecasting.shop import FIRST_DAY, busy_days
 
@@ -119,3 +120,12 @@ def test_the_interval_of_coverage_resamples_origins_not_days() -> None:
     low, high = panels.coverage_interval(all_or_nothing, seed=0)
     assert low < 0.5 < high
     assert panels.coverage_interval(np.ones((10, 28)), seed=0) == (1.0, 1.0)
+
+
+def test_the_card_warns_where_intervals_surely_hold_too_little() -> None:
+    held = {
+        "orders": {"coverage_90": 0.91, "interval": [0.85, 0.95], "below": False},
+        "revenue": {"coverage_90": 0.8, "interval": [0.7, 0.89], "below": True},
+    }
+    shown = exhibits([], held)[-1]
+    assert [(row[0], row[-1]) for row in shown.rows] == [("orders", ""), ("revenue", "too narrow")]

@@ -13,6 +13,7 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.source import read_source
 from ecommerce_platform.ingestion.bronze import load_bronze
+from ecommerce_platform.ingestion.landing import with_exploded
 from ecommerce_platform.scaffold.check import Report, check_source
 from ecommerce_platform.scaffold.new import NewSource, new_source
 from ecommerce_platform.scaffold.sample import read_sample
@@ -62,11 +63,14 @@ def _silver(folder: Path, export: Path, catalog: Catalog) -> dict[str, list[dict
     assert problems == []
     tables = {}
     with temporary_warehouse(source.name, threads=2) as (con, scratch):
-        for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects"):
+        for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects", "silver.empty_units"):
             con.execute(create_table_sql(catalog.contract(name)))
         files = [f.file for table in read_sample(export, TODAY).tables.values() for f in table.files]
-        for raw, table in source.file.tables.items():
-            mine = [f for f in files if any(Path(f.name).match(p) for p in table.files)]
+        of_files = {
+            raw: [f for f in files if any(Path(f.name).match(p) for p in table.files)]
+            for raw, table in source.file.tables.items()
+        }
+        for raw, mine in with_exploded(of_files, source).items():
             mappings = [m for found in compiled.values() for m in found if m.raw_table == raw]
             expected = list(dict.fromkeys(c for m in mappings for c in m.raw_columns))
             load_bronze(

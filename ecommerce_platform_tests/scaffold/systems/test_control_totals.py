@@ -11,8 +11,8 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
 
 
-def drafted(folder: Path, test_data: Path, catalog: Catalog, export: str) -> Drafted:
-    found = draft(folder, test_data / "shop_systems" / export, catalog)
+def drafted(folder: Path, test_data: Path, catalog: Catalog, export: str, currency: str = "EUR") -> Drafted:
+    found = draft(folder, test_data / "shop_systems" / export, catalog, currency)
     assert {file for file, _ in found.new.open} <= {"source.yml"}
     assert {what for _, what in found.new.open} <= {"currency", "time_zone"}
     assert found.report.of("definition") == []
@@ -91,3 +91,17 @@ def test_magento_orders_and_items(tmp_path: Path, catalog: Catalog, test_data: P
     assert shop.total("order_items", "quantity", "unit_price") == Decimal("2000.00")
     assert shop.total("returns", "refund_amount") == Decimal("300.00")
     assert {row["name"] for row in shop.rows("products")} == {"Shirt"}
+
+
+def test_woocommerce_orders_as_documents(tmp_path: Path, catalog: Catalog, test_data: Path) -> None:
+    shop = drafted(tmp_path, test_data, catalog, "woo_rest", "USD")
+    assert len(shop.rows("orders", is_valid=True)) == 2
+    assert len(shop.rows("order_items")) == 4
+    assert shop.total("order_items", "quantity") == 5
+    assert shop.total("order_items", "quantity", "unit_price", order_id="727") == Decimal("18.00")
+    assert shop.total("order_items", "quantity", "unit_price", order_id="723") == Decimal("29.00")
+    assert shop.total("order_items", "discount_amount") == 0
+    assert shop.total("order_items", "shipping_amount") == Decimal("20.00")
+    assert shop.total("order_items", "tax_amount") == Decimal("1.35")
+    assert shop.total("returns", "refund_amount") == Decimal("19.00")
+    assert shop.total("payments", "amount") == Decimal("29.35") + Decimal("39.00")

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import random
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from ecommerce_platform.contracts.source import RawTable
-from ecommerce_platform.ingestion.sniff import Shape, read_head, sniff
+from ecommerce_platform.scaffold.sample import read_sample
 from ecommerce_platform.scaffold.systems import SYSTEMS, columns_named, known_systems, recognise, systems_page
+from ecommerce_platform_tests.scaffold.conftest import TODAY
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FILES = sorted(path for path in FIXTURES.glob("*/*"))
 
 
+@cache
+def headers(folder: Path) -> dict[str, list[str]]:
+    """The columns of a folder's files as their beginnings tell them; of pages those of the records in them."""
+    files = [file for table in read_sample(folder, TODAY).tables.values() for file in table.files]
+    return {file.file.name: list(file.inside[1] if file.inside else file.columns) for file in files}
+
+
 def header(path: Path) -> list[str]:
-    found = sniff(read_head(path), RawTable(files=("x",), description="A file."))
-    assert isinstance(found, Shape), found
-    return list(found.columns)
+    return headers(path.parent)[path.name]
+
+
+def meant(path: Path) -> tuple[str, str]:
+    """The system and table that a fixture is of: several folders of one system are told apart behind a dash."""
+    return path.parent.name.partition("-")[0], path.stem
 
 
 def said(columns: list[str]) -> tuple[str, str] | None:
@@ -28,13 +39,14 @@ def said(columns: list[str]) -> tuple[str, str] | None:
 
 
 def test_every_layout_has_a_fixture() -> None:
-    there = {(path.parent.name, path.stem) for path in FILES}
-    assert there == {(system.name, table) for system in known_systems().values() for table in system.tables}
+    assert {meant(path) for path in FILES} == {
+        (system.name, table) for system in known_systems().values() for table in system.files
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_layout_is_recognised_by_its_columns_alone(path: Path) -> None:
-    columns, truth = header(path), (path.parent.name, path.stem)
+    columns, truth = header(path), meant(path)
     assert said(columns) == truth
     mixed = [*columns, *(f"Extra {n}" for n in range(10))]
     random.Random(7).shuffle(mixed)
@@ -56,24 +68,29 @@ def test_no_export_is_mistaken_for_another(path: Path) -> None:
     fits = {
         (system.name, table)
         for system in known_systems().values()
-        for table, layout in system.tables.items()
+        for table, layout in system.files.items()
         if layout.read_as(header(path)) is not None
     }
-    assert fits == {(path.parent.name, path.stem)}
+    assert fits == {meant(path)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_without_a_column_that_tells_it_an_export_is_not_recognised(path: Path) -> None:
-    layout = known_systems()[path.parent.name].tables[path.stem]
+    system, table = meant(path)
+    layout = known_systems()[system].tables[table]
     for column in layout.required:
         names = {column, *layout.other_names.get(column, ())}
         assert said([c for c in header(path) if c not in names]) is None, column
 
 
 def test_no_real_export_is_mistaken_for_a_known_system(test_data: Path) -> None:
-    files = [path for name in ("olist", "marketplace", "pet_retail") for path in (test_data / name).glob("*.csv")]
-    assert len(files) > 10
-    assert {path.name: said(header(path)) for path in files} == dict.fromkeys(path.name for path in files)
+    found = {
+        file: said(columns)
+        for name in ("olist", "marketplace", "pet_retail")
+        for file, columns in headers(test_data / name).items()
+    }
+    assert len(found) > 10
+    assert found == dict.fromkeys(found)
 
 
 def test_templates_read_only_columns_of_their_layout() -> None:
