@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ecommerce_platform.engines.gold import refresh_on_spark
 from ecommerce_platform.ml.models import EVERY_SCORING, EVERY_TRAINING
 from ecommerce_platform.orchestration.assets.declare import (
     Outcome,
@@ -10,6 +11,7 @@ from ecommerce_platform.orchestration.assets.declare import (
     contract_asset,
     describe,
     lineage,
+    on_spark,
     preview,
 )
 from ecommerce_platform.orchestration.freshness import data_to
@@ -27,11 +29,15 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
     also_write = also_written(project.catalog).get(contract.table)
 
     def work(step: Step) -> Outcome:
+        log = project.logs.get(contract.table)
+        if on_spark(project, contract):
+            written = refresh_on_spark(step.connect, project.cluster, model, log=log, full_checks=step.full_checks)
         with step.connect() as con:
-            written = refresh_table(
-                con, model, project.incrementals.get(contract.table),
-                log=project.logs.get(contract.table), full_checks=step.full_checks, also_write=also_write,
-            )  # fmt: skip
+            if not on_spark(project, contract):
+                written = refresh_table(
+                    con, model, project.incrementals.get(contract.table),
+                    log=log, full_checks=step.full_checks, also_write=also_write,
+                )  # fmt: skip
             shown = {"preview": preview(con, contract), **data_to(con, contract)}
         return Outcome(written, {**shown, **lineage(project, contract)})
 

@@ -92,7 +92,7 @@ def test_every_metric_is_a_measure_or_named_with_a_reason(made: Translated) -> N
     assert set(made.shown()) | set(made.left_out) == set(read_metrics().metrics)
     assert not set(made.shown()) & set(made.left_out)
     assert set(made.left_out) == {
-        "new_customers", "repeat_purchase_rate", "churn_rate", "historic_clv", "historic_clv_profit", "refund_amount",
+        "new_customers", "repeat_purchase_rate", "churn_rate", "historic_clv", "historic_clv_profit", "refund_amount", "fee_amount", "profit_after_fees",
         "revenue_share", "revenue_growth", "revenue_growth_yoy",
     }  # fmt: skip
 
