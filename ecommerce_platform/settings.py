@@ -57,7 +57,11 @@ class Settings(BaseSettings):
     #: Seconds that a query of a reader of the published snapshot may take.
     query_seconds: float = Field(default=60.0, gt=0, le=86_400)
     #: Engine that runs the SQL files.
-    engine: Literal["duckdb"] = "duckdb"
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    #: Where Spark runs: on this machine, in so many threads. A cluster was not tried yet.
+    spark_master: str = Field(default="local[*]", pattern=r"^local(\[(\*|\d+)\])?$")
+    #: Memory of Spark's driver, as Java writes it.
+    spark_memory: str = Field(default="1500m", pattern=r"^\d+[mg]$")
     #: Key that published personal data is hashed with; default: one made once per published folder.
     hash_key: SecretStr | None = None
     #: How many published snapshots stay; besides, nothing goes within an hour of having been current.
@@ -165,6 +169,11 @@ class Settings(BaseSettings):
         return self.data / "data_docs"
 
     @property
+    def spark_tables(self) -> Path:
+        """The tables that Spark reads and writes."""
+        return self.data / "spark"
+
+    @property
     def scratch(self) -> Path:
         """Room for spilled memory and repaired files; emptied freely."""
         return self.data / "tmp"
@@ -184,6 +193,8 @@ class Settings(BaseSettings):
             "ECOMMERCE_MCP_ROLE": self.mcp_role,
             "ECOMMERCE_UI_URL": self.ui_url,
             "ECOMMERCE_ENGINE": self.engine,
+            "ECOMMERCE_SPARK_MASTER": self.spark_master,
+            "ECOMMERCE_SPARK_MEMORY": self.spark_memory,
             "ECOMMERCE_FOLLOW_LINKS": str(self.follow_links).lower(),
             "ECOMMERCE_KEEP_SNAPSHOTS": str(self.keep_snapshots),
             "ECOMMERCE_DATA_DOCS_URL": self.data_docs_url,

@@ -63,7 +63,6 @@ def _serve() -> bool:
     import duckdb  # noqa: F401
     import sklearn.cluster  # noqa: F401
     import skops.io  # noqa: F401
-    import splink  # noqa: F401
 
     from ecommerce_platform.quality import gx
     from ecommerce_platform_tests import quick

@@ -47,6 +47,11 @@ def build(
         say(f"{built}, {len(result.failed)} failed{skipped}")
         raise typer.Exit(FAILED)
     say(built + (f"; {result.rejected:,} rows stand in silver.rejects" if result.rejected else ""))
+    if settings.engine == "spark":
+        say(
+            f"gold's SELECTs ran on Spark ({settings.spark_master}), all else in DuckDB (docs/spark.md)",
+            markup=False,
+        )
     _summary(settings)
     say(
         "Next: [bold]make ui[/] shows the assets, lineage and checks · [bold]ecommerce status[/] the tables · once "

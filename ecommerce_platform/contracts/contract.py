@@ -159,6 +159,8 @@ class Contract(Strict):
     follows: dict[str, Follow] = {}
     #: Cheap enough to be made anew with every load: a partition per load day, like the incremental tables around it.
     per_load: bool = False
+    #: Why Spark cannot run its SELECT, which DuckDB then does there too.
+    not_on_spark: str | None = Field(default=None, min_length=10)
     owners: tuple[str, ...] = ("team:data",)
     tags: dict[str, str] = {}
     kinds: tuple[str, ...] = ()

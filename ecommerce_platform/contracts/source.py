@@ -375,7 +375,7 @@ class IdentityRules(Strict):
     #: Whether records are linked by what they say: names, birth dates, addresses, telephone numbers.
     link: bool = False
     #: Probability from which two records count as one person's; lower ones put strangers together.
-    threshold: float = Field(default=0.99, ge=0.5, lt=1)
+    threshold: float = Field(default=0.9, ge=0.5, lt=1)
 
 
 class SourceFile(Strict):

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,9 @@ def run_build(
     Raises:
         DefinitionError: a definition is wrong.
         InputError: the selection is empty or not understood; there is no drop; a day has no partition.
+        SettingsError: the engine is one that cannot run here.
     """
+    from ecommerce_platform.engines.spark import require_spark
     from ecommerce_platform.orchestration.assembly import declare
     from ecommerce_platform.orchestration.instance import open_instance
     from ecommerce_platform.orchestration.jobs import EXPECTATIONS_JOB
@@ -92,7 +94,9 @@ def run_build(
     progress = _Progress(listener)
     project = read_project(settings, listener=progress.step)
     _has_drops(project)
-    with open_instance(settings) as instance, open_warehouse(settings).kept_open():
+    if settings.engine == "spark":
+        require_spark()
+    with open_instance(settings) as instance, open_warehouse(settings).kept_open(), closing(project.cluster):
         new = [days] if days else pending_ranges(project)
         ranges = new or [_newest_load(project)]
         for first, last in ranges:

@@ -318,6 +318,8 @@ class _Forgetting:
         for pattern in ("bronze-*", "forget-*"):
             for left in self.settings.scratch.glob(pattern):
                 shutil.rmtree(left, ignore_errors=True)
+        # Spark's tables are made of the warehouse's: a build makes them anew, without the person.
+        shutil.rmtree(self.settings.spark_tables, ignore_errors=True)
         if isinstance(self.project.zone, LocalZone):
             sweep_exchanged(self.project.zone.raw_dir)
 

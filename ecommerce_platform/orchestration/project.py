@@ -13,6 +13,7 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.contracts.experiment_plan import ExperimentPlans, read_plans
 from ecommerce_platform.contracts.kpi_alert import check_kpi_alerts
 from ecommerce_platform.contracts.source import Source, check_ignored, read_source
+from ecommerce_platform.engines.gold import Cluster
 from ecommerce_platform.ingestion.landing import Drops
 from ecommerce_platform.ml.lifecycle import Model
 from ecommerce_platform.ml.models import makeable
@@ -57,6 +58,12 @@ class Project:
     def experiments(self) -> ExperimentPlans:
         """What was planned of the shop's experiments, read once."""
         return read_plans(self.source.file.path.parent)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """Spark, which begins with the first table that it has to work out."""
+        settings = self.settings
+        return Cluster(settings.spark_tables, settings.spark_master, settings.spark_memory, self.contracts)
 
     @cached_property
     def trained(self) -> dict[str, Model]:

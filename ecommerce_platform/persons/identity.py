@@ -1,25 +1,27 @@
-"""Which customer records are about the same person? Probabilistic record linkage with Splink (Fellegi and Sunter 1969).
+"""Which customer records are about the same person? Probabilistic record linkage (Fellegi and Sunter 1969).
 
-Here live the rules: how records are made comparable (`identity_records.sql`), which pairs are compared at all, how
-alike two values are, how a model is trained, what two records score and how linked records become persons. All of it
-works on relations and frames that are handed in; `links.py` knows which records have changed and keeps the results.
+Here live the rules: how records are made comparable (`identity_records.sql`), which pairs are compared at all, what two
+records score and how linked records become persons; how alike two values are is in `likeness.py`, how weights are
+learnt in `training.py`. All of it works on relations and frames that are handed in; `links.py` knows which records have
+changed and keeps the results.
 
 **Scores depend on two records and the stored parameters, on nothing else.** There is no adjustment for how frequent a
 value is among the current records, so that one more record never changes what two others score, and scoring the
 changed records gives what scoring all of them would.
 
 **Strangers in one house.** Family members share last name, address, telephone and often an address for mail; a model
-that takes comparisons as independent calls them one person. So two records that contradict each other in what belongs
-to one person alone (`CONFLICT`) are never compared, and never put together by way of a third one either.
+that knows persons and strangers only calls them one person. So there are three kinds of pairs: one person's records,
+those of two persons of one household, and those of strangers; a pair is linked where the first is surer than both
+others together. Two records of which more contradicts than confirms (`likeness.CONFLICT`) are never put together, not
+by way of a third one either.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,8 @@ from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.cards import About, Exhibit
 from ecommerce_platform.ml.columns import TEXT, Rule
+from ecommerce_platform.persons import likeness
+from ecommerce_platform.persons.likeness import BEYOND_NAMES, COMPARISONS, CONFLICT, levels_select
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,13 +40,19 @@ if TYPE_CHECKING:
 
 MODEL = "identity"
 BASELINE = "exact_keys"
-METHOD = "splink"
+METHOD = "fellegi_sunter"
+#: The texts of a customer record that are looked at.
+_TEXTS = (
+    "full_name", "given_name", "family_name", "email", "phone", "personal_number", "street", "house_number", "postal_code",
+    "city", "state",
+)  # fmt: skip
+#: The columns of a customer record that are looked at.
+COLUMNS = ("customer_id", "birth_date", *_TEXTS)
 #: What `ecommerce predict identity` asks of a file of customer records.
 FILE_COLUMNS = {
     "customer_id": TEXT,
-    **dict.fromkeys(("full_name", "email", "phone"), Rule("text", optional=True)),
+    **dict.fromkeys(_TEXTS, Rule("text", optional=True)),
     "birth_date": Rule("day", optional=True),
-    "postal_code": Rule("text", optional=True),
 }
 ABOUT = About(
     MODEL,
@@ -50,7 +60,7 @@ ABOUT = About(
     "How alike two customer records have to be for them to be one person's.",
     (
         "Learnt without knowing who is who, so not judged on the shop's own records: docs/persons.md has the figures on "
-        "generated ones.",
+        "generated and on published ones.",
         "Strangers in one house who share everything but a first name that is missing cannot be told apart.",
     ),
     BASELINE,
@@ -58,68 +68,47 @@ ABOUT = About(
     ("silver.customers",),
     {name: f"{rule.says}, may be missing" if rule.optional else rule.says for name, rule in FILE_COLUMNS.items()},
 )
-#: The columns of a customer record that are looked at.
-COLUMNS = ("customer_id", "full_name", "email", "phone", "birth_date", "postal_code")
 RECORDS_SQL = Path(__file__).with_name("identity_records.sql").read_text(encoding="utf-8").rstrip().rstrip(";")
 #: Parameters for shops that have not trained their own.
 DEFAULT_FILE = Path(__file__).with_name("identity_default.yml")
-_FORMAT = 1
+_FORMAT = 2
 
 #: Records that agree in all columns of one of these are compared.
 BLOCKS: tuple[tuple[str, ...], ...] = (
     ("email",),
     ("phone",),
+    ("personal_number",),
     ("birth_date", "last_name"),
     ("birth_date", "first_name"),
     ("birth_date", "postal_code"),
-    ("last_name", "first_name", "postal_code"),
+    ("both_names", "postal_code"),
+    ("last_key", "initials", "postal_code"),
+    ("both_names", "street"),
+    ("both_names", "house_number"),
+    ("street", "house_number", "postal_code"),
+    ("street", "house_number", "initials"),
+    ("street", "house_number", "last_key"),
+    ("street", "postal_code", "initials"),
+    ("last_key", "postal_code", "house_number"),
+    ("first_name", "postal_code", "house_number"),
 )
 #: Columns by how few records share a value, the fewest first; every block has one of them.
-_RARE = ("email", "phone", "birth_date", "last_name")
+_RARE = ("email", "phone", "personal_number", "birth_date", "both_names", "street", "last_key", "first_name")
 #: A value that more records than this share says nothing about a person (`info@…`, a shop's own number).
 LARGEST_BLOCK = 100
-
-_SWAPPED = "first_name_l = last_name_r and last_name_l = first_name_r"
-_FIRST_ALIKE = (
-    "least(length(first_name_l), length(first_name_r)) > 2 and damerau_levenshtein(first_name_l, first_name_r) <= 1 "
-    "or jaro_winkler_similarity(first_name_l, first_name_r) >= 0.88"
-)
-_INITIAL = "least(length(first_name_l), length(first_name_r)) = 1 and left(first_name_l, 1) = left(first_name_r, 1)"
-_BIRTH_ALIKE = (
-    "cast(year(birth_date_l) = year(birth_date_r) as integer) "
-    "+ cast(month(birth_date_l) = month(birth_date_r) as integer) "
-    "+ cast(day(birth_date_l) = day(birth_date_r) as integer) = 2 "
-    "or year(birth_date_l) = year(birth_date_r) and month(birth_date_l) = day(birth_date_r) "
-    "and day(birth_date_l) = month(birth_date_r)"
-)
-#: Two records that cannot be one person's: birth dates that no slip of the pen explains; or first names that are not
-#: alike, unless birth date and address for mail agree (Uschi is Ursula, but a family shares its address, twins a birth
-#: date). Columns end in _l and _r.
-CONFLICT = (
-    f"coalesce(birth_date_l <> birth_date_r and not ({_BIRTH_ALIKE}), false) or "
-    f"coalesce(not (first_name_l = first_name_r or coalesce({_SWAPPED}, false) or {_FIRST_ALIKE} or {_INITIAL}), false) "
-    "and not coalesce(birth_date_l = birth_date_r and email_l = email_r, false)"
-)
-
-#: Set beforehand, for what a sample of pairs cannot show: two strangers' names being each other's reverse counts as if
-#: it were as likely as their having the same name; an address for mail with a slip in it is as rare as the right one.
-_U_SWAPPED = 7e-6
-_U_EMAIL_ALIKE = 1e-6
-#: Pairs of random records that u is estimated from.
-_SAMPLED_PAIRS = 5e6
-#: Records that EM looks at: pairs that agree in these columns.
-_TRAINING_BLOCKS = (("birth_date", "postal_code"), ("email", "first_name"), ("phone", "first_name"))
-#: Pairs that are almost surely matches, and the share of matches they are thought to find.
-_SURE, _SURE_RECALL = (
-    (("email", "first_name"), ("phone", "first_name"), ("birth_date", "first_name", "last_name")),
-    0.95,
-)
-MIN_RECORDS = 1000
+#: Two groups of records that more links join than this for each contradiction between them are one person's: among
+#: many records of one person some are so ill-written that they contradict each other.
+LINKS_PER_CONTRADICTION = 2
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Everything that a score depends on besides the two records: Splink's settings with all probabilities."""
+    """Everything that a score depends on besides the two records.
+
+    `settings` has `prior`, the chance that two records taken at random are of one `person` or of two in one
+    `household`; and `levels`, comparison → level → the shares [m, h, u] of the pairs of one person, of one household
+    and of strangers that stand at this level, among those that have one.
+    """
 
     version: str
     settings: Mapping[str, Any]
@@ -144,6 +133,19 @@ class Parameters:
             )
         return cls(version, state["settings"])
 
+    def weights(self, against: str) -> dict[str, dict[str, float]]:
+        """Comparison → level → how many bits it speaks for one person, against `strangers` or a `household`."""
+        other = {"household": 1, "strangers": 2}[against]
+        return {
+            name: {level: log2(shares[0] / shares[other]) for level, shares in levels.items()}
+            for name, levels in self.settings["levels"].items()
+        }
+
+    def prior(self, against: str) -> float:
+        """The bits that speak for one person before the records are looked at."""
+        prior = self.settings["prior"]
+        return log2(prior["person"] / (prior["household"] if against == "household" else 1))
+
 
 @dataclass(frozen=True)
 class TrainedIdentity:
@@ -151,6 +153,11 @@ class TrainedIdentity:
 
     parameters: Parameters
     card: artifacts.Card
+
+
+def is_readable(data: bytes) -> bool:
+    """Whether stored parameters are of this version's format."""
+    return json.loads(data).get("format") == _FORMAT
 
 
 def default_identity() -> TrainedIdentity:
@@ -176,7 +183,8 @@ def default_text(trained: TrainedIdentity) -> str:
 
 def source_version() -> str:
     """Hash of the code and SQL that make records comparable, choose pairs and build persons."""
-    return artifacts.source_hash(Path(__file__), Path(__file__).with_name("identity_records.sql"))
+    here = Path(__file__)
+    return artifacts.source_hash(here, here.with_name("identity_records.sql"), here.with_name("likeness.py"))
 
 
 def records_select(customers: str) -> str:
@@ -210,16 +218,7 @@ def may_share_block(records: str) -> str:
 
 def conflicts_select(pairs: str, records: str) -> str:
     """SELECT of those (l, r) of the relation `pairs` whose records contradict each other."""
-    return f"select l, r from ({_suffixed(pairs, records)}) as suffixed where {CONFLICT}"
-
-
-def _suffixed(pairs: str, records: str) -> str:
-    names = ("first_name", "last_name", "birth_date", "email")
-    columns = ", ".join(f"a.{n} as {n}_l, b.{n} as {n}_r" for n in names)
-    return (
-        f"select pairs.l, pairs.r, {columns} from {pairs} as pairs "
-        f"inner join {records} as a on pairs.l = a.customer_id inner join {records} as b on pairs.r = b.customer_id"
-    )
+    return f"select l, r from ({levels_select(pairs, records)}) as levels where {CONFLICT}"
 
 
 def score(
@@ -239,30 +238,42 @@ def score(
         customer_id_1 < customer_id_2, match_weight (log2 of the odds), match_probability, agrees_on (the comparisons
         that speak for it, joined by commas), sorted by ids.
     """
-    _find_pairs(con, records, touched)
-    names = [c["output_column_name"] for c in parameters.settings["comparisons"]]
-    linker, register = _linker(con, parameters.settings)
-    linker.table_management.register_blocked_pairs_for_predict(register("blocked"))
-    predicted = linker.inference.predict(threshold_match_probability=threshold)
-    agrees = ", ".join(f"case when mw_{n} > 0 then '{n}' end" for n in names)
-    links = (
-        con.cursor()
-        .sql(
-            "select unique_id_l as customer_id_1, unique_id_r as customer_id_2, match_weight, match_probability, "
-            f"concat_ws(',', {agrees}) as agrees_on from {predicted.physical_name} order by all"
-        )
-        .pl()
-    )
-    linker.table_management.delete_tables_created_by_splink_from_db()
-    for name in ("records", "keys", "blocks", "pairs", "blocked"):
+    find_pairs(con, records, touched)
+    links = con.sql(_score_select(parameters, threshold)).pl()
+    for name in ("records", "keys", "blocks", "pairs"):
         con.execute(f"drop table {name}")
     return links
 
 
-def _find_pairs(con: DuckDBPyConnection, records: pl.DataFrame, touched: Any) -> None:
-    """Fills `blocked` with the pairs of records that share a block and do not contradict each other."""
+def _score_select(parameters: Parameters, threshold: float) -> str:
+    strangers, household = parameters.weights("strangers"), parameters.weights("household")
+    agrees = ", ".join(f"case when {_bits(c, strangers)} > 0 then '{c.name}' end" for c in COMPARISONS)
+
+    def total(against: str, weights: Mapping[str, Mapping[str, float]]) -> str:
+        return " + ".join((str(parameters.prior(against)), *(_bits(c, weights) for c in COMPARISONS)))
+
+    return (
+        f"with levels as materialized ({levels_select('pairs', 'records')}), weighed as (select l, r, "
+        f"{total('strangers', strangers)} as strangers, {total('household', household)} as household, "
+        f"concat_ws(',', {agrees}) as agrees_on from levels where not ({CONFLICT}) and ({BEYOND_NAMES})), "
+        # The odds against both others together.
+        "odds as (select *, - log2(power(2.0, - strangers) + power(2.0, - household)) as match_weight from weighed) "
+        "select l as customer_id_1, r as customer_id_2, match_weight, "
+        "1 / (1 + power(2.0, - match_weight)) as match_probability, agrees_on from odds "
+        f"where match_weight >= {log2(threshold / (1 - threshold))} order by all"
+    )
+
+
+def _bits(comparison: likeness.Comparison, weights: Mapping[str, Mapping[str, float]]) -> str:
+    learnt = weights[comparison.name]
+    whens = " ".join(f"when {i} then {learnt[level]!r}" for i, level in enumerate(comparison.levels))
+    return f"case {comparison.name} {whens} else 0.0 end"
+
+
+def find_pairs(con: DuckDBPyConnection, records: pl.DataFrame, touched: Any = None) -> None:
+    """Makes the tables `records`, `keys`, `blocks` and `pairs` (l, r): records that share a block."""
     con.register("_records_in", records.to_arrow())
-    con.execute("create or replace table records as select customer_id as unique_id, * from _records_in")
+    con.execute("create or replace table records as select * from _records_in")
     con.unregister("_records_in")
     con.execute(f"create or replace table keys as {keys_select('records')}")
     con.execute(
@@ -286,19 +297,6 @@ def _find_pairs(con: DuckDBPyConnection, records: pl.DataFrame, touched: Any) ->
             f"where a.block = {block}"
         )
     con.execute("create or replace table pairs as select distinct l, r from pairs")
-    con.execute(
-        f"create or replace table blocked as select l as join_key_l, r as join_key_r, '0' as match_key "
-        f"from ({_suffixed('pairs', 'records')}) as suffixed where not ({CONFLICT})"
-    )
-
-
-def _linker(con: DuckDBPyConnection, settings: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Splink's linker over the table `records`, and the function that makes a table known to it."""
-    from splink import DuckDBAPI, Linker
-
-    # A cursor: a result that is not read to its end blocks the connection it came from.
-    api = DuckDBAPI(con.cursor())
-    return Linker(api.register("records"), dict(settings), log_level=logging.ERROR), api.register
 
 
 # -- persons -----------------------------------------------------------------------------------------------------
@@ -309,8 +307,8 @@ def build_persons(
 ) -> pl.DataFrame:
     """The persons behind linked records: connected records, unless two of them contradict each other.
 
-    Links are taken in the order of their weight; one that would bring two records together that contradict each
-    other is left out. Records with one person_key belong together whatever else they say. The result depends on
+    Links are taken in the order of their weight; one that would bring records together that contradict each other is
+    left out, unless `LINKS_PER_CONTRADICTION` times as many links do, and more, speak for it. Records with one person_key belong together whatever else they say. The result depends on
     the rows given, not on their order, and on nothing outside a connected component.
 
     Args:
@@ -403,238 +401,82 @@ def _apart(
 ) -> np.ndarray:
     """Person number of each record: components that hold a contradiction are put together anew, link by link."""
     person = component.copy()
-    troubled = np.unique(component[against[:, 0]])
-    in_trouble = np.isin(component, troubled)
+    in_trouble = np.isin(component, np.unique(component[against[:, 0]]))
     records = np.flatnonzero(in_trouble)
-    group = {int(r): int(r) for r in records}
-    members = {int(r): [int(r)] for r in records}
-    enemies: dict[int, set[int]] = {}
-    for a, b in against.tolist():
-        enemies.setdefault(a, set()).add(b)
-        enemies.setdefault(b, set()).add(a)
-
-    def join(a: int, b: int) -> None:
-        small, large = sorted((group[a], group[b]), key=lambda g: (len(members[g]), g))
-        if small != large:
-            for record in members[small]:
-                group[record] = large
-            members[large] += members.pop(small)
-
+    groups = _Groups(records.tolist())
     for a, b in keys[in_trouble[keys[:, 0]]].tolist():
-        join(a, b)
+        groups.join(a, b)
     chosen = np.flatnonzero(in_trouble[links[:, 0]])
     order = np.lexsort((links[chosen, 1], links[chosen, 0], -weight[chosen]))
-    for a, b in links[chosen[order]].tolist():
-        one, other = sorted((members[group[a]], members[group[b]]), key=len)
-        theirs = set(other)
-        if group[a] != group[b] and not any(enemies.get(record, _NOBODY) & theirs for record in one):
-            join(a, b)
+    friends, enemies = _beside(links[chosen]), _beside(against)
+    waiting, joined = links[chosen[order]].tolist(), True
+    # A group that has grown may have enough links for one that was left out before.
+    while joined:
+        before = len(waiting)
+        waiting = [(a, b) for a, b in waiting if not groups.join_if_one(a, b, friends, enemies)]
+        joined = len(waiting) < before
     # Numbers that no untroubled component has.
-    person[records] = len(component) + np.array([group[int(r)] for r in records])
+    person[records] = len(component) + np.array([groups.of[int(r)] for r in records])
     return person
+
+
+class _Groups:
+    """Records put together to persons, one by one at first."""
+
+    def __init__(self, records: Sequence[int]) -> None:
+        self.of = {r: r for r in records}
+        self.members = {r: [r] for r in records}
+
+    def join(self, a: int, b: int) -> None:
+        """Makes the groups of two records one."""
+        small, large = sorted((self.of[a], self.of[b]), key=lambda g: (len(self.members[g]), g))
+        if small != large:
+            for record in self.members[small]:
+                self.of[record] = large
+            self.members[large] += self.members.pop(small)
+
+    def join_if_one(self, a: int, b: int, friends: Mapping[int, set[int]], enemies: Mapping[int, set[int]]) -> bool:
+        """Joins the groups of two linked records if enough speaks for it; whether they are one now."""
+        if self.of[a] == self.of[b]:
+            return True
+        one, other = sorted((self.members[self.of[a]], self.members[self.of[b]]), key=len)
+        theirs = set(other)
+        for_it, against_it = (sum(len(of.get(r, _NOBODY) & theirs) for r in one) for of in (friends, enemies))
+        if for_it <= LINKS_PER_CONTRADICTION * against_it:
+            return False
+        self.join(a, b)
+        return True
+
+
+def _beside(pairs: np.ndarray) -> dict[int, set[int]]:
+    """Each record's others in pairs of records."""
+    found: dict[int, set[int]] = {}
+    for a, b in pairs.tolist():
+        found.setdefault(a, set()).add(b)
+        found.setdefault(b, set()).add(a)
+    return found
 
 
 _NOBODY: frozenset[int] = frozenset()
 
 
-# -- training ----------------------------------------------------------------------------------------------------
-
-
-def train_identity(
-    con: DuckDBPyConnection, records: pl.DataFrame, *, seed: int, trained_at: datetime | None = None
-) -> TrainedIdentity:
-    """Link parameters learnt from records without knowing who is who; the same records give the same parameters.
-
-    u (how often two strangers agree) comes from random pairs, for addresses and numbers from exact counts; m (how often
-    two records of one person agree) from expectation maximisation in Splink over pairs that agree in other columns.
-
-    Args:
-        con: a DuckDB connection to work in.
-        records: columns of `identity_records.sql`, one row per customer_id.
-        seed: of the random pairs.
-        trained_at: the moment for the version; now when not given.
-
-    Raises:
-        InputError: there are too few records, or none that agree in what training looks at.
-    """
-    if records.height < MIN_RECORDS:
-        raise InputError(
-            f"{records.height:,} customer records are too few to learn from (at least {MIN_RECORDS:,})",
-            fix="leave it to the parameters that come with the package, or load more customers",
-        )
-    settings = _learn(con, records, seed)
-    moment = trained_at or datetime.now(UTC)
-    digest = artifacts.content_hash([json.dumps(settings, sort_keys=True).encode()])
-    parameters = Parameters(artifacts.make_version(moment, digest), settings)
-    return TrainedIdentity(parameters, _card(parameters, moment, records.height, seed))
-
-
-def _learn(con: DuckDBPyConnection, records: pl.DataFrame, seed: int) -> dict[str, Any]:
-    """Splink's settings with all probabilities."""
-    con.register("_records_in", records.to_arrow())
-    con.execute("create or replace table records as select customer_id as unique_id, * from _records_in order by 1")
-    con.unregister("_records_in")
-    linker, _ = _linker(con, _untrained(con))
-    training = linker.training
-    training.estimate_probability_two_random_records_match([_agree(rule) for rule in _SURE], recall=_SURE_RECALL)
-    training.estimate_u_using_random_sampling(max_pairs=_SAMPLED_PAIRS, seed=seed, min_count_per_level=None)
-    for block in _TRAINING_BLOCKS:
-        training.estimate_parameters_using_expectation_maximisation(_agree(block))
-    settings = _rounded(linker.misc.save_model_to_json())
-    settings.pop("linker_uid", None)
-    linker.table_management.delete_tables_created_by_splink_from_db()
-    con.execute("drop table records")
-    _refuse_untrained(settings)
-    return settings
-
-
-def _card(parameters: Parameters, moment: datetime, rows: int, seed: int) -> artifacts.Card:
-    settings = parameters.settings
-    return artifacts.Card(
-        model=MODEL,
-        version=parameters.version,
-        trained_at=moment,
-        data_from=None,
-        data_to=None,
-        rows_trained=rows,
-        seed=seed,
-        code_version=source_version(),
-        feature_names=tuple(c["output_column_name"] for c in settings["comparisons"]),
-        parameters={
-            "sampled_pairs": int(_SAMPLED_PAIRS),
-            "probability_two_random_records_match": settings["probability_two_random_records_match"],
-        },
-        metrics={
-            "not_evaluated": "who is who is not known where the parameters are learnt",
-            "weights": weights(settings),
-        },
-        baseline=BASELINE,
-        promoted=True,
-        method=METHOD,
-        libraries=artifacts.libraries("splink", "duckdb"),
-    )
+# -- what people look at -----------------------------------------------------------------------------------------
 
 
 def exhibits(card: artifacts.Card) -> list[Exhibit]:
     """What a card shows: how much each level of likeness weighs."""
-    rows = [(c, level, w) for c, levels in card.metrics["weights"].items() for level, w in levels.items()]
-    return [Exhibit("Match weights in bits", header=("comparison", "level", "weight"), rows=rows)]
-
-
-def weights(settings: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Comparison → level → match weight (log2 of m over u, rounded) of trained settings, for people to look at."""
-    return {
-        c["output_column_name"]: {
-            level["label_for_charts"]: round(float(np.log2(level["m_probability"] / level["u_probability"])), 2)
-            for level in c["comparison_levels"]
-            if not level.get("is_null_level")
-        }
-        for c in settings["comparisons"]
-    }
-
-
-def _rounded(value: Any) -> Any:
-    """Numbers to six significant digits: what stands behind them depends on the order in which sums were made."""
-    if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_rounded(part) for part in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _agree(columns: Sequence[str]) -> str:
-    return " and ".join(f"l.{c} = r.{c}" for c in columns)
-
-
-_LAST_ALIKE = (
-    "damerau_levenshtein(last_name_l, last_name_r) <= 1 or jaro_winkler_similarity(last_name_l, last_name_r) >= 0.94 "
-    "or list_has_any(string_split(last_name_l, '-'), string_split(last_name_r, '-'))"
-)
-#: Numbers tell anna.mueller2@… from anna.mueller3@…: they are no slips.
-_EMAIL_ALIKE = (
-    "regexp_replace(email_l, '[^0-9]', '', 'g') = regexp_replace(email_r, '[^0-9]', '', 'g') "
-    "and left(email_l, 1) = left(email_r, 1) and damerau_levenshtein(email_l, email_r) <= 2"
-)
-
-
-def _untrained(con: DuckDBPyConnection) -> dict[str, Any]:
-    """Splink's settings with what is set beforehand."""
-    email, phone = _chance(con, "email"), _chance(con, "phone")
-    first_name = _comparison(
-        "first_name",
-        ("equal", "first_name_l = first_name_r and length(first_name_l) > 1", {}),
-        ("swapped", _SWAPPED, _u(_U_SWAPPED)),
-        ("alike", _FIRST_ALIKE, {}),
-        ("initial", _INITIAL, {}),
-    )
-    # That the names are swapped has been counted with the first name.
-    last_name = _comparison(
-        "last_name",
-        ("equal", "last_name_l = last_name_r", {}),
-        ("alike", _LAST_ALIKE, {}),
-        missing=f"last_name_l is null or last_name_r is null or {_SWAPPED} and last_name_l <> last_name_r",
-    )
-    return {
-        "link_type": "dedupe_only",
-        "unique_id_column_name": "unique_id",
-        "comparisons": [
-            first_name,
-            last_name,
-            _comparison("birth_date", ("equal", "birth_date_l = birth_date_r", {}), ("alike", _BIRTH_ALIKE, {})),
-            _comparison(
-                "email",
-                ("equal", "email_l = email_r", _u(email)),
-                ("alike", _EMAIL_ALIKE, _u(min(email, _U_EMAIL_ALIKE))),
-            ),
-            _comparison("phone", ("equal", "phone_l = phone_r", _u(phone))),
-            _comparison("postal_code", ("equal", "postal_code_l = postal_code_r", {})),
-        ],
-        "blocking_rules_to_generate_predictions": [_agree(block) for block in BLOCKS],
-        "retain_matching_columns": False,
-        "retain_intermediate_calculation_columns": True,
-    }
-
-
-def _comparison(name: str, *levels: tuple[str, str, dict[str, Any]], missing: str | None = None) -> dict[str, Any]:
-    """One of Splink's comparisons; levels are (label, condition, what is fixed of its probabilities)."""
-    absent = missing or f"{name}_l is null or {name}_r is null"
-    found = [
-        {"sql_condition": absent, "label_for_charts": "missing", "is_null_level": True},
-        *({"sql_condition": sql, "label_for_charts": label, **fixed} for label, sql, fixed in levels),
-        {"sql_condition": "ELSE", "label_for_charts": "differs"},
-    ]
-    return {"output_column_name": name, "comparison_levels": found}
-
-
-def _u(probability: float) -> dict[str, Any]:
-    """A level whose chance among strangers is not estimated but set."""
-    return {"u_probability": probability, "fix_u_probability": True}
-
-
-def _chance(con: DuckDBPyConnection, column: str) -> float:
-    """Share of all pairs of records with a value that have the same one. Matches are among them: the estimate is safe."""
-    row = con.execute(
-        f"select coalesce(sum(n * (n - 1)), 0), sum(n) from (select count(*)::double as n from records "
-        f"where {column} is not null group by {column})"
-    ).fetchall()[0]
-    equal, known = float(row[0]), float(row[1] or 0)
-    if not equal:
-        raise InputError(
-            f"no two customer records have the same {column}: there is nothing to learn from",
-            fix="leave it to the parameters that come with the package",
+    rows = [(c, level, *bits) for c, levels in card.metrics["weights"].items() for level, bits in levels.items()]
+    return [
+        Exhibit(
+            "Match weights in bits", header=("comparison", "level", "against strangers", "in a household"), rows=rows
         )
-    return equal / (known * (known - 1))
-
-
-def _refuse_untrained(settings: Mapping[str, Any]) -> None:
-    missing = [
-        f"{c['output_column_name']} {level['label_for_charts']}"
-        for c in settings["comparisons"]
-        for level in c["comparison_levels"]
-        if not level.get("is_null_level") and not all(level.get(k) for k in ("m_probability", "u_probability"))
     ]
-    if missing:
-        raise InputError(
-            f"the records show too little to learn from: nothing was seen of {', '.join(missing)}",
-            fix="leave it to the parameters that come with the package, or load more customers",
-        )
+
+
+def weights(parameters: Parameters) -> dict[str, dict[str, tuple[float, float]]]:
+    """Comparison → level → match weights (log2, rounded) against strangers and in a household, for people to look at."""
+    strangers, household = parameters.weights("strangers"), parameters.weights("household")
+    return {
+        name: {level: (round(bits, 2), round(household[name][level], 2)) for level, bits in levels.items()}
+        for name, levels in strangers.items()
+    }

@@ -25,6 +25,7 @@ from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.cards import card_files
 from ecommerce_platform.ml.lifecycle import Place, register
 from ecommerce_platform.persons import identity
+from ecommerce_platform.persons.training import train_identity
 from ecommerce_platform.warehouse.changes import Log, changed_rows, record_change, record_seen, seen_versions, unseen
 from ecommerce_platform.warehouse.contract_checks import check_rows, check_table
 from ecommerce_platform.warehouse.incremental import AlsoWrite
@@ -69,7 +70,8 @@ class Linking:
 def current_linking(place: Place, threshold: float) -> Linking:
     """The trained parameters in force with the threshold; those of the package where none were trained yet.
 
-    The package's are stored and registered when they are first used, so that a later package changes nothing.
+    The package's are stored and registered when they are first used, so that a later package changes nothing; they also
+    take the place of parameters whose format this version no longer reads.
 
     Args:
         place: where models live.
@@ -82,7 +84,8 @@ def current_linking(place: Place, threshold: float) -> Linking:
         row = current_version(con, identity.MODEL) if newest_version(con, identity.MODEL) else None
     if row:
         data, _ = artifacts.load_json_artifact(place.models, identity.MODEL, row["version"], sha256=row["sha256"])
-        return Linking(identity.Parameters.from_json(row["version"], data), threshold)
+        if identity.is_readable(data):
+            return Linking(identity.Parameters.from_json(row["version"], data), threshold)
     default = identity.default_identity()
     _register(place, default)
     return Linking(default.parameters, threshold)
@@ -136,7 +139,7 @@ def train_parameters(place: Place, scratch: Mapping[str, Any], *, seed: int) -> 
             raise InputError("there are no customers to learn from", fix="run `ecommerce build` first")
         records = con.sql(f"{identity.records_select(CUSTOMERS)} order by customer_id").pl()
     with duckdb.connect(":memory:", config=dict(scratch)) as memory:
-        trained = identity.train_identity(memory, records, seed=seed)
+        trained = train_identity(memory, records, seed=seed)
     return _register(place, trained)
 
 

@@ -18,6 +18,8 @@ DAY_COLUMNS = frozenset({"date", "week", "month", "quarter", "first_day", "last_
 #: Conversion macros whose result is known.
 DATE_MACROS = frozenset({"as_date", "as_date_format"})
 DOUBLE_MACROS = frozenset({"as_double"})
+#: Said of a recursion that another engine refuses, so that a contract may say why it stays.
+RECURSION = "a recursion that aggregates fails elsewhere: aggregate what it gives after it, or say `not_on_spark:` in the contract"
 #: Parts of a date that engines number differently.
 WEEKDAYS = frozenset({"dow", "isodow", "dayofweek", "weekday", "dayofweek_iso"})
 
@@ -80,6 +82,8 @@ def _differing(node: exp.Expr) -> Iterator[str]:
         # In order, the first of the most frequent wins; other engines refuse that spelling, so it is never wrong silently.
         if not isinstance(node.this, exp.Order):
             yield "mode breaks ties at random: rank the counts with a full tie-break, or in a mapping mode(x order by x)"
+    elif isinstance(node, exp.Sub) and _is_day(node.this) and _is_day(node.expression):
+        yield "the difference of two days is an interval elsewhere: use date_diff('day', …)"
     elif isinstance(node, exp.Anonymous) and node.name.lower() == "hash":
         yield "hash() differs by engine and version: use md5"
 
@@ -104,8 +108,20 @@ def _failing(node: exp.Expr) -> Iterator[str]:
         yield "union by name fails elsewhere: name the columns in one order"
     elif isinstance(node, exp.DateBin):
         yield "time_bucket fails elsewhere: use date_trunc"
+    elif isinstance(node, exp.CTE):
+        if _aggregates_itself(node):
+            yield RECURSION
     elif isinstance(node, (exp.Div, exp.IntDiv, exp.Mod)) and not _is_never_zero(node.expression):
         yield "division by zero is an error elsewhere: divide by nullif(…, 0)"
+
+
+def _aggregates_itself(node: Any) -> bool:
+    """Whether a step of a recursion aggregates, ranks or sorts what the step before gave."""
+    from sqlglot import exp
+
+    steps = [t.find_ancestor(exp.Select) for t in node.this.find_all(exp.Table) if not t.db and t.name == node.alias]
+    refused = (exp.AggFunc, exp.Window, exp.Group, exp.Distinct, exp.Order)
+    return any(step is not None and step.find(*refused) for step in steps)
 
 
 def _is_weekday_part(node: Any) -> bool:

@@ -3,6 +3,8 @@ known. Parameters and threshold were fixed on other records (another seed) than 
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 import numpy as np
 import polars as pl
@@ -11,18 +13,35 @@ import pytest
 from ecommerce_platform.contracts.source import IdentityRules
 from ecommerce_platform.ml.evaluation import b_cubed, pair_scores
 from ecommerce_platform.persons import identity
+from ecommerce_platform.persons.training import train_identity
 from ecommerce_platform.simulation.records import make_records
 
 DEFAULT = identity.default_identity()
 THRESHOLD = IdentityRules().threshold
 
 
+def as_customers(made: pl.DataFrame) -> pl.DataFrame:
+    """The records as rows of silver.customers, as far as linking reads them: columns that they lack are null."""
+    types: dict[str, Any] = {**dict.fromkeys(identity.COLUMNS, pl.String), "birth_date": pl.Date}
+    named = made.rename({"customer_no": "customer_id"}, strict=False)
+    lacking = {name: pl.lit(None, kind) for name, kind in types.items() if name not in named.columns}
+    return named.with_columns(**lacking).select(identity.COLUMNS).cast(pl.Schema(types))
+
+
+def comparable_records(con: duckdb.DuckDBPyConnection, made: pl.DataFrame) -> pl.DataFrame:
+    con.register("raw", as_customers(made).to_arrow())
+    return con.sql(f"{identity.records_select('raw')} order by customer_id").pl()
+
+
 def judged(seed: int, persons: int, parameters: identity.Parameters = DEFAULT.parameters) -> dict[str, float]:
-    """Precision and recall over pairs of records, and B³, of the persons found among generated records."""
-    made = make_records(seed, persons).rename({"customer_no": "customer_id"})
+    """How right the persons among generated records are (`judged_records`)."""
+    return judged_records(make_records(seed, persons).rename({"customer_no": "customer_id"}), parameters)
+
+
+def judged_records(made: pl.DataFrame, parameters: identity.Parameters = DEFAULT.parameters) -> dict[str, float]:
+    """Precision and recall over pairs of records, and B³, of the persons found among records with their true `person`."""
     with duckdb.connect(config={"memory_limit": "2GB", "threads": 2}) as con:
-        con.register("raw", made.select(identity.COLUMNS).to_arrow())
-        records = con.sql(f"{identity.records_select('raw')} order by customer_id").pl()
+        records = comparable_records(con, made)
         links = identity.score(con, parameters, records, THRESHOLD)
         con.register("comparable", records.to_arrow())
 
@@ -62,11 +81,8 @@ def test_other_shops(seed: int) -> None:
 
 @pytest.mark.long
 def test_parameters_trained_on_one_shop_serve_others() -> None:
-    made = make_records(31, 30_000).rename({"customer_no": "customer_id"})
     with duckdb.connect() as con:
-        con.register("raw", made.select(identity.COLUMNS).to_arrow())
-        records = con.sql(f"{identity.records_select('raw')} order by customer_id").pl()
-        trained = identity.train_identity(con, records, seed=1)
+        trained = train_identity(con, comparable_records(con, make_records(31, 30_000)), seed=1)
     for seed in (32, 33, 34):
         found = judged(seed, 60_000, trained.parameters)
         assert found["precision"] >= 0.999, found

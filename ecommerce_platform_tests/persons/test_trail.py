@@ -72,7 +72,7 @@ def test_other_parameters_work_everything_out_again_and_say_so() -> None:
     persons.build()
     assert persons.persons() == {"a": "a", "b": "a", "c": "c"}
     # Parameters for which nothing is ever a match.
-    never = {**DEFAULT.parameters.settings, "probability_two_random_records_match": 1e-40}
+    never = {**DEFAULT.parameters.settings, "prior": {"person": 1e-40, "household": 1e-5}}
     persons.linking = Linking(Parameters("20990101T000000Z-000000000000", never), 0.99)
     persons.build()
     assert persons.persons() == {"a": "a", "b": "b", "c": "c"}

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from ecommerce_platform.contracts.ddl import create_table_sql
+from ecommerce_platform.contracts.source import IdentityRules
 from ecommerce_platform.persons import identity
 from ecommerce_platform.persons.links import (
     CHANGES,
@@ -28,9 +29,10 @@ from ecommerce_platform.warehouse.transaction import transaction
 from ecommerce_platform.warehouse.write import Written, apply_difference, find_difference
 from ecommerce_platform_tests.properties.changing import CONTRACTS, DECLARED, MODELS
 
+THRESHOLD = IdentityRules().threshold
 LOGS = add_logs(DECLARED.logs)
 DEFAULT = identity.default_identity()
-LINKING = Linking(DEFAULT.parameters, 0.99)
+LINKING = Linking(DEFAULT.parameters, THRESHOLD)
 TABLES = (LINKS, CLUSTERS, IDENTITIES)
 
 

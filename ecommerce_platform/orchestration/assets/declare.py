@@ -377,10 +377,18 @@ def table_metadata(contract: Contract, *files: Any) -> dict[str, Any]:
     }
 
 
+def on_spark(project: Project, contract: Contract) -> bool:
+    """Whether Spark works a table out: the SELECTs of gold, where that engine is set."""
+    if project.settings.engine != "spark" or contract.layer != "gold":
+        return False
+    return not contract.filled_by and not contract.not_on_spark
+
+
 def labels(project: Project, contract: Contract) -> dict[str, Any]:
     """Group, owners, tags, kinds and freshness of a table's asset."""
     tags = {**contract.tags, **({"subject": contract.subject} if contract.subject else {})}
-    kinds = set(contract.kinds) or {"duckdb", "python" if contract.filled_by or contract.history_of else "sql"}
+    engine = "spark" if on_spark(project, contract) else "duckdb"
+    kinds = set(contract.kinds) or {engine, "python" if contract.filled_by or contract.history_of else "sql"}
     # A kind is what the graph shows of a table at first sight, a tag what it can be filtered by.
     if contract.table in project.empty:
         tags["filled"] = "no"

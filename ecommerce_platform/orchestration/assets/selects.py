@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ecommerce_platform.engines.gold import refresh_on_spark
 from ecommerce_platform.ml.models import EVERY_SCORING, EVERY_TRAINING
 from ecommerce_platform.orchestration.assets.declare import (
     Outcome,
@@ -12,6 +13,7 @@ from ecommerce_platform.orchestration.assets.declare import (
     lineage,
     load_check_result,
     load_check_specs,
+    on_spark,
     preview,
 )
 from ecommerce_platform.orchestration.freshness import data_to
@@ -27,16 +29,22 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
     contract, table = model.contract, model.table
     assert table.sql is not None
     assert table.sql_path is not None
-    key = asset_key(contract.table)
+    key, checks = asset_key(contract.table), load_checks.declared_checks(contract)
     also_write = also_written(project.catalog).get(contract.table)
 
     def work(step: Step) -> Outcome:
+        log, is_new = project.logs.get(contract.table), False
+        if checks:
+            with step.connect() as con:
+                is_new = load_checks.is_new(con, model)
+        if on_spark(project, contract):
+            written = refresh_on_spark(step.connect, project.cluster, model, log=log, full_checks=step.full_checks)
         with step.connect() as con:
-            is_new = load_checks.is_new(con, model)
-            written = refresh_table(
-                con, model, project.incrementals.get(contract.table),
-                log=project.logs.get(contract.table), full_checks=step.full_checks, also_write=also_write,
-            )  # fmt: skip
+            if not on_spark(project, contract):
+                written = refresh_table(
+                    con, model, project.incrementals.get(contract.table),
+                    log=log, full_checks=step.full_checks, also_write=also_write,
+                )  # fmt: skip
             shown = {"preview": preview(con, contract), **data_to(con, contract)}
             file = project.source.file
             found = load_checks.load_checks(con, project.compiled, file.currency, file.time_zone) if is_new else []
@@ -53,7 +61,7 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
         deps=_deps(model, project),
         description=describe(contract, table.sql),
         files=[table.sql_path],
-        checks=load_check_specs(load_checks.declared_checks(contract), key),
+        checks=load_check_specs(checks, key),
         code_version=model.code_version,
     )
 

@@ -1,0 +1,338 @@
+"""Spark as an engine: a session whose semantics are fixed, and tables in the store. Which tables, its callers decide."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.select import tables_read
+from ecommerce_platform.engines.interface import Differing
+from ecommerce_platform.engines.store import Manifest, Part, Store, bucket_sql, buckets_for
+from ecommerce_platform.engines.translate import expression_to_spark, to_spark, view_of
+from ecommerce_platform.errors import DefinitionError, SettingsError
+from ecommerce_platform.warehouse.contract_checks import CheckResult, Rule, check_names, column_rules, stop_if_blocked
+from ecommerce_platform.warehouse.write import Written
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame, SparkSession
+
+#: What a session must say for SELECTs to mean on Spark what they mean in DuckDB. A parity test holds each.
+SEMANTICS = {
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.caseSensitive": "false",
+    "spark.sql.decimalOperations.allowPrecisionLoss": "false",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+}
+#: Everything stays on this machine unless the master is another one.
+_ON_THIS_MACHINE = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+#: In this process: as many pieces as there are cores to work on them, not the 200 of a cluster.
+_IN_THIS_PROCESS = {"spark.sql.shuffle.partitions": str(os.cpu_count() or 1)}
+
+
+def missing_for_spark() -> tuple[str, str] | None:
+    """What is missing to run Spark here, and what would put it there; None if nothing is."""
+    import importlib.util
+    import shutil
+
+    if importlib.util.find_spec("pyspark") is None:
+        return "pyspark is not installed", "pip install 'ecommerce_platform[spark]' -c constraints.txt"
+    home = os.environ.get("JAVA_HOME")
+    if not (home and Path(home, "bin", "java").is_file()) and shutil.which("java") is None:
+        return (
+            "there is no Java",
+            "install a JRE of version 17 or 21 (Debian: openjdk-17-jre-headless), or set JAVA_HOME",
+        )
+    return None
+
+
+def require_spark() -> None:
+    """Raises a SettingsError that says what is missing to run Spark here, if something is."""
+    if missing := missing_for_spark():
+        what, fix = missing
+        raise SettingsError(
+            f"Spark cannot run here: {what}",
+            where="ECOMMERCE_ENGINE=spark",
+            fix=f"{fix}; or unset it: DuckDB needs neither",
+        )
+
+
+@contextmanager
+def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterator[SparkSession]:
+    """A Spark session for as long as the block lasts; its JVM ends with it.
+
+    Args:
+        master: `local[2]`, or `spark://host:port` of a standalone cluster.
+        memory: of the driver and of each executor, as Java writes it: 1500m.
+        options: further Spark settings; they cannot change SEMANTICS.
+
+    Raises:
+        SettingsError: pyspark or Java is missing, or there is no such cluster.
+    """
+    require_spark()
+    # Nothing here hands pandas to pyspark, nor the other way round.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(master).appName("ecommerce_platform")
+    settings = {
+        "spark.driver.memory": memory,
+        "spark.executor.memory": memory,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if master.startswith("local") or "127.0.0.1" in master:
+        settings |= _ON_THIS_MACHINE
+    if master.startswith("local"):
+        settings |= _IN_THIS_PROCESS
+    for name, value in {**settings, **options, **SEMANTICS}.items():
+        builder = builder.config(name, value)
+    spark = _start(builder, master)
+    spark.sparkContext.setLogLevel("ERROR")
+    try:
+        yield spark
+    finally:
+        _stop(spark)
+
+
+def _start(builder: Any, master: str) -> SparkSession:
+    try:
+        spark: SparkSession = builder.getOrCreate()
+        return spark
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        raise SettingsError(
+            f"Spark did not start: {first}",
+            where=f"ECOMMERCE_SPARK_MASTER={master}",
+            fix="look whether the cluster is there and whether Java is version 17 or 21 (docs/spark.md)",
+        ) from None
+
+
+def _stop(spark: SparkSession) -> None:
+    """Ends the session and its JVM, which pyspark would keep until this process ends."""
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway  # guarded by a test: no JVM may be left behind
+    spark.stop()
+    if gateway is not None:
+        gateway.shutdown()
+        process = getattr(gateway, "proc", None)
+        if process is not None:
+            process.stdin.close()  # the JVM ends with its input
+            process.wait(timeout=60)
+        SparkContext._gateway = SparkContext._jvm = None
+
+
+class SparkEngine:
+    """The engine over a session and a store.
+
+    Args:
+        spark: a session that `session` made.
+        store: the tables.
+        contracts: of every table that SELECTs may name.
+    """
+
+    def __init__(self, spark: SparkSession, store: Store, contracts: Mapping[str, Contract]) -> None:
+        self.spark, self.store, self.contracts = spark, store, contracts
+        #: Table → the version that its view shows.
+        self._shown: dict[str, int] = {}
+
+    def replace(self, contract: Contract, select: str) -> Written:
+        """As the interface says."""
+        base = self.store.current(contract.table)
+        staged = self.stage(contract, select, base)
+        results = self._checked(contract, staged)
+        new = self.store.commit(base, staged)
+        return Written(new.rows, new.rows, 0, base.rows if base else 0, tuple(results))
+
+    def upsert(self, contract: Contract, select: str) -> Written:
+        """As the interface says. Only the buckets that hold a touched key are written anew."""
+        base = self.store.current(contract.table)
+        if base is None:
+            return self.replace(contract, select)
+        new = self._bucketed(contract, self._rows(contract, select), base.buckets).persist()
+        try:
+            differing = self._differing(contract, new, touched_only=True)
+            touched = [row[0] for row in new.select("_bucket").distinct().collect()]
+            before = {n: base.parts[n] for n in touched if n in base.parts}
+            kept = self._bucketed(contract, self._read(contract, base, list(before)), base.buckets)
+            kept = kept.join(new.select(*contract.key), list(contract.key), "left_anti").select(*new.columns)
+            parts = self._write(contract, kept.unionAll(new))
+        finally:
+            new.unpersist()
+        staged = _with(base, parts={**base.parts, **parts})
+        results = self._checked(contract, staged)
+        written = self.store.commit(base, staged)
+        return Written(written.rows, differing.inserted, differing.updated, 0, tuple(results))
+
+    def difference(self, contract: Contract, select: str) -> Differing:
+        """As the interface says."""
+        return self._differing(contract, self._rows(contract, select), touched_only=False)
+
+    def arrow(self, select: str) -> pa.RecordBatchReader:
+        """As the interface says: the rows are written to files first, which are gone when the last of them was read."""
+        import pyarrow as pa
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        frame, folder = self.sql(select), self.store.stage("tmp.arrow")
+        frame.write.parquet(str(folder))
+        schema = to_arrow_schema(frame.schema)
+        return pa.RecordBatchReader.from_batches(schema, self._batches(folder, schema))
+
+    def checks(self, contract: Contract) -> list[CheckResult]:
+        """As the interface says."""
+        self._show(tables=[contract.table])
+        return self._check(contract, view_of(contract.table))
+
+    # What the gold layer needs besides.
+
+    def sql(self, select: str) -> DataFrame:
+        """The rows of a SELECT in DuckDB's SQL, not yet worked out."""
+        self._show(tables_read(select))
+        return self.spark.sql(to_spark(select))
+
+    def stage(self, contract: Contract, select: str, base: Manifest | None, state: str = "") -> Manifest:
+        """Writes the rows of a SELECT as files that no version names yet; `Store.commit` makes them the next one."""
+        buckets = buckets_for(base.rows) if base else 1
+        parts = self._write(contract, self._bucketed(contract, self._rows(contract, select), buckets))
+        columns = {name: column.type for name, column in contract.all_columns.items()}
+        return Manifest(contract.table, 0, columns, buckets, parts, state)
+
+    def _batches(self, folder: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        from pyarrow import parquet
+
+        try:
+            for path in sorted(folder.glob("*.parquet")):
+                for batch in parquet.ParquetFile(path).iter_batches():
+                    yield batch.cast(schema)
+        finally:
+            self.store.discard(folder)
+
+    def _show(self, tables: Iterable[str]) -> None:
+        """Makes the newest versions of these tables the ones that SELECTs read."""
+        for table in tables:
+            found = self.store.current(table)
+            if found is None:
+                raise DefinitionError(
+                    f"{table} is not in the store", where=self.store.folder(table), fix="write it first"
+                )
+            if self._shown.get(table) != found.version:
+                self._read(self.contracts[table], found).createOrReplaceTempView(view_of(table))
+                self._shown[table] = found.version
+
+    def _read(self, contract: Contract, manifest: Manifest, buckets: Sequence[int] | None = None) -> DataFrame:
+        parts = manifest.parts if buckets is None else {n: manifest.parts[n] for n in buckets}
+        files = self.store.files(_with(manifest, parts=parts))
+        schema = ", ".join(f"`{name}` {spark_type(kind)}" for name, kind in manifest.columns.items())
+        if not files:
+            return self.spark.createDataFrame([], schema)
+        return self.spark.read.schema(schema).parquet(*files)
+
+    def _rows(self, contract: Contract, select: str) -> DataFrame:
+        """The rows of a SELECT with the contract's types; a value that does not fit one is an error."""
+        frame = self.sql(select)
+        expected = list(contract.all_columns)
+        if frame.columns != expected:
+            raise DefinitionError(
+                f"the SELECT of {contract.table} gives {', '.join(frame.columns)}, its contract says {', '.join(expected)}",
+                where=contract.path.with_suffix(".sql"),
+                fix=f"correct the SELECT or {contract.path.name}",
+            )
+        return frame.select(*(frame[n].cast(spark_type(c.type)).alias(n) for n, c in contract.all_columns.items()))
+
+    def _bucketed(self, contract: Contract, frame: DataFrame, buckets: int) -> DataFrame:
+        from pyspark.sql import functions as f
+
+        return frame.withColumn("_bucket", f.expr(expression_to_spark(bucket_sql(contract, buckets))))
+
+    def _write(self, contract: Contract, frame: DataFrame) -> dict[int, Part]:
+        from pyarrow import parquet
+
+        folder = self.store.stage(contract.table)
+        frame.repartition("_bucket").write.partitionBy("_bucket").parquet(str(folder))
+        home = self.store.folder(contract.table)
+        return {
+            bucket: Part(names, sum(parquet.read_metadata(home / name).num_rows for name in names))
+            for bucket, names in self.store.staged(contract.table, folder).items()
+        }
+
+    def _differing(self, contract: Contract, new: DataFrame, *, touched_only: bool) -> Differing:
+        from pyspark.sql import functions as f
+
+        key, others = list(contract.key), [c for c in contract.all_columns if c not in contract.key]
+        base = self.store.current(contract.table)
+        old = self._read(contract, base) if base else new.limit(0).select(*contract.all_columns)
+        both = old.alias("o").withColumn("_old", f.lit(1)).join(
+            new.alias("n").withColumn("_new", f.lit(1)), key, "right" if touched_only else "full"
+        )  # fmt: skip
+        equal = f.lit(True)
+        for name in others:
+            equal = equal & f.col(f"o.{name}").eqNullSafe(f.col(f"n.{name}"))
+        counted = both.select(
+            f.count_if(f.col("_old").isNull()),
+            f.count_if(f.col("_old").isNotNull() & f.col("_new").isNotNull() & ~equal),
+            f.count_if(f.col("_new").isNull()),
+        ).collect()[0]
+        return Differing(*counted)
+
+    def _checked(self, contract: Contract, staged: Manifest) -> list[CheckResult]:
+        """Asks the contract's rules of what is staged, in the place of the table; what fails them is removed."""
+        self._read(contract, staged).createOrReplaceTempView(view_of(contract.table))
+        self._shown.pop(contract.table, None)
+        try:
+            self._show([t for check in contract.checks for t in tables_read(check.sql) if t != contract.table])
+            return self._check(contract, view_of(contract.table))
+        except BaseException:
+            for name in {Path(n).parts[1] for part in staged.parts.values() for n in part.files}:
+                self._drop_unnamed(contract.table, name)
+            raise
+
+    def _drop_unnamed(self, table: str, folder: str) -> None:
+        base = self.store.current(table)
+        named = {Path(n).parts[1] for part in base.parts.values() for n in part.files} if base else set()
+        if folder not in named:
+            self.store.discard(self.store.folder(table) / "parts" / folder)
+
+    def _check(self, contract: Contract, view: str) -> list[CheckResult]:
+        results = [self._contract_rules(contract, view)]
+        for check in contract.checks:
+            count = self.spark.sql(f"select count(*) from ({to_spark(check.sql)}) as offending").collect()[0][0]
+            results.append(CheckResult(check.name, check.severity, check.description, (Rule(check.name, count),)))
+        stop_if_blocked(contract.table, results)
+        return results
+
+    def _contract_rules(self, contract: Contract, view: str) -> CheckResult:
+        rules = [
+            (text, expression_to_spark(condition))
+            for name, column in contract.columns.items()
+            for _, text, condition in column_rules(name, column, required=name in contract.required_columns)
+        ]
+        key = ", ".join(f"`{name}`" for name in contract.key)
+        counts = ", ".join(["count(*)", *(f"count_if({condition})" for _, condition in rules)])
+        total, *broken = self.spark.sql(f"select {counts} from {view}").collect()[0]
+        doubled = (
+            f"select coalesce(sum(n - 1), 0) from (select count(*) as n from {view} group by {key} having count(*) > 1)"
+        )
+        rules.append((f"unique key ({', '.join(contract.key)})", ""))
+        broken.append(self.spark.sql(doubled).collect()[0][0])
+        found = tuple(Rule(text, int(count)) for (text, _), count in zip(rules, broken, strict=True))
+        return CheckResult("contract", "block", check_names(contract)[0][2], found, rows=total)
+
+
+def spark_type(kind: str) -> str:
+    """A contract's type as Spark writes it."""
+    return {"VARCHAR": "STRING", "TIMESTAMP": "TIMESTAMP_NTZ", "INTEGER": "INT"}.get(kind, kind)
+
+
+def _with(manifest: Manifest, **changes: Any) -> Manifest:
+    return Manifest(**{**vars(manifest), **changes})
