@@ -33,6 +33,7 @@ from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.orchestration.resources import connection_config, open_warehouse
 from ecommerce_platform.persons import identity
 from ecommerce_platform.persons import links as identities
+from ecommerce_platform.persons.people import build_persons
 from ecommerce_platform.persons.training import learn_from_truth, train_identity
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform.simulation.addressed import make_addressed
@@ -88,9 +89,7 @@ def persons_of(con: duckdb.DuckDBPyConnection, links: pl.DataFrame, rows: pl.Dat
         con.register("pairs_", pairs.to_arrow())
         return con.sql(identity.conflicts_select("pairs_", "comparable")).pl()
 
-    return identity.build_persons(
-        links, pl.DataFrame(schema={"customer_id": pl.String, "person_key": pl.String}), conflicts
-    )
+    return build_persons(links, pl.DataFrame(schema={"customer_id": pl.String, "person_key": pl.String}), conflicts)
 
 
 # -- measurements, each in a process of its own --------------------------------------------------------------------
@@ -160,7 +159,7 @@ def alternatives(seed: int, persons: int) -> dict[str, object]:
             links = identity.score(con, parameters, rows, threshold)
             found[f"threshold {threshold}"] = judge(made, persons_of(con, links, rows))
         links = identity.score(con, parameters, rows, THRESHOLD)
-        plain = identity.build_persons(
+        plain = build_persons(
             links, pl.DataFrame(schema={"customer_id": pl.String, "person_key": pl.String}), lambda pairs: pairs.head(0)
         )
         found["connected components, no contradictions looked for among them"] = judge(made, plain)

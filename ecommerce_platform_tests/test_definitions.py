@@ -208,7 +208,13 @@ def test_a_materialization_tells_rows_changes_preview_and_lineage(executed: Any)
     assert "| order_id |" in found["preview"].value.replace("  ", " ") or "order_id" in found["preview"].value
     lineage = found["dagster/column_lineage"].value.deps_by_column
     sources = {(d.asset_key.to_user_string(), d.column_name) for d in lineage["gross_amount"]}
-    assert sources == {("silver/order_items", "quantity"), ("silver/order_items", "unit_price")}
+    assert sources == {
+        ("silver/order_items", "quantity"),
+        ("silver/order_items", "unit_price"),
+        ("silver/orders", "currency"),
+        ("silver/shop", "currency"),
+        ("gold/daily_rates", "exchange_rate"),
+    }
 
 
 def test_silver_lineage_leads_to_the_raw_columns(executed: Any) -> None:

@@ -25,7 +25,6 @@ from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.cards import card_files
 from ecommerce_platform.ml.lifecycle import Place, register
 from ecommerce_platform.persons import identity
-from ecommerce_platform.persons.training import train_identity
 from ecommerce_platform.warehouse.changes import Log, changed_rows, record_change, record_seen, seen_versions, unseen
 from ecommerce_platform.warehouse.contract_checks import check_rows, check_table
 from ecommerce_platform.warehouse.incremental import AlsoWrite
@@ -133,6 +132,8 @@ def train_parameters(place: Place, scratch: Mapping[str, Any], *, seed: int) -> 
         InputError: there are no customers, or too few to learn from.
     """
     import duckdb
+
+    from ecommerce_platform.persons.training import train_identity
 
     with place.connect() as con:
         if not table_exists(con, *CUSTOMERS.split(".")):
@@ -362,6 +363,8 @@ def refresh_clusters(
 
 def _persons(con: DuckDBPyConnection, scope: str) -> pl.DataFrame:
     """The persons behind the links in a scope, and behind the keys of their records."""
+    from ecommerce_platform.persons.people import build_persons
+
     links = con.sql(f"select {', '.join(_links_columns())} from {LINKS} {scope}").pl()
     con.register("_link_scope", links.to_arrow())
     keyed = con.sql(
@@ -370,7 +373,7 @@ def _persons(con: DuckDBPyConnection, scope: str) -> pl.DataFrame:
         "(select customer_id_1 from _link_scope union all select customer_id_2 from _link_scope))"
     ).pl()
     con.unregister("_link_scope")
-    return identity.build_persons(links, keyed, lambda pairs: _conflicts(con, pairs))
+    return build_persons(links, keyed, lambda pairs: _conflicts(con, pairs))
 
 
 def _reach(con: DuckDBPyConnection, behind: Mapping[str, int]) -> int:

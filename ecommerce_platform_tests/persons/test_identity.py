@@ -13,6 +13,7 @@ import pytest
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ml import artifacts
 from ecommerce_platform.persons import identity, training
+from ecommerce_platform.persons.people import build_persons
 from ecommerce_platform.simulation.records import make_records
 from ecommerce_platform_tests.persons.test_quality import THRESHOLD, as_customers, comparable_records
 
@@ -190,7 +191,7 @@ def persons(
     def conflicts(pairs: pl.DataFrame) -> pl.DataFrame:
         return pairs.filter([row in (against or set()) for row in pairs.rows()])
 
-    found = identity.build_persons(frame, keyed, conflicts)
+    found = build_persons(frame, keyed, conflicts)
     return {row[0]: row[1:] for row in found.rows()}
 
 

@@ -13,6 +13,7 @@ import pytest
 from ecommerce_platform.contracts.source import IdentityRules
 from ecommerce_platform.ml.evaluation import b_cubed, pair_scores
 from ecommerce_platform.persons import identity
+from ecommerce_platform.persons.people import build_persons
 from ecommerce_platform.persons.training import train_identity
 from ecommerce_platform.simulation.records import make_records
 
@@ -50,7 +51,7 @@ def judged_records(made: pl.DataFrame, parameters: identity.Parameters = DEFAULT
             return con.sql(identity.conflicts_select("pairs", "comparable")).pl()
 
         no_keys = pl.DataFrame(schema={"customer_id": pl.String, "person_key": pl.String})
-        found = identity.build_persons(links, no_keys, conflicts)
+        found = build_persons(links, no_keys, conflicts)
     both = made.select("customer_id", "person").join(found, on="customer_id", how="left")
     person = numbered(both.select(pl.coalesce("person_id", "customer_id")).to_series())
     precision, recall = pair_scores(person, numbered(both["person"]))
