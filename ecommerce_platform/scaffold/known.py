@@ -166,7 +166,7 @@ def compose(
         if join := joins.get(raw):
             found = replace(found, order=join.order(recognised[join.shop].system.prefix if prefix else None))
         there = {other.table for other in recognised.values() if other.system is found.system}
-        render = partial(found.rendered, prefix=prefix, tables=there, currency=currency[0] if currency else "")
+        render = partial(found.rendered, prefix=prefix, tables=there)
         # An expression is written for the table whose columns it names.
         for name, sql in found.system.expressions.items():
             if name not in expressions or columns_named([sql]) <= found.names.keys():

@@ -146,7 +146,7 @@ class Recognised:
         """The layout of the table."""
         return self.system.tables[self.table]
 
-    def rendered(self, sql: str, *, prefix: bool, tables: Collection[str], currency: str) -> str:
+    def rendered(self, sql: str, *, prefix: bool, tables: Collection[str]) -> str:
         """SQL of a template for this export: its columns as they are written there, `null` for those that are not.
 
         Args:
@@ -154,9 +154,7 @@ class Recognised:
                 `{order}`: the order of a shop that a report is joined to.
             prefix: whether keys begin with the system's name.
             tables: the tables of the system that are there.
-            currency: the shop's, for `{currency}`.
         """
-        sql = sql.replace("{currency}", currency)
         sql = sql.replace("{prefix}", f"'{self.system.prefix}-' || " if prefix else "")
         sql = _WITH.sub(lambda found: str(found[1] in tables).lower(), sql)
         sql = _COLUMN.sub(lambda found: self._written(found[1]) if found[1] else found[0], sql)
@@ -219,7 +217,7 @@ def _plain(header: str) -> str:
 
 # -- the page about them -----------------------------------------------------------------------------------------
 
-_ENTITIES = ("orders", "order_items", "payments", "customers", "products", "returns")
+_ENTITIES = ("orders", "order_items", "payments", "customers", "products", "returns", "fees")
 _INTRODUCTION = """# Shop systems that are known
 
 Written by `ecommerce docs` from `ecommerce_platform/systems`; `ecommerce_platform_tests/scaffold/systems` holds every cell.
@@ -229,16 +227,19 @@ whatever further columns. It writes complete mappings instead of guesses; what i
 layout are one raw table. Exports of several shops in one folder become one source, whose keys begin with the system's name; of a
 payment provider beside a shop only what the shop does not say itself is taken, and never its payments once more.
 
-A cell names the tables of the export that fill it. Rows of another currency than most are kept and counted in no figure of money:
-orders and lines do not count, payments and refunds are left out with the reason.
+A cell names the tables of the export that fill it. Money counts as [What counts as money](money.md) says. Rows keep their currency:
+those of another one than the shop's count by the rates you deliver (`exchange_rates`), and in no figure of money without.
 """
 
 
 def systems_page() -> str:
     """The page that lists the systems: what of each export is taken, what the user says, what was read and what was not."""
     systems = known_systems().values()
-    lines = [_INTRODUCTION, "| system | recognised | orders | lines | payments | customers | products | refunds |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines = [
+        _INTRODUCTION,
+        "| system | recognised | orders | lines | payments | customers | products | refunds | fees |",
+    ]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for system in systems:
         filled = [", ".join(table for e, table in system.templates if e == entity) or "–" for entity in _ENTITIES]
         lines.append(f"| {system.title} | {', '.join(system.files)} | {' | '.join(filled)} |")

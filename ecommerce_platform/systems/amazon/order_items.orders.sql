@@ -13,5 +13,5 @@ select
     coalesce(as_decimal("item-tax"), 0)
     + coalesce(as_decimal("shipping-tax"), 0)
     + coalesce(as_decimal("gift-wrap-tax"), 0) as tax_amount,
-    as_text("item-price") is not null and not coalesce(amazon_canceled, false) and amazon_own_currency as is_valid
+    as_text("item-price") is not null and not coalesce(amazon_canceled, false) as is_valid
 from bronze.orders

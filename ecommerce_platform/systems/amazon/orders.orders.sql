@@ -14,7 +14,8 @@ select
         when lower(max(as_text("order-status"))) = 'unfulfillable' then 'unavailable'
         else max(as_text("order-status"))
     end as status,
-    coalesce(bool_or(as_text("item-price") is not null and not amazon_canceled and amazon_own_currency), false) as is_valid,
+    coalesce(bool_or(as_text("item-price") is not null and not amazon_canceled), false) as is_valid,
+    max(upper(as_text("currency"))) as currency,
     max(as_text("sales-channel")) as channel,
     max(as_text("ship-postal-code")) as postal_code
 from bronze.orders

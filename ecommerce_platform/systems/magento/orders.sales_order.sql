@@ -14,5 +14,7 @@ select
         when 'canceled' then 'canceled'
         else as_text("state")
     end as status,
-    as_text("state") not in ('canceled', 'pending_payment') as is_valid
+    as_text("state") not in ('canceled', 'pending_payment') as is_valid,
+    nullif(as_text("coupon_code"), '\N') as discount_code,
+    upper(nullif(as_text("base_currency_code"), '\N')) as currency
 from bronze.sales_order

@@ -1,5 +1,6 @@
 -- Lines, by the end of their ids: whole ones are longer than a line's number may be. Discounts of the order are part of
--- what was allocated to its lines. Shipping, less the discounts on it, and its tax stand on the first line.
+-- what was allocated to its lines. Shipping, less the discounts on it, and its tax stand on the first line. A gift card
+-- that was sold does not count: nothing was bought with it yet.
 select
     {prefix}as_text("order_name") as order_id,
     as_bigint("id") % 2147483647 as line_number,
@@ -15,5 +16,6 @@ select
     coalesce(as_decimal_sum("tax_lines", '$[*]', '$.price'), 0)
     + case
         when _position = 1 then coalesce(as_decimal_sum("shipping_lines", '$[*].tax_lines[*]', '$.price'), 0) else 0
-    end as tax_amount
+    end as tax_amount,
+    case when as_boolean("gift_card") then false end as is_valid
 from bronze.api_lines

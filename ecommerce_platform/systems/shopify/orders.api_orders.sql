@@ -1,5 +1,5 @@
--- Orders. Refunded ones count: what was paid back stands in returns. A cancelled, voided or test order does not, nor one
--- of another currency.
+-- Orders. Refunded ones count: what was paid back stands in returns. A cancelled or voided order does not.
+-- Of several discount codes the first is taken.
 select
     {prefix}as_text("name") as order_id,
     shopify_api_customer as customer_id,
@@ -15,7 +15,10 @@ select
         else as_text("financial_status")
     end as status,
     as_text("cancelled_at") is null and as_text("financial_status") not in ('voided', 'expired')
-    and not coalesce(as_boolean("test"), false) and shopify_api_own_currency as is_valid,
+    as is_valid,
+    as_boolean("test") as is_test,
+    as_text("discount_codes"->>'$[0].code') as discount_code,
+    upper(as_text("currency")) as currency,
     as_text("source_name") as channel,
     as_text("shipping_address"->>'$.zip') as postal_code
 from bronze.api_orders

@@ -1,5 +1,5 @@
 -- Orders, put together from their lines. What is said of an order stands on its first row, so max() finds it. Refunded
--- orders count: what was paid back stands in returns. A canceled or voided one does not, nor one of another currency.
+-- orders count: what was paid back stands in returns. A canceled or voided one does not.
 select
     shopify_order as order_id,
     max(shopify_customer) as customer_id,
@@ -16,8 +16,9 @@ select
         when max(shopify_paid_status) in ('pending', 'authorized', 'partially_paid') then 'created'
         else max(shopify_paid_status)
     end as status,
-    max(as_text("Cancelled at")) is null and max(shopify_paid_status) not in ('voided', 'expired')
-    and bool_and(shopify_own_currency) as is_valid,
+    max(as_text("Cancelled at")) is null and max(shopify_paid_status) not in ('voided', 'expired') as is_valid,
+    max(as_text("Discount Code")) as discount_code,
+    max(upper(as_text("Currency"))) as currency,
     max(as_text("Source")) as channel,
     max(ltrim(as_text("Shipping Zip"), '''')) as postal_code
 from bronze.orders

@@ -12,5 +12,3 @@ select
     shopify_api_ordered_at as paid_at
 from bronze.api_orders
 where as_text("financial_status") in ('paid', 'partially_paid', 'partially_refunded', 'refunded')
-    and not coalesce(as_boolean("test"), false)
-    and shopify_api_own_currency

@@ -7,4 +7,3 @@ select
     as_local_timestamp("Paid at") as paid_at
 from bronze.orders
 where shopify_paid_status in ('paid', 'partially_paid', 'partially_refunded', 'refunded')
-    and shopify_own_currency

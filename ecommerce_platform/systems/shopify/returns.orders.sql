@@ -4,4 +4,4 @@ select
     shopify_order as order_id,
     as_decimal("Refunded Amount") as refund_amount
 from bronze.orders
-where as_decimal("Refunded Amount") > 0 and shopify_own_currency
+where as_decimal("Refunded Amount") > 0

@@ -1,5 +1,5 @@
 -- Orders. One that waits for its payment in the checkout (pending) does not count yet, one that was failed or cancelled
--- does not count; refunded ones do: what was paid back stands in returns.
+-- does not count; refunded ones do: what was paid back stands in returns. Of several coupons the first is taken.
 select
     woo_order as order_id,
     woo_customer as customer_id,
@@ -18,7 +18,9 @@ select
         when 'trash' then 'canceled'
         else as_text("status")
     end as status,
-    as_text("status") not in ('pending', 'checkout-draft', 'cancelled', 'failed', 'trash') and woo_own_currency as is_valid,
+    as_text("status") not in ('pending', 'checkout-draft', 'cancelled', 'failed', 'trash') as is_valid,
+    as_text("coupon_lines"->>'$[0].code') as discount_code,
+    upper(as_text("currency")) as currency,
     as_text("created_via") as channel,
     coalesce(as_text("shipping"->>'$.postcode'), as_text("billing"->>'$.postcode')) as postal_code
 from bronze.orders

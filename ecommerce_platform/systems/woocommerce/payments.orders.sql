@@ -6,5 +6,4 @@ select
     as_decimal("total") as amount,
     as_local_timestamp("date_paid_gmt", 'UTC') as paid_at
 from bronze.orders
-where (as_text("date_paid_gmt") is not null or as_text("status") in ('processing', 'completed', 'refunded'))
-    and woo_own_currency
+where as_text("date_paid_gmt") is not null or as_text("status") in ('processing', 'completed', 'refunded')

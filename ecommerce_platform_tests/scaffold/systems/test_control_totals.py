@@ -38,7 +38,9 @@ def test_shopify_orders(tmp_path: Path, catalog: Catalog, test_data: Path) -> No
     assert [row["status"] for row in shop.rows("orders", order_id="#1004")] == ["canceled"]
     assert [row["is_valid"] for row in shop.rows("orders", order_id="#1004")] == [False]
     assert [row["status"] for row in shop.rows("orders", order_id="#1005")] == ["created"]
-    assert {row["is_valid"] for row in shop.rows("orders") if row["order_id"] in _foreign(test_data)} == {False}
+    assert {row["order_id"] for row in shop.rows("orders", currency="USD", is_valid=True)} == _foreign(test_data)
+    assert len(shop.rows("orders", currency="EUR")) == 48
+    assert {row["discount_code"] for row in shop.rows("orders")} == {None, "HERBST"}
     assert shop.rows("payments", order_id="#1004") == shop.rows("payments", order_id="#1005") == []
     assert {row["postal_code"][0] for row in shop.rows("customers") if row["postal_code"]} <= set("0123456789")
 
@@ -69,17 +71,21 @@ def test_amazon_all_orders(tmp_path: Path, catalog: Catalog, test_data: Path) ->
         datetime(2023, 10, 29, 0, 30)
     ]
     assert {r["order_id"] for r in shop.rows("orders", is_valid=False)} == {
-        "028-0000002-0000002", "028-0000004-0000004", "202-0000003-0000003",
+        "028-0000002-0000002", "028-0000004-0000004",
+    }  # fmt: skip
+    assert {r["order_id"]: r["currency"] for r in shop.rows("orders") if r["currency"] != "EUR"} == {
+        "028-0000002-0000002": None, "202-0000003-0000003": "GBP",
     }  # fmt: skip
 
 
 def test_stripe_payments(tmp_path: Path, catalog: Catalog, test_data: Path) -> None:
     shop = drafted(tmp_path, test_data, catalog, "stripe")
-    assert len(shop.rows("payments")) == 35, "neither the failed ones nor that in yen"
-    assert shop.total("returns", "refund_amount") == Decimal("114.00")
+    assert len(shop.rows("payments")) == 36, "not the failed ones"
+    assert [row["amount"] for row in shop.rows("payments", currency="JPY")] == [1500]
+    assert shop.total("returns", "refund_amount", currency="EUR") == Decimal("114.00")
     assert len(shop.rows("returns")) == 4
     failed = sum(Decimal(10 + n) for n in range(40) if n in (4, 13, 22, 31))
-    assert shop.total("payments", "amount") == Decimal("1163.00") - failed
+    assert shop.total("payments", "amount", currency="EUR") == Decimal("1163.00") - failed
     assert min(row["paid_at"] for row in shop.rows("payments")) == datetime(2023, 10, 2, 1, 0)
 
 

@@ -63,6 +63,8 @@ def test_shopify_refunds_cancellations_and_persons(shops: Shops) -> None:
         "#1": True, "#2": True, "#3": False, "#4": True, "#5": True
     }  # fmt: skip
     assert shop.total("payments", "amount") == Decimal("90.80"), "nothing of #5, which is pending"
+    codes = {r["order_id"]: r["discount_code"] for r in shop.rows("orders") if r["discount_code"]}
+    assert codes == {"#1": "SPRING", "#2": "FREESHIP"}
     assert {r["product_id"]: r["name"] for r in shop.rows("products")} == {
         "MUG-B": "Mug - Blue", "MUG-R": "Mug - Red", "Gift card": "Gift card"
     }  # fmt: skip
@@ -85,6 +87,9 @@ def test_stripe_counts_what_was_captured_each_payment_once(shops: Shops) -> None
     shop = shops["stripe"]
     paid = {order: shop.total("payments", "amount", order_id=order) for order in ("1", "2")}
     assert paid == {"1": 35, "2": 8}
+    fees = {r["order_id"]: f"{shop.total('fees', 'amount', order_id=r['order_id']):.2f}" for r in shop.rows("fees")}
+    assert fees == {"1": "1.40", "2": "0.40"}
+    assert {r["currency"] for entity in ("payments", "returns", "fees") for r in shop.rows(entity)} == {"EUR"}
     assert shop.total("returns", "refund_amount") == Decimal("20.50")
     assert {r["returned_at"] for r in shop.rows("returns")} == {
         datetime(2024, 4, 3, 0, 30), datetime(2024, 4, 3, 12, 0)
@@ -97,6 +102,8 @@ def test_magento_counts_no_parts_and_takes_the_base_currency(shops: Shops) -> No
     assert shop.total("payments", "amount") == Decimal("74.02")
     assert shop.total("returns", "refund_amount") == Decimal("23.80")
     assert {r["order_id"] for r in shop.rows("orders", is_valid=False)} == {"2", "4"}
+    assert {r["currency"] for r in shop.rows("orders")} == {"EUR"}
+    assert {r["order_id"]: r["discount_code"] for r in shop.rows("orders") if r["discount_code"]} == {"1": "WINTER"}
     assert {r["_raw_table"] for r in shop.rows("customers", customer_id="9")} == {"magento_customer_entity"}
     assert len(shop.rows("customers")) == 2, "the account, and the guest by the e-mail address"
 
@@ -124,9 +131,19 @@ def test_shopify_api_refunds_are_what_was_paid_back_or_taken_off(shops: Shops) -
     lines = {(r["order_id"], r["line_number"]) for r in shop.rows("order_items")}
     assert {(r["order_id"], r["line_number"]) for r in shop.rows("returns")} <= lines
     paid = {r["order_id"]: f"{r['amount']:.2f}" for r in shop.rows("payments")}
-    assert paid == {"#1001": "27.00", "#1002": "28.56", "#1003": "10.00", "#1004": "12.00"}
+    assert paid == {"#1001": "27.00", "#1002": "28.56", "#1003": "10.00", "#1004": "12.00", "#1006": "99.00"}
     valid = {r["order_id"] for r in shop.rows("orders", is_valid=True)}
-    assert valid == {"#1001", "#1002", "#1003", "#1007"}, "not what was cancelled, voided or a test"
+    assert valid == {"#1001", "#1002", "#1003", "#1006", "#1007"}, "not what was cancelled or voided"
+
+
+def test_shopify_api_tests_codes_currency_and_gift_cards_are_told(shops: Shops) -> None:
+    shop = shops["shopify-api"]
+    assert {r["order_id"] for r in shop.rows("orders", is_test=True)} == {"#1006"}
+    assert {r["order_id"]: r["discount_code"] for r in shop.rows("orders") if r["discount_code"]} == {"#1001": "SPRING"}
+    assert {r["currency"] for r in shop.rows("orders")} == {"EUR"}
+    sold = {(r["order_id"], r["unit_price"]) for r in shop.rows("order_items", is_valid=False)}
+    assert sold == {("#1007", 25)}, "a gift card that was sold is no revenue"
+    assert {r["order_id"] for r in shop.rows("payments", method="gift_card")} == {"#1003"}
 
 
 def test_woocommerce_lines_fees_and_shipping_come_to_the_totals(shops: Shops) -> None:
@@ -137,10 +154,12 @@ def test_woocommerce_lines_fees_and_shipping_come_to_the_totals(shops: Shops) ->
     assert {k: f"{v:.4f}" for k, v in total.items()} == {
         "101": "18.0900", "102": "17.8500", "103": "11.9000", "104": "11.9000", "105": "5.9500", "106": "8.0000"
     }  # fmt: skip
-    assert shop.total("payments", "amount") == Decimal("53.79"), "neither what is pending nor dollars"
+    assert shop.total("payments", "amount") == Decimal("61.79"), "not what is pending"
+    assert {r["order_id"]: r["currency"] for r in shop.rows("orders") if r["currency"] != "EUR"} == {"106": "USD"}
+    assert {r["order_id"]: r["discount_code"] for r in shop.rows("orders") if r["discount_code"]} == {"101": "spring"}
     assert {r["order_id"]: (r["status"], r["is_valid"]) for r in shop.rows("orders")} == {
         "101": ("processing", True), "102": ("shipped", True), "103": ("canceled", False), "104": ("created", False),
-        "105": ("returned", True), "106": ("shipped", False),
+        "105": ("returned", True), "106": ("shipped", True),
     }  # fmt: skip
     assert shop.rows("orders", order_id="101")[0]["ordered_at"] == datetime(2024, 3, 31, 0, 30)
 
