@@ -751,7 +751,8 @@ class _Look:
                     self._say(
                         "data", str(mapping.mapping.path),
                         f"its {mapping.filters} drops rows that no other mapping takes: they are unaccounted for, which stops the build",
-                        "let them be rejected instead (a missing key rejects its row), or map them",
+                        "let them be rejected instead (a missing key rejects its row), map them, or say under left_out in source.yml "
+                    "which rows they are and why",
                     )  # fmt: skip
             return
         self.report.accounting = self.con.execute(

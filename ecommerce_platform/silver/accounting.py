@@ -53,8 +53,8 @@ def account_rows(
 
     A raw table with one mapping is accounted for as its entity (`account_entities` comes first). One with several is
     looked at row by row, because a row that one entity rejects may be used by another. `rows_superseded` is counted
-    from the rows the mappings accepted, so a row that every mapping's WHERE drops, or that vanishes on the way, makes
-    the sum fail.
+    from the rows the mappings accepted, so a row that vanishes on the way makes the sum fail, and so does one that every
+    mapping's WHERE drops, unless source.yml says of each of them why.
 
     Raises:
         BlockedError: some row is unaccounted for.
@@ -63,8 +63,9 @@ def account_rows(
     for raw_table in source.file.tables:
         mappings = _mappings_of(raw_table, compiled)
         if len(mappings) == 1:
+            left_out = "rows_left_out" if mappings[0].left_out else "cast(0 as bigint) as rows_left_out"
             selects.append(
-                "select _raw_table, _load_date, rows_landed, rows_used, rows_superseded, rows_rejected "
+                f"select _raw_table, _load_date, rows_landed, rows_used, rows_superseded, rows_rejected, {left_out} "
                 f"from silver.entity_accounting where _raw_table = '{raw_table}'"
             )
         else:
@@ -140,13 +141,14 @@ def _unmapped(source: Source, raw: str, bronze: str) -> str:
     used = "landed" if source.file.made_from(raw) else "0"
     return (
         f"select '{raw}' as _raw_table, _load_date, cast(landed as bigint) as rows_landed, cast({used} as bigint) as "
-        f"rows_used, cast(0 as bigint) as rows_superseded, cast(0 as bigint) as rows_rejected from ({_landed(bronze)}) as l"
+        f"rows_used, cast(0 as bigint) as rows_superseded, cast(0 as bigint) as rows_rejected, "
+        f"cast(0 as bigint) as rows_left_out from ({_landed(bronze)}) as l"
     )
 
 
 def _several_mappings(raw: str, mappings: Sequence[CompiledMapping], bronze: str) -> str:
     """Row by row: a row is used if any entity's current version comes from it, else rejected if any mapping rejected
-    it, else superseded if some mapping accepted it."""
+    it, else superseded if some mapping accepted it, else left out if every mapping has a reason."""
     uses = " union ".join(
         _used_together(m, count=False)
         if m.group_by or m.gathered
@@ -154,11 +156,13 @@ def _several_mappings(raw: str, mappings: Sequence[CompiledMapping], bronze: str
         for m in mappings
     )
     accepting = " or ".join(_accepts(m) for m in mappings) if all(m.filters for m in mappings) else "true"
+    left_out = f"not ({accepting})" if all(m.left_out for m in mappings) else "false"
     return f"""
 select '{raw}' as _raw_table, b._load_date as _load_date, count(*) as rows_landed,
     count(u._source_row) as rows_used,
     count(*) filter (where u._source_row is null and r._source_row is null and ({accepting})) as rows_superseded,
-    count(*) filter (where u._source_row is null and r._source_row is not null) as rows_rejected
+    count(*) filter (where u._source_row is null and r._source_row is not null) as rows_rejected,
+    count(*) filter (where u._source_row is null and r._source_row is null and {left_out}) as rows_left_out
 from {bronze} as b
 left join (select distinct {_ROW} from ({uses}) as any_use) as u using ({_ROW})
 left join (select distinct {_ROW} from silver.rejects where _raw_table = '{raw}') as r using ({_ROW})

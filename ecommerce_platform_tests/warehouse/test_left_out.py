@@ -22,10 +22,11 @@ ROWS = [("1", "p", "1", "2.00"), ("1", "q", "0", "5.00"), ("2", "q", "2", "x"), 
 
 
 def shop_of(
-    folder: Path, lines: str, products: str | None = NAMED, reason: str | None = None
+    folder: Path, lines: str, products: str | None = NAMED, reason: str | None = None, also: str | None = None
 ) -> tuple[TinyShop, duckdb.DuckDBPyConnection]:
     mappings = {"order_items.lines": lines} | ({"products.lines": products} if products else {})
     yml = SOURCE_YML + (f"left_out:\n  order_items.lines: {reason}\n" if reason else "")
+    yml += f"  products.lines: {also}\n" if also else ""
     kept = {k: v for k, v in MAPPINGS.items() if k not in ("order_items.lines", "products.products")}
     shop = TinyShop(folder, {**kept, **mappings}, yml)
     return shop, shop.connect()
@@ -49,7 +50,7 @@ def test_a_money_line_lost_to_a_where_is_found_though_the_product_it_names_is_us
     load_all(shop, con)
     account(shop, con)
     assert con.execute("select * exclude (_raw_table, _load_date) from silver.row_accounting").fetchall() == [
-        (4, 4, 0, 0)
+        (4, 4, 0, 0, 0)
     ], "together nothing is missing"
     assert accounts(con) == [("order_items", 4, 1, 0, 2, 1), ("products", 4, 4, 0, 0, 0)]
     assert undeclared(con, shop.compiled["order_items"]) == [
@@ -81,9 +82,31 @@ def test_a_reason_in_source_yml_answers_the_warning_and_the_count_stays(tmp_path
     assert ("order_items", 4, 1, 0, 2, 1) in accounts(con)
 
 
-@pytest.mark.parametrize("products", [None, NAMED.replace("group by", "where as_integer(n) > 0 group by")])
-def test_rows_that_every_where_drops_stop_the_build_whatever_the_reason(tmp_path: Path, products: str | None) -> None:
-    shop, con = shop_of(tmp_path, LINES + " where as_integer(n) > 0", products, "lines without goods sell nothing")
+FILTERED = NAMED.replace("group by", "where as_integer(n) > 0 group by")
+
+
+@pytest.mark.parametrize("clause", ["where as_integer(n) > 0", "qualify as_integer(n) > 0"])
+@pytest.mark.parametrize("products", [None, FILTERED])
+def test_rows_that_every_mapping_drops_with_a_reason_are_accounted_for_by_count(
+    tmp_path: Path, clause: str, products: str | None
+) -> None:
+    also = "nothing was sold of them" if products else None
+    shop, con = shop_of(tmp_path, f"{LINES} {clause}", products, "lines without goods sell nothing", also)
+    deliver(con, "lines", day(0), ROWS)
+    deliver(con, "lines", day(1), [("1", "p", "0", "1"), ("1", "q", "0", "1"), ("9", "q", "3", "1.00")])
+    load_all(shop, con)
+    account(shop, con)
+    used, rejected = (2, 1) if products else (1, 2)
+    assert con.execute("select * exclude (_raw_table) from silver.row_accounting order by _load_date").fetchall() == [
+        (day(0), 4, used, 0, rejected, 1), (day(1), 3, 1, 0, 0, 2)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("products", "reason"), [(None, None), (FILTERED, "lines without goods sell nothing")])
+def test_rows_that_every_where_drops_stop_the_build_where_one_gives_no_reason(
+    tmp_path: Path, products: str | None, reason: str | None
+) -> None:
+    shop, con = shop_of(tmp_path, LINES + " where as_integer(n) > 0", products, reason)
     deliver(con, "lines", day(0), ROWS)
     load_all(shop, con)
     with pytest.raises(BlockedError, match="every_landed_row_is_accounted_for: 1 rows"):

@@ -131,7 +131,7 @@ def test_a_reject_inside_a_group_is_the_line_and_not_the_group(shop, con) -> Non
     written = account(shop, con)
     assert written.rows == 1
     assert con.execute("select * exclude (_raw_table, _load_date) from silver.row_accounting").fetchall() == [
-        (4, 2, 0, 2)
+        (4, 2, 0, 2, 0)
     ]
 
 
