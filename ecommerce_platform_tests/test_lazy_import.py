@@ -29,6 +29,6 @@ def test_a_module_that_may_wait_runs_when_it_is_used_and_the_machinery_is_left_a
 
 
 def test_great_expectations_comes_without_charts_distributions_and_clouds_that_nothing_here_uses() -> None:
-    wanted = ("altair.vegalite", "scipy.stats._stats_py", "azure.core", "botocore.session")
+    wanted = ("altair.vegalite", "scipy.stats._stats_py", "azure.core", "botocore.session", "pyspark")
     code = f"import sys\nfrom ecommerce_platform.quality import gx\ngx.load()\nprint([m for m in {wanted} if m in sys.modules])"
     assert run(code)[-1] == "[]"

@@ -88,7 +88,9 @@ def load() -> None:
     """Imports Great Expectations, which takes seconds; call it while the warehouse is not held."""
     # What goes wrong comes back in the results; the log repeats it with tracebacks, and says much while importing.
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    with _quiet(), loaded_when_used("altair", "scipy.stats", absent=("azure", "boto3", "botocore")):
+    # Spark Connect ends the process when it takes an interpreter without a main file for a run of doctests.
+    absent = ("azure", "boto3", "botocore", "pyspark", "pyspark.sql.connect")
+    with _quiet(), loaded_when_used("altair", "scipy.stats", absent=absent):
         import duckdb_engine
         import great_expectations  # noqa: F401
     # Else it outlives the interpreter (a module that Great Expectations needs lets go of nothing), and DuckDB's last
