@@ -78,7 +78,7 @@ def workbook() -> bytes:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (workbook(), "Excel"),
+        (workbook(), "workbook cannot be read"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "PNG"),
         (b"%PDF-1.7\n1 0 obj", "PDF"),
         (bytes(range(256)) * 500, "binary"),
