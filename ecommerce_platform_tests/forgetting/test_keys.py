@@ -110,7 +110,7 @@ def test_what_goes_of_the_generated_shop() -> None:
         "customer_no", "account", "registered", "age_band", "segment", "zip", "town", "state", "area", "country",
     }  # fmt: skip
     assert found["web_customers"].id_columns == {"customer_no"}
-    assert set(found["web_customers"].markers) == {"born"}
+    assert set(found["web_customers"].markers) == {("born",)}
     assert "text" not in found["reviews"].kept
     assert "headline" not in found["reviews"].kept
     assert {"review_no", "order_no", "stars", "written"} == found["reviews"].kept
