@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,13 +45,8 @@ class Cluster:
     def __init__(
         self, root: Path, master: str, memory: str, contracts: Mapping[str, Contract], options: Mapping[str, str] = {}
     ) -> None:
-        self.store, self.master, self.memory, self.contracts, self.options = (
-            Store(root),
-            master,
-            memory,
-            contracts,
-            options,
-        )
+        self.store, self.contracts = Store(root), contracts
+        self.master, self.memory, self.options = master, memory, options
         self._open = ExitStack()
         self._engine: SparkEngine | None = None
 
@@ -104,7 +100,7 @@ def refresh_on_spark(
             reads=model.reads, seen=now,
         )  # fmt: skip
         state = str(table_versions(con)[contract.table].version)
-    store.commit(base, Manifest(**{**vars(staged), "state": state}))
+    store.commit(base, replace(staged, state=state))
     store.expire(contract.table)
     return written
 

@@ -229,7 +229,7 @@ def held_back(project: Project, drops: Drops) -> tuple[set[date], list[str]]:
         more = f" and {len(left) - 3:,} more" if len(left) > 3 else ""
         said.append(
             f"left, because no raw table of {project.source.name} names it: {', '.join(left[:3])}{more}\n"
-            "  → add its name to `files` of a table in source.yml (a workbook has to be saved as CSV first), or remove it"
+            "  → add its name to `files` of a table in source.yml (a workbook's with its `sheet`), or remove it"
         )
     return {*drops.unfinished, *future}, said
 

@@ -251,7 +251,7 @@ def test_what_waits_or_belongs_to_no_table_is_named_while_the_other_drops_are_du
     assert f"the drop of {future} lies after today ({today}" in caplog.text
     assert "rename the folder" in caplog.text
     assert "2024-01-02/more orders.xlsx" in caplog.text
-    assert "a workbook has to be saved as CSV first" in caplog.text
+    assert "a workbook's with its `sheet`" in caplog.text
     shutil.rmtree(mine.data / "raw" / "2024-01-02")
     assert pending_ranges(read_project(settings)) == []  # nothing to do, and no reason to stop
 
