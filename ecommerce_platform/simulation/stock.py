@@ -108,7 +108,7 @@ def _by_week(lines: Lines, week: np.ndarray, some: np.ndarray, second: np.ndarra
 
 def _restocking(rng: Rng, weekly: np.ndarray, understocked: np.ndarray, overstocked: np.ndarray) -> _Restocking:
     """How goods are ordered of which so many are sold a week."""
-    weeks = rng.integers(1, 5, weekly.shape[1])
+    weeks: np.ndarray = rng.integers(1, 5, weekly.shape[1:])
     wanted = weekly * (weeks + 1) + 1.6 * np.sqrt(weekly * (weeks + 1))
     point = np.ceil(np.where(understocked, 0.25, 1.0) * wanted)
     batch = np.ceil(np.maximum(4 * weekly, 5))
