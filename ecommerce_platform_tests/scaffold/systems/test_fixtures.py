@@ -56,6 +56,25 @@ def test_shopify_lines_come_to_the_subtotal_whatever_the_discount_was_on(shops: 
     assert shop.total("order_items", "tax_amount") == Decimal("11.71")
 
 
+@pytest.mark.parametrize(
+    ("name", "included"),
+    [
+        ("shopify", {True: {"#1", "#3", "#5"}, False: {"#2"}, None: {"#4"}}),
+        ("shopify-api", {True: {"#1001", "#1003", "#1004", "#1005", "#1006", "#1007"}, False: {"#1002"}}),
+        ("woocommerce", {False: {"101", "102", "103", "104", "105", "106"}}),
+        ("magento", {False: {"1", "2", "3", "4"}}),
+        ("amazon", {None: {"028-1", "028-2", "028-3"}}),
+    ],
+)
+def test_whether_prices_include_tax_is_worked_out_or_left_open(
+    shops: Shops, name: str, included: dict[bool | None, set[str]]
+) -> None:
+    said: dict[bool | None, set[str]] = {}
+    for row in shops[name].rows("orders"):
+        said.setdefault(row["tax_included"], set()).add(row["order_id"])
+    assert said == included
+
+
 def test_shopify_refunds_cancellations_and_persons(shops: Shops) -> None:
     shop = shops["shopify"]
     assert {r["order_id"]: r["refund_amount"] for r in shop.rows("returns")} == {"#1": 10, "#3": 10}
