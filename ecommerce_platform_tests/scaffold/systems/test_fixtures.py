@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -117,6 +118,47 @@ def test_stripe_counts_what_was_captured_each_payment_once(shops: Shops) -> None
     assert {r["returned_at"] for r in shop.rows("returns")} == {
         datetime(2024, 4, 3, 0, 30), datetime(2024, 4, 3, 12, 0)
     }  # fmt: skip
+
+
+def test_amazon_settlements_are_payments_refunds_and_fees_to_the_cent(shops: Shops) -> None:
+    shop = shops["amazon"]
+    assert [(r["order_id"], f"{r['amount']:.2f}") for r in shop.rows("payments")] == [("028-1", "12.50")]
+    assert [(r["order_id"], f"{r['refund_amount']:.2f}") for r in shop.rows("returns")] == [("028-1", "3.00")]
+    assert shop.rows("returns")[0]["returned_at"] == datetime(2024, 4, 5, 12, 0)
+    fees: dict[str, Decimal] = {}
+    for row in shop.rows("fees"):
+        fees[row["fee_type"]] = fees.get(row["fee_type"], Decimal(0)) + row["amount"]
+    assert {k: f"{v:.2f}" for k, v in fees.items()} == {
+        "Commission": "1.20", "FBAPerUnitFulfillmentFee": "2.10", "RefundCommission": "0.09", "Subscription Fee": "39.00",
+        "Cost of Advertising": "5.00", "settlement": "0.00",
+    }, "commission is given back with a refund"  # fmt: skip
+    assert {r["currency"] for r in shop.rows("fees")} == {"EUR"}, "which the settlement's first row says alone"
+    settled = shop.total("payments", "amount") - shop.total("returns", "refund_amount") - shop.total("fees", "amount")
+    assert settled + Decimal("85.78") - 50 == Decimal("-2.11"), "the total, with what was held back before and now"
+
+
+def test_stripe_balance_comes_to_its_net_sum(shops: Shops) -> None:
+    shop = shops["stripe-balance"]
+    paid = {order: shop.total("payments", "amount", order_id=order) for order in ("1", "2", "3")}
+    assert paid == {"1": 30, "2": 15, "3": 0}, "less what was not captured, and not what failed later"
+    assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"1": "12.50"}
+    fees: dict[str, Decimal] = {}
+    for row in shop.rows("fees"):
+        fees[row["fee_type"]] = fees.get(row["fee_type"], Decimal(0)) + row["amount"]
+    assert {k: f"{v:.2f}" for k, v in fees.items()} == {
+        "payment": "2.00", "dispute": "30.00", "dispute_reversal": "-15.00", "fee": "2.00"
+    }  # fmt: skip
+    kept = shop.total("payments", "amount") - shop.total("returns", "refund_amount") - shop.total("fees", "amount")
+    assert kept - 10 == Decimal("3.50"), "less a transfer"
+    assert min(r["paid_at"] for r in shop.rows("payments")) == datetime(2024, 3, 31, 0, 30)
+
+
+def test_stripe_fees_of_both_reports_are_taken_once(tmp_path: Path, catalog: Catalog) -> None:
+    export = shutil.copytree(FIXTURES / "stripe", tmp_path / "export")
+    shutil.copy(FIXTURES / "stripe-balance" / "balance.csv", export)
+    shop = draft(tmp_path, export, catalog)
+    assert {r["_raw_table"] for r in shop.rows("fees")} == {"stripe_balance"}
+    assert {r["_raw_table"] for entity in ("payments", "returns") for r in shop.rows(entity)} == {"stripe_payments"}
 
 
 def test_magento_counts_no_parts_and_takes_the_base_currency(shops: Shops) -> None:
