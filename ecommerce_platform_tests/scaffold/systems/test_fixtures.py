@@ -41,6 +41,11 @@ def test_every_cell_of_the_table_is_filled_and_no_row_is_rejected(name: str, sho
             shop = shops[path.name]
             assert shop.report.of("definition") == []
             assert all(rejected == 0 for *_, rejected in shop.report.accounting)
+            said = (shop.new.folder / "source.yml").read_text(encoding="utf-8")
+            told = any(found.layout.currency for found in shop.new.known.tables.values())
+            left = {*system.left_to_the_user, *([] if told else ["currency"])}
+            assert {what.replace("_", " ") for _, what in shop.new.open} <= left
+            assert all(text in said for text in (system.asks.currency, system.asks.time_zone, system.asks.tax))
             filled |= {(e, row["_raw_table"].removeprefix(f"{name}_")) for e in shop.tables for row in shop.rows(e)}
     instead = {(entity, table) for table, layout in system.tables.items() for entity in layout.unless}
     assert set(system.templates) - filled <= instead
@@ -227,6 +232,28 @@ def test_woocommerce_lines_fees_and_shipping_come_to_the_totals(shops: Shops) ->
         "105": ("returned", True), "106": ("shipped", True),
     }  # fmt: skip
     assert shop.rows("orders", order_id="101")[0]["ordered_at"] == datetime(2024, 3, 31, 0, 30)
+
+
+@pytest.mark.parametrize("name", ["woocommerce-csv", "woocommerce-de", "woocommerce-fr"])
+def test_woocommerce_products_as_csv_are_read_in_the_shops_language(shops: Shops, name: str) -> None:
+    assert {r["product_id"]: (r["name"], r["category"], r["list_price"]) for r in shops[name].rows("products")} == {
+        "31": ("Mug", "Tableware", None), "32": ("Mug - Red", None, Decimal("12.5")), "33": ("Bowl", "Tableware", 10)
+    }  # fmt: skip
+
+
+def test_woocommerce_products_of_a_catalogue_are_not_those_of_orders_once_more(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    shutil.copy(FIXTURES / "woocommerce" / "orders.json", export)
+    shutil.copy(FIXTURES / "woocommerce-de" / "product_csv.csv", export)
+    shop = draft(tmp_path, export, catalog)
+    assert shop.report.of("definition") == shop.report.of("data") == []
+    assert {r["product_id"]: r["_raw_table"].removeprefix("woocommerce_") for r in shop.rows("products")} == {
+        "31": "product_csv", "32": "product_csv", "33": "product_csv", "name-Vase": "order_lines",
+        "fee-Gift wrap": "order_fees", "fee-Loyalty": "order_fees",
+    }  # fmt: skip
 
 
 def test_woocommerce_refunds_products_and_guests(shops: Shops) -> None:
