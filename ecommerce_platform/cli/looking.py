@@ -49,11 +49,11 @@ def report(
 ) -> None:
     """Writes an executive report of one period: figures, findings, what to do."""
     needs(*(["weasyprint"] if form == "pdf" else []))
+    from ecommerce_platform.orchestration.reports import SentReports, report_targets, send_report
     from ecommerce_platform.serving.dashboard.data import Shop
     from ecommerce_platform.serving.read.reader import Reader
     from ecommerce_platform.serving.report.contents import days_of, make_report
     from ecommerce_platform.serving.report.render import write_report
-    from ecommerce_platform.serving.report.sending import SentReports, report_targets, send_report
 
     settings, period = given_settings(), period.strip().upper()
     days = days_of(period)

@@ -227,7 +227,7 @@ def report_sensor(
     )
     def reports(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         from ecommerce_platform.errors import PlatformError
-        from ecommerce_platform.serving.report.sending import send_due
+        from ecommerce_platform.orchestration.reports import send_due
 
         if not settings.report_to:
             return dg.SkipReason("Nobody is to get reports: set ECOMMERCE_REPORT_TO and start again.")

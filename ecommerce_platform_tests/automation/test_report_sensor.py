@@ -15,12 +15,12 @@ from aiosmtpd.controller import Controller
 
 from ecommerce_platform.alerting.notify import Targets
 from ecommerce_platform.errors import SettingsError
+from ecommerce_platform.orchestration import reports
+from ecommerce_platform.orchestration.reports import Look, SentReports, send_due
 from ecommerce_platform.orchestration.sensors import report_sensor
 from ecommerce_platform.serving.access.store import Store
-from ecommerce_platform.serving.report import sending
 from ecommerce_platform.serving.report.contents import Report
 from ecommerce_platform.serving.report.render import write_report
-from ecommerce_platform.serving.report.sending import Look, SentReports, send_due
 from ecommerce_platform.settings import Settings
 from ecommerce_platform_tests.automation.harness import make_source
 from ecommerce_platform_tests.automation.mailbox import Mailbox, mailbox
@@ -63,7 +63,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def page(report: Report, form: str, to: Path) -> Path:
         return write_report(report, "html", to)
 
-    monkeypatch.setattr(sending, "write_report", page)
+    monkeypatch.setattr(reports, "write_report", page)
 
 
 def settings(data: Path, mail: Mailbox, to: str = BOSS, **more: Any) -> Settings:

@@ -1,4 +1,4 @@
-"""Reports that leave by e-mail: which are due, and that everybody gets each of them once. What a report says is in `contents`, how
+"""Reports that leave by e-mail: which are due, and that everybody gets each of them once. What a report says is in `serving/report`, how
 mail is sent in `alerting/notify.py`."""
 
 from __future__ import annotations
