@@ -15,7 +15,7 @@ from ecommerce_platform.contracts.contract import Contract
 from ecommerce_platform.warehouse.changes import made_within, own_code, unseen
 from ecommerce_platform.warehouse.frames import handed_in, typed
 from ecommerce_platform.warehouse.lookup import table_exists
-from ecommerce_platform.warehouse.write import Written, count_rows, ensure_table, replace_table, upsert_rows
+from ecommerce_platform.warehouse.write import Written, as_it_was, ensure_table, replace_table, upsert_rows
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -88,7 +88,7 @@ def refresh_decision(
     now, behind = unseen(con, contract.table, reads, version)
     settled = behind == {} or (when_due and made_within(con, contract.table, version, CADENCE))
     if settled and not full_checks and table_exists(con, *contract.table.split(".", 1)):
-        return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
+        return as_it_was(con, contract)
     found = decide(con)
     given = {
         "_decided": frame(contract, found.rows),

@@ -39,14 +39,11 @@ class Cluster:
         master: as `session` takes it.
         memory: of the driver.
         contracts: of every table.
-        options: further Spark settings.
     """
 
-    def __init__(
-        self, root: Path, master: str, memory: str, contracts: Mapping[str, Contract], options: Mapping[str, str] = {}
-    ) -> None:
+    def __init__(self, root: Path, master: str, memory: str, contracts: Mapping[str, Contract]) -> None:
         self.store, self.contracts = Store(root), contracts
-        self.master, self.memory, self.options = master, memory, options
+        self.master, self.memory = master, memory
         self._open = ExitStack()
         self._engine: SparkEngine | None = None
 
@@ -54,7 +51,7 @@ class Cluster:
     def engine(self) -> SparkEngine:
         """The engine; starts it."""
         if self._engine is None:
-            spark = self._open.enter_context(session(self.master, self.memory, self.options))
+            spark = self._open.enter_context(session(self.master, self.memory))
             self._engine = SparkEngine(spark, self.store, self.contracts)
             atexit.register(self.close)
         return self._engine

@@ -81,7 +81,17 @@ def pending_days(
             unsure += [file for name, file in now.items() if not _known(file, before[name])]
         else:
             pending.add(day)
-    unsure = [file for file in unsure if file.day not in pending]
+    differing, hashes_of = _by_content(con, raw_table, [f for f in unsure if f.day not in pending], held)
+    pending |= differing
+    return pending | {day for day in looked_at & held.keys() if _doubled(day, held[day], hashes_of)}
+
+
+def _by_content(
+    con: DuckDBPyConnection, raw_table: str, unsure: Sequence[RawFile], held: Mapping[date, Mapping[str, Held]]
+) -> tuple[set[date], dict[tuple[date, str], str]]:
+    """Reads files that look as they did but for their time: the days of those with other bytes, and hashes that were not
+    known. What is learnt is noted."""
+    pending: set[date] = set()
     hashes = dict(zip(unsure, sha256_of([file if _can_be_read(file) else None for file in unsure]), strict=True))
     seen, learnt = [], []
     for file, found in hashes.items():
@@ -94,8 +104,7 @@ def pending_days(
             pending.add(file.day)
     told = [(file, found) for file, found in learnt if found]
     _note(con, raw_table, seen, told)
-    hashes_of = {(file.day, file.name): found for file, found in told}
-    return pending | {day for day in looked_at & held.keys() if _doubled(day, held[day], hashes_of)}
+    return pending, {(file.day, file.name): found for file, found in told}
 
 
 def _exploded_days(

@@ -287,6 +287,28 @@ class _CsvSalvage:
 
     def _block(self, block: bytes, last: bool) -> int:
         """Deals with the whole lines of `block`; returns how many bytes are done."""
+        done = self._look_at(block, last)
+        if not done:
+            return 0
+        (odd,) = (~(self.good | self.blank)).nonzero()
+        next_line = 0
+        while (k := int(odd.searchsorted(next_line))) < len(odd):
+            i = int(odd[k])
+            self._run(next_line, i)
+            next_line = self._quoted_run(i)
+            if next_line > i:
+                continue
+            used = self._odd(i)
+            if not used:
+                self.line += i
+                return int(self.starts[i])
+            next_line = i + used
+        self._run(next_line, len(self.ends))
+        self.line += len(self.ends)
+        return done
+
+    def _look_at(self, block: bytes, last: bool) -> int:
+        """Takes a block in hand: its lines, and which of them are good at first sight. How many bytes whole lines take."""
         import numpy as np
 
         data = np.frombuffer(block, np.uint8)
@@ -297,16 +319,7 @@ class _CsvSalvage:
         if not len(ends):
             return 0
         starts = np.concatenate(([0], ends[:-1] + 1))
-        stops = ends.copy()
-        odd_returns = np.zeros(len(ends), bool)
-        other = b"\r" if self.rules.newline == b"\n" else b"\n"
-        if other in block:
-            per_line = _per_line(np.flatnonzero(data == other[0]), ends)
-            if other == b"\r":
-                returned = (ends > starts) & (data[ends - 1] == 13)
-                stops -= returned
-                per_line -= returned
-            odd_returns = per_line > 0
+        stops, odd_returns = self._returns(data, starts, ends)
         sizes = stops - starts
         delimiters = _positions(block, data, self.rules.delimiter)
         simple = (_per_line(delimiters, ends) == self.rules.columns - 1) & ~odd_returns & (sizes <= MAX_LINE)
@@ -325,22 +338,16 @@ class _CsvSalvage:
 
         self.block, self.last, self.starts, self.ends, self.stops = block, last, starts, ends, stops
         self.good, self.blank, self.undecodable = simple & ~blank, blank, undecodable
-        odd = np.flatnonzero(~simple)
-        next_line = 0
-        while (k := int(np.searchsorted(odd, next_line))) < len(odd):
-            i = int(odd[k])
-            self._run(next_line, i)
-            next_line = self._quoted_run(i)
-            if next_line > i:
-                continue
-            used = self._odd(i)
-            if not used:
-                self.line += i
-                return int(starts[i])
-            next_line = i + used
-        self._run(next_line, len(ends))
-        self.line += len(ends)
         return done
+
+    def _returns(self, data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where lines stop, without the return before a line feed; and which have an end of another kind of line in them."""
+        import numpy as np
+
+        other = b"\r" if self.rules.newline == b"\n" else b"\n"
+        per_line = _per_line(np.flatnonzero(data == other[0]), ends)
+        returned = (ends > starts) & (data[ends - 1] == 13) & (other == b"\r")
+        return ends - returned, per_line > returned
 
     def _run(self, start: int, stop: int) -> None:
         """Writes lines that need no second look."""

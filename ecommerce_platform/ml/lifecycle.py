@@ -71,7 +71,7 @@ from ecommerce_platform.warehouse.changes import (
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.registry import all_versions, current_version, newest_version, version_row
 from ecommerce_platform.warehouse.transaction import transaction
-from ecommerce_platform.warehouse.write import Written, count_rows, ensure_table, replace_table, upsert_rows
+from ecommerce_platform.warehouse.write import Written, as_it_was, ensure_table, replace_table, upsert_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -763,7 +763,7 @@ def _behind(con: DuckDBPyConnection, table: str, read: str) -> bool:
 
 
 def _unchanged(con: DuckDBPyConnection, contract: Contract) -> Written:
-    return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
+    return as_it_was(con, contract)
 
 
 def typed(contract: Contract, relation: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import Catalog
@@ -25,7 +26,15 @@ from ecommerce_platform.ml import artifacts
 from ecommerce_platform.ml.cards import card_files
 from ecommerce_platform.ml.lifecycle import Place, register
 from ecommerce_platform.persons import identity
-from ecommerce_platform.warehouse.changes import Log, changed_rows, record_change, record_seen, seen_versions, unseen
+from ecommerce_platform.warehouse.changes import (
+    Log,
+    changed_rows,
+    own_code,
+    record_change,
+    record_seen,
+    seen_versions,
+    unseen,
+)
 from ecommerce_platform.warehouse.contract_checks import check_rows, check_table
 from ecommerce_platform.warehouse.incremental import AlsoWrite
 from ecommerce_platform.warehouse.lookup import table_exists
@@ -35,6 +44,7 @@ from ecommerce_platform.warehouse.write import (
     WHOLE_ABOVE,
     Written,
     apply_difference,
+    as_it_was,
     count_rows,
     find_difference,
     replace_table,
@@ -48,6 +58,7 @@ CUSTOMERS, LINKS, CLUSTERS = "silver.customers", "silver.customer_links", "silve
 IDENTITIES, CHANGES = "silver.customer_identities", "silver.identity_changes"
 #: How often records are scored anew because others took over changes meanwhile.
 _ATTEMPTS = 5
+_MOVES = Path(__file__).with_name("identity_moves.sql")
 
 Connect = Callable[[], AbstractContextManager["DuckDBPyConnection"]]
 
@@ -458,37 +469,16 @@ def record_identity_changes(con: DuckDBPyConnection, contract: Contract, scope: 
     con.execute(create_table_sql(contract))
     near = f"where customer_id in (select customer_id from {scope})" if scope else ""
     con.execute(
-        "create or replace temp table _moved as "
-        "with was as (select customer_id, arg_max(struct_pack(person_id := new_person_id), version).person_id as person_id "
-        f"from {CHANGES} {near} group by customer_id), "
-        f"now_ as (select customer_id, person_id, rule from {IDENTITIES} {near}) "
-        "select coalesce(was.customer_id, now_.customer_id) as customer_id, was.person_id as old, now_.person_id as new, "
-        "now_.rule from was full join now_ on was.customer_id = now_.customer_id "
-        "where was.person_id is distinct from now_.person_id"
+        f"create or replace temp table _moved as with changes as (select * from {CHANGES} {near}), "
+        f"identities as (select * from {IDENTITIES} {near}) select * from ({own_code(str(_MOVES))}) as moves"
     )
     added = int(con.execute("select count(*) from _moved").fetchall()[0][0])
     if added:
-        version = record_change(con, CHANGES)
-        # Whoever is not among the moved has the person that they had.
         con.execute(
-            f"create or replace temp table _stayed as select distinct person_id from {IDENTITIES} "
-            "where (person_id in (select old from _moved) or person_id in (select new from _moved)) "
-            "and customer_id not in (select customer_id from _moved)"
+            f"insert into {CHANGES} by name select *, {record_change(con, CHANGES)} as version, "
+            "cast(timezone('UTC', now()) as timestamp) as changed_at, "
+            f"(select max(parameters_version) from {LINKS}) as parameters_version from _moved"
         )
-        con.execute(
-            f"insert into {CHANGES} by name select moved.customer_id, {version} as version, "
-            "cast(timezone('UTC', now()) as timestamp) as changed_at, moved.old as old_person_id, moved.new as new_person_id, "
-            "case when moved.old is null then 'new' when moved.new is null then 'removed' "
-            # Somebody of the old person is somebody else's now; or somebody came to the new one.
-            "when moved.old in (select person_id from _stayed) or leavers.persons > 1 then 'split' "
-            "when moved.new in (select person_id from _stayed) or comers.persons > 1 then 'merge' "
-            "else 'renamed' end as reason, moved.rule, "
-            f"(select max(parameters_version) from {LINKS}) as parameters_version from _moved as moved "
-            "left join (select old, count(distinct new) as persons from _moved group by old) as leavers on moved.old = leavers.old "
-            "left join (select new, count(distinct coalesce(old, customer_id || chr(0))) as persons from _moved group by new) "
-            "as comers on moved.new = comers.new"
-        )  # fmt: skip
-        _drop(con, "_stayed")
     _drop(con, "_moved")
     return added
 
@@ -497,9 +487,7 @@ def record_identity_changes(con: DuckDBPyConnection, contract: Contract, scope: 
 
 
 def _as_it_was(con: DuckDBPyConnection, contract: Contract, full_checks: bool) -> Written:
-    rows = con.execute(f"select count(*) from {contract.table}").fetchall()[0][0]
-    checks = tuple(check_table(con, contract)) if full_checks else ()
-    return Written(int(rows), 0, 0, 0, checks, changed=False)
+    return as_it_was(con, contract, check_table(con, contract) if full_checks else ())
 
 
 def _write_difference(

@@ -23,7 +23,7 @@ from ecommerce_platform.contracts.source import AnomalyRules
 from ecommerce_platform.errors import DefinitionError
 from ecommerce_platform.warehouse.changes import own_code, unseen
 from ecommerce_platform.warehouse.frames import handed_in, typed
-from ecommerce_platform.warehouse.write import Written, count_rows, replace_table
+from ecommerce_platform.warehouse.write import Written, as_it_was, replace_table
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -192,7 +192,7 @@ def refresh_anomalies(
     version = sha256(f"{code}{rules.model_dump_json()}".encode()).hexdigest()[:16]
     _, behind = unseen(con, contract.table, reads, version)
     if behind is not None and not behind and not full_checks:
-        return Written(count_rows(con, contract), 0, 0, 0, (), changed=False)
+        return as_it_was(con, contract)
     types = {"VARCHAR": pl.String, "DATE": pl.Date, "DOUBLE": pl.Float64}
     schema = {name: types[column.type] for name, column in contract.columns.items()}
     with handed_in(con, _anomalies=pl.DataFrame(find_anomalies(con, rules), schema=schema, orient="row")):

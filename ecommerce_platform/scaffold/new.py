@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _PACKAGE = Path(__file__).resolve().parent.parent
 #: Entities that are kept as lists, so that a file may hold all of them each time.
 _LISTS = ("customers", "products", "sellers", "labels", "postal_codes")
+#: What tells a shop's first day, the best first.
+_FIRST_DAYS = (("orders", "ordered_at", "order"), ("payments", "paid_at", "payment"), ("fees", "charged_at", "fee"))
 
 
 @dataclass(frozen=True)
@@ -190,19 +192,33 @@ def _shop(
                 }
                 if len(signs) == 1:
                     currency, currency_from = signs.pop(), f"the amounts in {view.name}.{column.name}"
-    start, start_from = today, "no dates of orders were found: the first day from which orders are known"
-    for draft in guesses.drafts:
-        if draft.entity == "orders" and (sql := draft.filled.get("ordered_at")):
+    zone = suggested.get("time_zone")
+    start, start_from = _start(con, bronze, guesses.drafts, zone or "UTC") or (
+        today, "no dates of orders were found: the first day from which orders are known"
+    )  # fmt: skip
+    return ShopGuess(currency, currency_from, zone, f"{spoken} column names", start, start_from)
+
+
+def _start(
+    con: DuckDBPyConnection, bronze: Mapping[str, str], drafts: Sequence[Draft], zone: str
+) -> tuple[date, str] | None:
+    """The day of the earliest order, or where there are none that of the earliest payment or fee."""
+    for entity, column, what in _FIRST_DAYS:
+        days = []
+        for draft in drafts:
+            if draft.entity != entity or not (sql := draft.filled.get(column)):
+                continue
             group = f" group by {', '.join(draft.group_by)}" if draft.group_by else ""
             tree = parsed(sql)
-            on_the_clock_of(suggested.get("time_zone") or "UTC", tree)
+            on_the_clock_of(zone, tree)
             row = con.execute(
                 f"select min(t) from (select {as_sql(tree)} as t from {bronze[draft.table]}{group}) "
                 "where year(t) between 1900 and 2100"
             ).fetchone()
-            if row and row[0]:
-                start, start_from = row[0].date(), "the earliest order in the sample"
-    return ShopGuess(currency, currency_from, suggested.get("time_zone"), f"{spoken} column names", start, start_from)
+            days += [row[0].date()] if row and row[0] else []
+        if days:
+            return min(days), f"the earliest {what} in the sample"
+    return None
 
 
 def _full(con: DuckDBPyConnection, source: Source, sample: Sample, guesses: Guesses) -> set[str]:

@@ -123,56 +123,21 @@ class Catalogue:
 def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
     """The catalogue of a shop with that many orders: 600 to 2,000 products."""
     size = int(600 + 1400 * min(1.0, orders / 2_000_000))
-    months = seasons.months
     shares = np.array([c.share for c in CATEGORIES])
     category = np.sort(np.concatenate([np.arange(len(CATEGORIES)), pick(rng, shares, size - len(CATEGORIES))]))
     bounds = np.searchsorted(category, np.arange(len(CATEGORIES) + 1))
-
-    brands_of = [rng.choice(len(_BRANDS), 8, replace=False) for _ in CATEGORIES]
-    brand, title = [], []
-    brand_rank = pick(rng, 1 / np.arange(1, 9), size)
-    adjective, noun = rng.integers(0, len(_ADJECTIVES), size), rng.integers(0, 1000, size)
-    for i, c in enumerate(category):
-        names = _NOUNS[CATEGORIES[c].code]
-        brand.append(_BRANDS[brands_of[c][brand_rank[i]]])
-        title.append(f"{brand[i]} {_ADJECTIVES[adjective[i]]} {names[noun[i] % len(names)]} {100 + i % 900}")
-
+    brand, title = _names(rng, category)
     median = np.array([c.median_price for c in CATEGORIES])[category]
     base = median * np.exp(rng.normal(0, 0.65, size))
-    price, cost = _prices(rng, base, category, months)
-
-    # Seven in ten were there before the first day; the others come month by month and are listed from the
-    # next first of a month on, so that a product is never sold before a catalogue has named it.
-    later = rng.random(size) < (0.30 if months > 2 else 0.0)
-    later[bounds[:-1]] = False
-    launch_month = rng.integers(0, max(months - 1, 1), size)
-    starts = np.append(seasons.catalogue_days, seasons.days)
-    within = rng.random(size)
-    launched = np.where(
-        later,
-        (starts[launch_month] + within * (starts[launch_month + 1] - starts[launch_month])).astype(int),
-        -1 - rng.integers(0, 1400, size),
-    )
-    first_month = np.where(later, launch_month + 1, 0)
-
+    price, cost = _prices(rng, base, category, seasons.months)
+    launched, first_month = _launches(rng, seasons, bounds)
     rank = rng.permutation(size) + 1
     popularity = rank.astype(float) ** -0.85
     # Rank decides within a category, the category's share between categories.
     popularity *= (shares / np.maximum(np.bincount(category, popularity, len(CATEGORIES)), 1e-9))[category]
-    peak = np.array([c.season[0] for c in CATEGORIES])[category]
-    strength = np.array([c.season[1] for c in CATEGORIES])[category]
-    phases = seasons.phases
     on_sale = rng.random((len(seasons.sales), len(CATEGORIES))) < 0.6
-    angle = (seasons.calendar_month[phases.month, None] - peak[None, :]) / 12 * 2 * np.pi
-    demand = popularity * (1 + strength * np.cos(angle))
-    demand[phases.drifted] *= np.array([c.drift for c in CATEGORIES])[category]
-    depth = np.zeros((len(phases.month), size))
-    for index, sale in enumerate(seasons.sales):
-        depth[phases.sale == index] = np.where(on_sale[index], sale.depth, 0.0)[category]
-    elasticity = np.array([c.elasticity for c in CATEGORIES])[category]
-    demand *= (price[phases.month] * (1 - depth) / (base * 100)) ** elasticity
-    demand[phases.month[:, None] < first_month[None, :]] = 0
-
+    demand = _demand(seasons, category, popularity, on_sale, price, base * 100)
+    demand[seasons.phases.month[:, None] < first_month[None, :]] = 0
     companion = _companions(rng, seasons, demand, first_month, orders)
     return Catalogue(
         sku=[f"{CATEGORIES[c].code}-{10_000 + i}" for i, c in enumerate(category)],
@@ -190,6 +155,57 @@ def make_catalogue(rng: Rng, seasons: Seasons, orders: int) -> Catalogue:
         demand=demand,
         on_sale=on_sale,
     )
+
+
+def _names(rng: Rng, category: np.ndarray) -> tuple[list[str], list[str]]:
+    """Brands and titles; a category has eight brands, the first of which are the most frequent."""
+    brands_of = [rng.choice(len(_BRANDS), 8, replace=False) for _ in CATEGORIES]
+    brand_rank = pick(rng, 1 / np.arange(1, 9), len(category))
+    adjective, noun = rng.integers(0, len(_ADJECTIVES), len(category)), rng.integers(0, 1000, len(category))
+    brand, title = [], []
+    for i, c in enumerate(category):
+        names = _NOUNS[CATEGORIES[c].code]
+        brand.append(_BRANDS[brands_of[c][brand_rank[i]]])
+        title.append(f"{brand[i]} {_ADJECTIVES[adjective[i]]} {names[noun[i] % len(names)]} {100 + i % 900}")
+    return brand, title
+
+
+def _launches(rng: Rng, seasons: Seasons, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The day of each product's launch and the first month it is listed in.
+
+    Seven in ten were there before the first day; the others come month by month and are listed from the next first of a
+    month on, so that a product is never sold before a catalogue has named it.
+    """
+    months, size = seasons.months, int(bounds[-1])
+    later = rng.random(size) < (0.30 if months > 2 else 0.0)
+    later[bounds[:-1]] = False
+    month = rng.integers(0, max(months - 1, 1), size)
+    starts = np.append(seasons.catalogue_days, seasons.days)
+    day = (starts[month] + rng.random(size) * (starts[month + 1] - starts[month])).astype(int)
+    return np.where(later, day, -1 - rng.integers(0, 1400, size)), np.where(later, month + 1, 0)
+
+
+def _demand(
+    seasons: Seasons,
+    category: np.ndarray,
+    popularity: np.ndarray,
+    on_sale: np.ndarray,
+    price: np.ndarray,
+    usual_price: np.ndarray,
+) -> np.ndarray:
+    """Demand, phases × products: by popularity and season, and by the price less a sale's discount."""
+    phases = seasons.phases
+    peak = np.array([c.season[0] for c in CATEGORIES])[category]
+    strength = np.array([c.season[1] for c in CATEGORIES])[category]
+    angle = (seasons.calendar_month[phases.month, None] - peak[None, :]) / 12 * 2 * np.pi
+    demand = popularity * (1 + strength * np.cos(angle))
+    demand[phases.drifted] *= np.array([c.drift for c in CATEGORIES])[category]
+    depth = np.zeros(demand.shape)
+    for index, sale in enumerate(seasons.sales):
+        depth[phases.sale == index] = np.where(on_sale[index], sale.depth, 0.0)[category]
+    elasticity = np.array([c.elasticity for c in CATEGORIES])[category]
+    demand *= (price[phases.month] * (1 - depth) / usual_price) ** elasticity
+    return demand
 
 
 def _companions(rng: Rng, seasons: Seasons, demand: np.ndarray, first_month: np.ndarray, orders: int) -> np.ndarray:

@@ -7,6 +7,7 @@ purchase belong to the orders there are; the others are as many as the rates of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,6 +53,20 @@ class Clicks:
     device: np.ndarray
 
 
+class _Visits(NamedTuple):
+    """What is known of each visit: when it starts, its last step, its views of products, and as `Clicks` says."""
+
+    start: np.ndarray
+    last_step: np.ndarray
+    views: np.ndarray
+    visitor: np.ndarray
+    order: np.ndarray
+    login: np.ndarray
+    source: np.ndarray
+    flight: np.ndarray
+    device: np.ndarray
+
+
 def make_clicks(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines) -> Clicks:
     """The measured visits within the delivered days."""
     persons, guest = int(orders.person.max(initial=0)) + 1, orders.person < 0
@@ -89,8 +104,9 @@ def make_clicks(rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders
     source = np.where(flight >= 0, 4 + medium, pick(rng, _SOURCE_SHARES, size))
 
     views = rng.geometric(0.6, size)
-    return _events(rng, seasons, catalogue, orders, lines, start, last_step, views, visitor, order,
-                   np.where(logged_in, who, -1), source, flight, device)  # fmt: skip
+    visits = _Visits(start, last_step, views, visitor, order, np.where(logged_in, who, -1), source, flight, device)
+    by_start = np.argsort(start, kind="stable")
+    return _events(rng, seasons, catalogue, orders, lines, _Visits(*(column[by_start] for column in visits)))
 
 
 def _measured_orders(rng: Rng, orders: Orders, persons: int) -> np.ndarray:
@@ -125,20 +141,11 @@ def _events(
     catalogue: Catalogue,
     orders: Orders,
     lines: Lines,
-    start: np.ndarray,
-    last_step: np.ndarray,
-    views: np.ndarray,
-    visitor: np.ndarray,
-    order: np.ndarray,
-    login: np.ndarray,
-    source: np.ndarray,
-    flight: np.ndarray,
-    device: np.ndarray,
+    visits: _Visits,
 ) -> Clicks:
     """The events of each visit: its steps, with as many product views as it has."""
-    by_start = np.argsort(start, kind="stable")
-    start, order = start[by_start].astype(np.int32), order[by_start]
-    last_step, views = last_step[by_start], views[by_start]
+    start, last_step, views, visitor, order, login, source, flight, device = visits
+    start = start.astype(np.int32)
     count = 1 + last_step + np.where(last_step >= 1, np.minimum(views, 3) - 1, 0)
     visit = np.repeat(np.arange(len(start), dtype=np.int32), count)
     begins = (np.cumsum(count) - count).astype(np.int32)
@@ -150,13 +157,7 @@ def _events(
     end = np.where(order >= 0, orders.placed[order], start // SECONDS * SECONDS + SECONDS - 1).astype(np.int32)[visit]
     at = np.where(kind == len(EVENT_TYPES) - 1, end, np.minimum(at, end)).astype(np.int32)
 
-    phase = seasons.phases.of_day[start // SECONDS]
-    nobody = np.full(len(start), -1)
-    looked_at = draw_products(rng, catalogue, phase, nobody).astype(np.int32)
-    bought = order >= 0
-    looked_at[bought] = lines.product[lines.bounds[order[bought]]]
-    # Views before the last are of something else.
-    other = draw_products(rng, catalogue, phase, nobody).astype(np.int32)
+    looked_at, other = _looked_at(rng, catalogue, seasons.phases.of_day[start // SECONDS], order, lines)
     product = np.where((kind == 1) & (number <= extra), other[visit], looked_at[visit])
     product[(kind != 1) & (kind != 2)] = -1
     by_time = np.argsort(at, kind="stable")
@@ -165,10 +166,21 @@ def _events(
         kind=kind[by_time],
         visit=visit[by_time],
         product=product[by_time],
-        visitor=visitor[by_start],
+        visitor=visitor,
         order=order,
-        login=login[by_start],
-        source=source[by_start],
-        flight=flight[by_start],
-        device=device[by_start],
+        login=login,
+        source=source,
+        flight=flight,
+        device=device,
     )
+
+
+def _looked_at(
+    rng: Rng, catalogue: Catalogue, phase: np.ndarray, order: np.ndarray, lines: Lines
+) -> tuple[np.ndarray, np.ndarray]:
+    """The product that each visit is about, the one it buys if it buys, and something else that is viewed before."""
+    nobody = np.full(len(phase), -1)
+    product = draw_products(rng, catalogue, phase, nobody).astype(np.int32)
+    bought = order >= 0
+    product[bought] = lines.product[lines.bounds[order[bought]]]
+    return product, draw_products(rng, catalogue, phase, nobody).astype(np.int32)

@@ -41,6 +41,19 @@ class Stock:
     lost: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Restocking:
+    """When goods are ordered, and how many; by place and product."""
+
+    #: What lies there at first.
+    level: np.ndarray
+    #: Below that much, whole batches are ordered until it is reached.
+    point: np.ndarray
+    batch: np.ndarray
+    #: Until they come; per product.
+    weeks: np.ndarray
+
+
 def make_stock(
     rng: Rng, seasons: Seasons, catalogue: Catalogue, orders: Orders, lines: Lines, impatient: np.ndarray
 ) -> Stock:
@@ -56,45 +69,16 @@ def make_stock(
     """
     size = len(catalogue)
     sundays = np.arange((6 - seasons.weekday_of_start) % _WEEK, seasons.days, _WEEK)
-    weeks = len(sundays)
     week = np.searchsorted(sundays, orders.day[lines.order])
     second = np.arange(size) % 3 == 0
-    share = np.where(second, _SECOND_SHARE, 0.0)
-
-    def by_week(some: np.ndarray) -> np.ndarray:
-        """Units of these lines by place, week and product, as far as they were delivered."""
-        some = np.flatnonzero(some & (orders.fate[lines.order] == DELIVERED))
-        flat = np.bincount(week[some] * size + lines.product[some], lines.quantity[some], (weeks + 1) * size)
-        total = flat.reshape(weeks + 1, size)
-        elsewhere = np.floor(total * share)
-        return np.stack([total - elsewhere, elsewhere])
-
-    sold = by_week(np.ones(len(week), dtype=bool))
-    patient = by_week(~impatient) if impatient.any() else sold
+    delivered = orders.fate[lines.order] == DELIVERED
+    sold = _by_week(lines, week, delivered, second, len(sundays))
+    patient = _by_week(lines, week, delivered & ~impatient, second, len(sundays)) if impatient.any() else sold
 
     understocked, overstocked = (rng.random(size) < s for s in (_UNDERSTOCKED_SHARE, _OVERSTOCKED_SHARE))
     overstocked &= ~understocked
-    lead_weeks = rng.integers(1, 5, size)
-    weekly = np.maximum(sold.mean(axis=1), 0.05)
-    wanted = weekly * (lead_weeks + 1) + 1.6 * np.sqrt(weekly * (lead_weeks + 1))
-    reorder_point = np.ceil(np.where(understocked, 0.25, 1.0) * wanted)
-    batch = np.ceil(np.maximum(4 * weekly, 5))
-    level = np.where(overstocked, 30 * weekly + 40, reorder_point + batch * rng.random((2, size)))
-    level = np.round(level)
-    coming = np.zeros((6, 2, size))
-    on_hand = np.zeros((weeks, 2, size))
-    empty = np.zeros((weeks + 1, size), dtype=bool)
-    for now in range(weeks):
-        level += coming[now % 6] - np.where(empty[now], patient[:, now], sold[:, now])
-        coming[now % 6] = 0
-        # What is on order counts: nobody orders the same goods twice.
-        short = np.maximum(reorder_point - level - coming.sum(axis=0), 0)
-        order = np.where(short > 0, np.ceil(short / batch) * batch, 0)
-        for lead in range(1, 5):
-            coming[(now + lead) % 6] += np.where(lead_weeks == lead, order, 0)
-        on_hand[now] = np.maximum(level, 0)
-        # What arrives, arrives before the next count: until then nothing lies there.
-        empty[now + 1] = np.where(second, on_hand[now].sum(axis=0), on_hand[now, 0]) == 0
+    restocking = _restocking(rng, np.maximum(sold.mean(axis=1), 0.05), understocked, overstocked)
+    on_hand, empty = _count(restocking, sold, patient, second)
 
     month = seasons.month_of_day[sundays]
     listed = catalogue.first_month[None, :] <= month[:, None]
@@ -105,9 +89,51 @@ def make_stock(
         product=product,
         location=location,
         on_hand=on_hand[counted, location, product].astype(np.int64),
-        reorder_point=reorder_point[location, product].astype(np.int64),
-        lead_time_days=lead_weeks[product] * _WEEK,
+        reorder_point=restocking.point[location, product].astype(np.int64),
+        lead_time_days=restocking.weeks[product] * _WEEK,
         understocked=np.flatnonzero(understocked),
         overstocked=np.flatnonzero(overstocked),
         lost=impatient & empty[week, lines.product],
     )
+
+
+def _by_week(lines: Lines, week: np.ndarray, some: np.ndarray, second: np.ndarray, weeks: int) -> np.ndarray:
+    """Units of some lines by place, week and product; part of every product in `second` leaves the second place."""
+    size, some = len(second), np.flatnonzero(some)
+    flat = np.bincount(week[some] * size + lines.product[some], lines.quantity[some], (weeks + 1) * size)
+    total = flat.reshape(weeks + 1, size)
+    elsewhere = np.floor(total * np.where(second, _SECOND_SHARE, 0.0))
+    return np.stack([total - elsewhere, elsewhere])
+
+
+def _restocking(rng: Rng, weekly: np.ndarray, understocked: np.ndarray, overstocked: np.ndarray) -> _Restocking:
+    """How goods are ordered of which so many are sold a week."""
+    weeks: np.ndarray = rng.integers(1, 5, weekly.shape[1:])
+    wanted = weekly * (weeks + 1) + 1.6 * np.sqrt(weekly * (weeks + 1))
+    point = np.ceil(np.where(understocked, 0.25, 1.0) * wanted)
+    batch = np.ceil(np.maximum(4 * weekly, 5))
+    level = np.where(overstocked, 30 * weekly + 40, point + batch * rng.random(weekly.shape))
+    return _Restocking(np.round(level), point, batch, weeks)
+
+
+def _count(
+    restocking: _Restocking, sold: np.ndarray, patient: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What lies there at each week's count; and whether the shelf is empty from the count before a week on."""
+    level, (_, weeks, size) = restocking.level.copy(), sold.shape
+    weeks -= 1
+    coming = np.zeros((6, 2, size))
+    on_hand = np.zeros((weeks, 2, size))
+    empty = np.zeros((weeks + 1, size), dtype=bool)
+    for now in range(weeks):
+        level += coming[now % 6] - np.where(empty[now], patient[:, now], sold[:, now])
+        coming[now % 6] = 0
+        # What is on order counts: nobody orders the same goods twice.
+        short = np.maximum(restocking.point - level - coming.sum(axis=0), 0)
+        order = np.where(short > 0, np.ceil(short / restocking.batch) * restocking.batch, 0)
+        for lead in range(1, 5):
+            coming[(now + lead) % 6] += np.where(restocking.weeks == lead, order, 0)
+        on_hand[now] = np.maximum(level, 0)
+        # What arrives, arrives before the next count: until then nothing lies there.
+        empty[now + 1] = np.where(second, on_hand[now].sum(axis=0), on_hand[now, 0]) == 0
+    return on_hand, empty

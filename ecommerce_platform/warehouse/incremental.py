@@ -24,6 +24,7 @@ from ecommerce_platform.warehouse.write import (
     WHOLE_ABOVE,
     Written,
     apply_difference,
+    as_it_was,
     count_rows,
     find_difference,
     fits,
@@ -211,8 +212,7 @@ def refresh_table(
     if behind is None or behind:
         return _replace(con, model, log, also_write=also_write)
     with transaction(con):
-        checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
-        return Written(count_rows(con, contract), 0, 0, 0, checks, changed=False)
+        return _as_it_was(con, model, full_checks)
 
 
 def _replace(
@@ -258,11 +258,16 @@ def _update(
                 record_seen(con, contract.table, now)
                 return written
         if behind is not None:
-            rows = count_rows(con, contract)
             record_seen(con, contract.table, now)
-            checks = tuple(check_table(con, contract, in_step(con, contract, model.reads))) if full_checks else ()
-            return Written(rows, 0, 0, 0, checks, changed=False)
+            return _as_it_was(con, model, full_checks)
     return _replace(con, model, log, compare=False, also_write=also_write)
+
+
+def _as_it_was(con: DuckDBPyConnection, model: SqlModel, full_checks: bool) -> Written:
+    contract = model.contract
+    return as_it_was(
+        con, contract, check_table(con, contract, in_step(con, contract, model.reads)) if full_checks else ()
+    )
 
 
 def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int]) -> int:

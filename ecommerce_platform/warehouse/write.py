@@ -52,6 +52,13 @@ class Written:
     checks: tuple[CheckResult, ...]
     #: False when nothing that it is made from has changed, so that nothing was written or checked.
     changed: bool = True
+    #: True when there was no table that one could have caught up from: the first time, and after its definition has changed.
+    anew: bool = False
+
+
+def as_it_was(con: DuckDBPyConnection, contract: Contract, checks: Iterable[CheckResult] = ()) -> Written:
+    """What there is to say of a table to which nothing was done."""
+    return Written(count_rows(con, contract), 0, 0, 0, tuple(checks), changed=False)
 
 
 def ensure_table(con: DuckDBPyConnection, contract: Contract) -> None:
@@ -110,7 +117,7 @@ def replace_table(
         BlockedError: a blocking check failed; the previous version stays.
     """
     with transaction(con):
-        now = seen if seen is not None else unseen(con, contract.table, reads, code_version)[0]
+        now, behind = unseen(con, contract.table, reads, code_version)
         before = count_rows(con, contract) if table_exists(con, contract.layer, contract.name) else None
         same = compare and before is not None and wrong_columns(con, contract)[0] == 0 and (log or before <= _COMPARED)
         if same:
@@ -120,14 +127,15 @@ def replace_table(
             fits(con, contract, f"select * from {_name(contract)}")
             record_change(con, contract.table, code_version, log=log)
             difference = None
-        record_seen(con, contract.table, now)
+        record_seen(con, contract.table, now if seen is None else seen)
         if also_write:
             also_write()
         results = tuple(check(con, contract) if check else check_table(con, contract, in_step(con, contract, reads)))
         rows = count_rows(con, contract)
+        anew = behind is None
         if difference is None:
-            return Written(rows, rows, 0, before or 0, results)
-        return Written(rows, difference.inserted, difference.updated, difference.deleted, results)
+            return Written(rows, rows, 0, before or 0, results, anew=anew)
+        return Written(rows, difference.inserted, difference.updated, difference.deleted, results, anew=anew)
 
 
 def _replace_by_difference(

@@ -289,6 +289,21 @@ def test_a_rule_is_broken_by_what_it_is_about_and_by_nothing_else(
     assert given[rule][2], "no example is shown"
 
 
+def test_tax_that_prices_include_is_not_due_once_more(shop: duckdb.DuckDBPyConnection) -> None:
+    try:
+        shop.execute("update gold.fct_orders set tax_included = true")
+        assert answers(shop, SUITES["gold.fct_payments"])["paid_is_what_was_ordered"][0] == "broken", "tax was paid on top"
+        shop.execute("update gold.fct_payments set amount = amount - 1")
+        given = answers(shop, SUITES["gold.fct_payments"])
+        shop.execute("update silver.orders set tax_included = true")
+        shop.execute("update silver.returns set refund_amount = 22.5 where order_id = 'O0'")
+        back = answers(shop, SUITES["silver.returns"])
+    finally:
+        fill(shop, CATALOG, ["gold.fct_orders", "gold.fct_payments", "silver.orders", "silver.returns"])
+    assert {name for name, (outcome, *_) in given.items() if outcome != "held"} == set()
+    assert back["refunded_within_the_order"][:2] == ("broken", 1), "price and shipping are 22.00"
+
+
 def test_a_handful_of_rows_is_not_judged_by_shares(shop: duckdb.DuckDBPyConnection) -> None:
     shop.execute("delete from gold.fct_orders where order_id not in ('O1', 'O2')")
     shop.execute("update gold.fct_orders set is_valid = false")

@@ -14,6 +14,7 @@ from ecommerce_platform.orchestration.project import Project
 from ecommerce_platform.orchestration.resources import WarehouseResource
 from ecommerce_platform.quality.data_docs import page
 from ecommerce_platform.quality.gx import Verdict
+from ecommerce_platform.quality.suites import Suite
 from ecommerce_platform.quality.verdicts import QualityGate, SuiteResult
 from ecommerce_platform.warehouse.contract_checks import SHOWN
 
@@ -36,21 +37,11 @@ def expectation_checks(project: Project, assets: Collection[dg.AssetKey]) -> lis
     suites = {table: suite for table, suite in project.suites.items() if asset_key(table) in assets}
     if not suites:
         return []
-    specs = [
-        dg.AssetCheckSpec(
-            EXPECTATIONS,
-            asset=asset_key(table),
-            # Rules look at other tables, too: these come first.
-            additional_deps=[asset_key(t) for t in suite.reads if t != table and asset_key(t) in assets],
-            description=suite.description + "\n\n" + "\n".join(f"- {rule.rule}" for rule in suite.rules),
-        )
-        for table, suite in suites.items()
-    ]
 
     # can_subset: one table's check may be executed alone.
     @dg.multi_asset_check(
         name=EXPECTATIONS,
-        specs=specs,
+        specs=[_spec(table, suite, assets) for table, suite in suites.items()],
         can_subset=True,
         description="Asks the business expectations: once for all tables, and only if something has changed.",
     )
@@ -72,6 +63,17 @@ def expectation_checks(project: Project, assets: Collection[dg.AssetKey]) -> lis
             )
 
     return [expectations]
+
+
+def _spec(table: str, suite: Suite, assets: Collection[dg.AssetKey]) -> dg.AssetCheckSpec:
+    """A suite as the UI lists it."""
+    return dg.AssetCheckSpec(
+        EXPECTATIONS,
+        asset=asset_key(table),
+        # Rules look at other tables, too: these come first.
+        additional_deps=[asset_key(t) for t in suite.reads if t != table and asset_key(t) in assets],
+        description=suite.description + "\n\n" + "\n".join(f"- {rule.rule}" for rule in suite.rules),
+    )
 
 
 def _result(project: Project, key: dg.AssetKey, judged: SuiteResult) -> dg.AssetCheckResult:

@@ -33,10 +33,7 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
     also_write = also_written(project.catalog).get(contract.table)
 
     def work(step: Step) -> Outcome:
-        log, is_new = project.logs.get(contract.table), False
-        if checks:
-            with step.connect() as con:
-                is_new = load_checks.is_new(con, model)
+        log = project.logs.get(contract.table)
         if on_spark(project, contract):
             written = refresh_on_spark(step.connect, project.cluster, model, log=log, full_checks=step.full_checks)
         with step.connect() as con:
@@ -46,8 +43,7 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
                     log=log, full_checks=step.full_checks, also_write=also_write,
                 )  # fmt: skip
             shown = {"preview": preview(con, contract), **data_to(con, contract)}
-            file = project.source.file
-            found = load_checks.load_checks(con, project.compiled, file.currency, file.time_zone) if is_new else []
+            found = load_checks.load_checks(con, contract, written, project.compiled, project.source.file)
         return Outcome(
             written,
             {**shown, **lineage(project, contract)},

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ecommerce_platform.contracts.contract import Contract
+from ecommerce_platform.contracts.source import SourceFile
 from ecommerce_platform.quality.plausibility.look import look
 from ecommerce_platform.silver.mapping import CompiledMapping
-from ecommerce_platform.warehouse.changes import unseen
 from ecommerce_platform.warehouse.load_checks import Check, LoadCheck
-from ecommerce_platform.warehouse.sql_model import SqlModel
+from ecommerce_platform.warehouse.write import Written
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -32,27 +32,27 @@ def declared_checks(contract: Contract) -> list[Check]:
     return [PLAUSIBLE] if contract.table == _TABLE else []
 
 
-def is_new(con: DuckDBPyConnection, model: SqlModel) -> bool:
-    """Whether a table is about to be made for the first time, or of mappings that have changed; ask before it is made."""
-    return (
-        bool(declared_checks(model.contract))
-        and unseen(con, model.contract.table, model.reads, model.code_version)[1] is None
-    )
-
-
 def load_checks(
-    con: DuckDBPyConnection, compiled: Mapping[str, Sequence[CompiledMapping]], currency: str, zone: str
+    con: DuckDBPyConnection,
+    contract: Contract,
+    written: Written,
+    compiled: Mapping[str, Sequence[CompiledMapping]],
+    file: SourceFile,
 ) -> list[LoadCheck]:
-    """The outcome of the check.
+    """The outcome of the check; none on a table without it, or one that was not made anew.
 
     Args:
         con: the warehouse; only temporary tables of a cursor of its own are written.
+        contract: of the table.
+        written: what has just been done to it.
         compiled: entity → its mappings.
-        currency, zone: the shop's, as source.yml has them.
+        file: the shop's source.yml.
     """
+    if not (written.anew and declared_checks(contract)):
+        return []
     kept = {entity: mappings for entity, mappings in compiled.items() if mappings}
     with con.cursor() as cursor:
-        found = look(cursor, kept, currency, zone)
+        found = look(cursor, kept, file.currency, file.time_zone)
     compared = [
         f"{c.what}: {c.orders:,} orders compared, {c.off:,} off ({c.money_off:,.2f} in all)" for c in found.compared
     ]

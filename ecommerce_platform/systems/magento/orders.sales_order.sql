@@ -16,5 +16,6 @@ select
     end as status,
     as_text("state") not in ('canceled', 'pending_payment') as is_valid,
     nullif(as_text("coupon_code"), '\N') as discount_code,
-    upper(nullif(as_text("base_currency_code"), '\N')) as currency
+    upper(nullif(as_text("base_currency_code"), '\N')) as currency,
+    false as tax_included
 from bronze.sales_order

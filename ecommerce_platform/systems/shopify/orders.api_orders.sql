@@ -17,6 +17,7 @@ select
     as_text("cancelled_at") is null and as_text("financial_status") not in ('voided', 'expired')
     as is_valid,
     as_boolean("test") as is_test,
+    as_boolean("taxes_included") as tax_included,
     as_text("discount_codes"->>'$[0].code') as discount_code,
     upper(as_text("currency")) as currency,
     as_text("source_name") as channel,

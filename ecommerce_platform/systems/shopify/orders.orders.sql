@@ -1,5 +1,6 @@
 -- Orders, put together from their lines. What is said of an order stands on its first row, so max() finds it. Refunded
--- orders count: what was paid back stands in returns. A canceled or voided one does not.
+-- orders count: what was paid back stands in returns. A canceled or voided one does not. Prices include tax where the
+-- subtotal and the shipping are the total already.
 select
     shopify_order as order_id,
     max(shopify_customer) as customer_id,
@@ -20,6 +21,14 @@ select
     max(as_text("Discount Code")) as discount_code,
     max(upper(as_text("Currency"))) as currency,
     max(as_text("Source")) as channel,
-    max(ltrim(as_text("Shipping Zip"), '''')) as postal_code
+    max(ltrim(as_text("Shipping Zip"), '''')) as postal_code,
+    case
+        when coalesce(max(as_decimal("Taxes")), 0) = 0 then null
+        when max(as_decimal("Total")) = max(as_decimal("Subtotal")) + coalesce(max(as_decimal("Shipping")), 0) then true
+        when
+            max(as_decimal("Total"))
+            = max(as_decimal("Subtotal")) + coalesce(max(as_decimal("Shipping")), 0) + max(as_decimal("Taxes"))
+            then false
+    end as tax_included
 from bronze.orders
 group by _load_date, _source_file, shopify_order

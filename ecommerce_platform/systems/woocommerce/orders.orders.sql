@@ -22,5 +22,6 @@ select
     as_text("coupon_lines"->>'$[0].code') as discount_code,
     upper(as_text("currency")) as currency,
     as_text("created_via") as channel,
+    false as tax_included,
     coalesce(as_text("shipping"->>'$.postcode'), as_text("billing"->>'$.postcode')) as postal_code
 from bronze.orders

@@ -6,7 +6,10 @@ silver.
 
 from __future__ import annotations
 
+import csv
 import re
+import shutil
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,9 +18,13 @@ import pytest
 from ecommerce_platform_tests.conftest import Shop
 
 pytestmark = pytest.mark.long
+FIXTURES = Path(__file__).parent / "fixtures"
 #: What the figures below are read from, and all that it is made of.
-FIGURES = " or ".join(f'+key:"{key}"' for key in ("gold/kpi_summary", "gold/fct_returns", "silver/row_accounting"))
+READ = ("gold/kpi_summary", "gold/fct_payments", "gold/fct_returns", "gold/fct_fees", "silver/row_accounting")
+FIGURES = " or ".join(f'+key:"{key}"' for key in READ)
 SUMMARY = "select orders, units, gross_amount, discount_amount, revenue, refund_amount from gold.kpi_summary"
+#: Shipping and tax of the lines that count.
+BESIDE = "select sum(shipping_amount), sum(tax_amount) from gold.fct_order_items where is_valid"
 
 
 def drafted(folder: Path, export: Path, currency: str, zone: str) -> Shop:
@@ -32,12 +39,29 @@ def drafted(folder: Path, export: Path, currency: str, zone: str) -> Shop:
     return shop
 
 
-def built(folder: Path, test_data: Path, export: str) -> Shop:
-    shop = drafted(folder, test_data / "shop_systems" / export, "EUR", "Europe/Berlin")
+def built(folder: Path, export: Path) -> Shop:
+    """The export drafted, landed and built; every row of it is accounted for, and none was rejected."""
+    shop = drafted(folder, export, "EUR", "Europe/Berlin")
+    build(shop)
+    return shop
+
+
+def build(shop: Shop) -> None:
     shop.ok("build", "--select", FIGURES)
     lost = "rows_landed <> rows_used + rows_superseded + rows_rejected + rows_left_out or rows_rejected > 0"
     assert shop.query(f"select count(*) from silver.row_accounting where {lost}") == [(0,)]
-    return shop
+
+
+def amounts(shop: Shop, sql: str) -> dict[str, tuple[str, ...]]:
+    """Rows by their first column; amounts to the cent."""
+    rows = sorted(shop.query(sql), key=str)
+    return {str(name): tuple(f"{v:.2f}" if isinstance(v, Decimal) else str(v) for v in row) for name, *row in rows}
+
+
+def tables(shop: Shop) -> dict[str, list[tuple]]:
+    """The rows of all tables of gold that figures are read from, of calendars and histories of loads none."""
+    names = ("kpi_summary", "kpi_daily", "fct_orders", "fct_order_items", "fct_payments", "fct_returns", "fct_fees")
+    return {name: sorted(shop.query(f"select * from gold.{name}"), key=str) for name in names}
 
 
 def figures(shop: Shop) -> tuple[str, ...]:
@@ -61,13 +85,102 @@ def test_woocommerce_orders_meet_their_control_totals_in_gold(tmp_path: Path, te
 
 
 def test_overlapping_exports_double_nothing_in_gold(tmp_path: Path, test_data: Path) -> None:
-    shop = built(tmp_path, test_data, "overlap")
+    shop = built(tmp_path, test_data / "shop_systems" / "overlap")
     assert figures(shop) == ("28", "56", "700.00", "0.00", "700.00", "0.00")
+    before = tables(shop)
+    older = tmp_path / "older"
+    older.mkdir()
+    shutil.copy(test_data / "shop_systems" / "overlap" / "orders_export_1.csv", older)
+    shop.ok("land", str(older), "--date", "2024-05-02")
+    build(shop)
+    assert tables(shop) == before, "one of them again, by itself, changes nothing"
 
 
 def test_magento_orders_count_but_for_those_canceled_or_unpaid(tmp_path: Path, test_data: Path) -> None:
-    shop = built(tmp_path, test_data, "magento")
+    shop = built(tmp_path, test_data / "shop_systems" / "magento")
     assert figures(shop) == ("30", "59", "1475.00", "0.00", "1475.00", "300.00")
     assert shop.query("select count(*), sum(quantity), sum(quantity * unit_price) from silver.order_items") == [
         (40, 80, Decimal(2000))
     ]
+
+
+def test_shopify_orders_count_but_for_one_voided_and_one_whose_currency_has_no_rate(
+    tmp_path: Path, test_data: Path
+) -> None:
+    shop = built(tmp_path, test_data / "shop_systems" / "shopify_orders")
+    assert figures(shop) == ("47", "142", "1944.80", "27.00", "1917.80", "64.80")
+    assert shop.query(BESIDE) == [(Decimal("230.30"), Decimal("342.87"))]
+    left = "select order_id, currency, status, is_valid, exchange_rate from gold.fct_orders where not is_counted order by 1"
+    assert shop.query(left) == [
+        ("#1004", "EUR", "canceled", False, Decimal(1)),
+        ("#1006", "USD", "shipped", True, None),
+    ]
+    lines = (
+        "select coalesce(nullif(order_id, '#1004'), 'voided'), count(*), sum(quantity * unit_price) - sum(discount_amount), "
+        "sum(shipping_amount), sum(tax_amount) from silver.order_items where order_id in ('#1004', '#1006') group by all"
+    )
+    assert amounts(shop, lines) == {
+        "voided": ("1", "15.00", "4.90", "3.18"), "#1006": ("1", "17.00", "4.90", "3.50")
+    }, "with these all comes to the export: 1,932.80, 235.20 and 346.05 in EUR, 17.00, 4.90 and 3.50 in USD"  # fmt: skip
+    paid = "select currency, count(*), sum(original_amount), sum(amount) from gold.fct_payments group by 1"
+    assert amounts(shop, paid) == {"EUR": ("46", "2088.20", "2088.20"), "USD": ("1", "21.90", "None")}, (
+        "2,168.00 but for 19.90 voided and 59.90 pending"
+    )
+    export = shutil.copytree(test_data / "shop_systems" / "shopify_orders", tmp_path / "again")
+    shutil.copy(export / "orders_export_1.csv", export / "orders_export_1 (1).csv")
+    before = tables(shop)
+    shop.ok("land", str(export), "--date", "2024-05-02")
+    build(shop)
+    assert tables(shop) == before, "the same export again, twice in one drop, changes nothing"
+
+
+def test_shopify_documents_count_but_for_tests_what_was_called_off_and_gift_cards(tmp_path: Path) -> None:
+    shop = built(tmp_path, FIXTURES / "shopify-api")
+    assert figures(shop) == ("3", "7", "65.00", "3.00", "62.00", "39.90")
+    assert shop.query(BESIDE) == [(Decimal(4), Decimal("11.27"))]
+    paid = "select order_id, payment_method_code, sum(amount), sum(original_amount) from gold.fct_payments group by all"
+    assert amounts(shop, paid) == {
+        "#1001": ("paypal", "27.00", "27.00"), "#1002": ("paypal", "28.56", "28.56"),
+        "#1003": ("gift_card", "10.00", "10.00"), "#1004": ("paypal", "12.00", "12.00"),
+    }  # fmt: skip
+    before = tables(shop)
+    shop.ok("land", str(FIXTURES / "shopify-api"), "--date", "2024-05-02")
+    build(shop)
+    assert tables(shop) == before, "the same documents again change nothing"
+
+
+def test_amazon_items_count_but_for_one_pending_one_canceled_and_one_whose_currency_has_no_rate(
+    tmp_path: Path, test_data: Path
+) -> None:
+    export = test_data / "shop_systems" / "amazon_flat"
+    shop = built(tmp_path, export)
+    assert figures(shop) == ("56", "114", "1449.10", "1.00", "1448.10", "0.00")
+    with (export / "allorders.txt").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["currency"] == "EUR" and row["item-price"]]
+    taxes = sum(Decimal(row[name] or 0) for row in rows for name in ("item-tax", "shipping-tax", "gift-wrap-tax"))
+    assert shop.query(BESIDE) == [(sum(Decimal(row["shipping-price"] or 0) for row in rows), taxes)]
+    left = (
+        "select orders.status, orders.currency, sum(quantity), sum(quantity * unit_price) from silver.order_items as items "
+        "inner join silver.orders using (order_id) where not orders.is_valid or orders.currency <> 'EUR' group by all"
+    )
+    assert amounts(shop, left) == {
+        "created": ("EUR", "1", "0.00"), "canceled": ("None", "0", "0.00"), "shipped": ("GBP", "1", "17.50")
+    }  # fmt: skip
+    assert shop.query("select min(order_date) from gold.fct_orders") == [(date(2023, 10, 29),)]
+
+
+def test_stripe_payments_alone_are_what_was_captured_and_their_refunds_and_fees(
+    tmp_path: Path, test_data: Path
+) -> None:
+    shop = built(tmp_path, test_data / "shop_systems" / "stripe")
+    paid = "select currency, count(*), sum(original_amount), sum(amount) from gold.fct_payments group by 1"
+    assert amounts(shop, paid) == {"EUR": ("35", "1053.00", "1053.00"), "JPY": ("1", "1500.00", "None")}, (
+        "1,163.00 but for the 110.00 of four that failed; yen have no rate"
+    )
+    back = "select currency, count(*), sum(refund_amount) from gold.fct_returns group by 1"
+    assert amounts(shop, back) == {"EUR": ("4", "114.00")}
+    assert amounts(shop, "select currency, count(*), sum(amount) from gold.fct_fees group by 1") == {
+        "EUR": ("40", "20.00")
+    }
+    assert figures(shop)[:5] == ("0", "0", "0.00", "0.00", "0.00"), "payments alone are no orders"
+    assert shop.query("select min(paid_at) from gold.fct_payments") == [(datetime(2023, 10, 2, 1),)]

@@ -17,7 +17,8 @@ with orders as (
         region,
         satisfaction_score,
         discount_code,
-        currency
+        currency,
+        tax_included
     from silver.orders
     where not coalesce(is_test, false)
 
@@ -246,7 +247,8 @@ joined as (
         orders.discount_code,
         coalesce(orders.currency, shop.currency) as currency,
         case when orders.currency <> shop.currency then rates.exchange_rate else 1 end as exchange_rate,
-        foreign_totals.original_revenue_amount
+        foreign_totals.original_revenue_amount,
+        orders.tax_included
     from orders
     cross join shop
     left join rates
@@ -299,5 +301,6 @@ select
     discount_code,
     currency,
     cast(exchange_rate as decimal(20, 10)) as exchange_rate,
-    cast(coalesce(original_revenue_amount, gross_amount - discount_amount) as decimal(18, 4)) as original_revenue_amount
+    cast(coalesce(original_revenue_amount, gross_amount - discount_amount) as decimal(18, 4)) as original_revenue_amount,
+    tax_included
 from joined
