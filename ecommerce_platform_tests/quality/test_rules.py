@@ -292,7 +292,9 @@ def test_a_rule_is_broken_by_what_it_is_about_and_by_nothing_else(
 def test_tax_that_prices_include_is_not_due_once_more(shop: duckdb.DuckDBPyConnection) -> None:
     try:
         shop.execute("update gold.fct_orders set tax_included = true")
-        assert answers(shop, SUITES["gold.fct_payments"])["paid_is_what_was_ordered"][0] == "broken", "tax was paid on top"
+        assert answers(shop, SUITES["gold.fct_payments"])["paid_is_what_was_ordered"][0] == "broken", (
+            "tax was paid on top"
+        )
         shop.execute("update gold.fct_payments set amount = amount - 1")
         given = answers(shop, SUITES["gold.fct_payments"])
         shop.execute("update silver.orders set tax_included = true")
