@@ -113,6 +113,13 @@ class System(Strict):
         return {name: layout for name, layout in self.tables.items() if not layout.explode}
 
     @property
+    def left_to_the_user(self) -> tuple[str, ...]:
+        """What no export of it says: the shop's zone always, the currency and whether prices include tax where that is so."""
+        told = any(layout.currency for layout in self.tables.values())
+        tax = not self.asks.tax.startswith("nothing")
+        return ("time zone", *([] if told else ["currency"]), *(["tax"] if tax else []))
+
+    @property
     def name(self) -> str:
         """The folder's name."""
         return self.path.parent.name
@@ -237,12 +244,13 @@ def systems_page() -> str:
     systems = known_systems().values()
     lines = [
         _INTRODUCTION,
-        "| system | recognised | orders | lines | payments | customers | products | refunds | fees |",
+        "| system | recognised | orders | lines | payments | customers | products | refunds | fees | you say |",
     ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for system in systems:
         filled = [", ".join(table for e, table in system.templates if e == entity) or "–" for entity in _ENTITIES]
-        lines.append(f"| {system.title} | {', '.join(system.files)} | {' | '.join(filled)} |")
+        cells = [system.title, ", ".join(system.files), *filled, ", ".join(system.left_to_the_user)]
+        lines.append(f"| {' | '.join(cells)} |")
     for system in systems:
         lines += ["", f"## {system.title}", ""]
         lines += [f"- `{name}`: {layout.description}" for name, layout in system.files.items()]

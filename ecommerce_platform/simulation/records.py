@@ -211,14 +211,7 @@ def make_persons(
     head = np.empty(homes, dtype=np.int64)
     head[household[heads]] = heads
 
-    woman = rng.random(size) < 0.5
-    first_name = np.where(woman, pick(rng, WOMEN_WEIGHTS, size), len(WOMEN) + pick(rng, MEN_WEIGHTS, size))
-    own = rng.random(size) < lives.own_last_name
-    last_name = pick(rng, SURNAME_WEIGHTS, size)
-    last_name = np.where(own, last_name, last_name[head[household]])
-    birth_date = _birth_dates(rng, household, position, head, start)
-
-    drawn = _Names(first_name, last_name, birth_date)
+    drawn = _drawn_names(rng, household, position, head, lives, start)
     first_name, last_name, birth_date = _alike(rng, drawn, household, position, head, lives, start)
 
     place, new_place = pick(rng, places.weight, homes), pick(rng, places.weight, homes)
@@ -260,6 +253,19 @@ class _Names(NamedTuple):
     first: np.ndarray
     last: np.ndarray
     born: np.ndarray
+
+
+def _drawn_names(
+    rng: Rng, household: np.ndarray, position: np.ndarray, head: np.ndarray, lives: Lives, start: date
+) -> _Names:
+    """Names and birth dates by how frequent they are; most of a household are called like its head."""
+    size = len(household)
+    woman = rng.random(size) < 0.5
+    first_name = np.where(woman, pick(rng, WOMEN_WEIGHTS, size), len(WOMEN) + pick(rng, MEN_WEIGHTS, size))
+    own = rng.random(size) < lives.own_last_name
+    last_name = pick(rng, SURNAME_WEIGHTS, size)
+    last_name = np.where(own, last_name, last_name[head[household]])
+    return _Names(first_name, last_name, _birth_dates(rng, household, position, head, start))
 
 
 def _alike(

@@ -8,7 +8,7 @@ from datetime import date
 
 import numpy as np
 
-from ecommerce_platform.simulation.advertising import AdDays, make_ad_days, make_flights, vary_spend
+from ecommerce_platform.simulation.advertising import AdDays, Flight, make_ad_days, make_flights, vary_spend
 from ecommerce_platform.simulation.catalogue import Catalogue, make_catalogue
 from ecommerce_platform.simulation.clickstream import Clicks, make_clicks
 from ecommerce_platform.simulation.economy import make_economy
@@ -28,7 +28,7 @@ from ecommerce_platform.simulation.orders import (
 )
 from ecommerce_platform.simulation.people import Customers, Records
 from ecommerce_platform.simulation.places import Places, make_places
-from ecommerce_platform.simulation.randomness import stream
+from ecommerce_platform.simulation.randomness import Rng, stream
 from ecommerce_platform.simulation.returns import Returns, make_returns
 from ecommerce_platform.simulation.seasons import Seasons, make_seasons
 from ecommerce_platform.simulation.social import Social, make_social
@@ -113,17 +113,16 @@ def simulate(
         reviews=make_reviews(stream(seed, "reviews"), seasons, *sold),
         returns=make_returns(stream(seed, "returns"), seasons, *sold),
         stock=stock,
-        ad_days=make_ad_days(
-            stream(seed, "ad days"),
-            flights,
-            orders_placed.credited_to,
-            orders_placed.day,
-            np.array(
-                [np.isin(orders_placed.region[orders_placed.caused_by < 0], f.regions).sum() / days for f in flights]
-            ),
-        ),
+        ad_days=_advertised(stream(seed, "ad days"), flights, orders_placed, days),
         social=make_social(stream(seed, "social"), seasons, *sold),
         clicks=make_clicks(stream(seed, "clicks"), seasons, *sold),
     )
     progress("visits", len(shop.clicks.visitor), len(shop.clicks.visitor))
     return shop
+
+
+def _advertised(rng: Rng, flights: tuple[Flight, ...], orders: Orders, days: int) -> AdDays:
+    """What advertising cost and brought; beside it stand the orders a day that its regions place by themselves."""
+    by_themselves = orders.region[orders.caused_by < 0]
+    usual = np.array([np.isin(by_themselves, flight.regions).sum() / days for flight in flights])
+    return make_ad_days(rng, flights, orders.credited_to, orders.day, usual)

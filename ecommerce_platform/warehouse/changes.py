@@ -38,7 +38,8 @@ LONGEST_LOG = 5_000_000
 
 @cache
 def own_code(file: str) -> str:
-    """What a file says; if it is Python a digest of it without comments and docstrings: it changes when what is done changes.
+    """What a file says; if it is Python a digest of it without comments, docstrings and imports of the package's own names: it
+    changes when what is done changes, not when a module gets another place.
 
     Read once per process: a file changed during a run must not count as applied.
     """
@@ -51,9 +52,16 @@ def own_code(file: str) -> str:
 def _said(text: str) -> str:
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If):
+            node.body = [statement for statement in node.body if _does_something(statement)]
     return sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _does_something(statement: ast.stmt) -> bool:
+    """Whether a statement is neither a docstring nor an import from this package."""
+    if isinstance(statement, ast.ImportFrom):
+        return (statement.module or "").partition(".")[0] != __package__.partition(".")[0]
+    return not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
 
 
 @dataclass(frozen=True)

@@ -262,8 +262,10 @@ def test_a_refusal_empties_the_table_and_says_why(con: duckdb.DuckDBPyConnection
     assert refresh(con, made, None, full_checks=True)
 
 
-def test_what_is_written_beside_a_table_is_whole(con: duckdb.DuckDBPyConnection) -> None:
-    from ecommerce_platform.warehouse.changes import record_change
+def test_what_is_written_beside_a_table_is_whole_and_has_a_version_also_when_it_is_empty(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
+    from ecommerce_platform.warehouse.changes import record_change, table_versions
 
     record_change(con, "gold.fct_orders", "1")
     con.execute(create_table_sql(CATALOG.contract("gold.dim_customer")))
@@ -273,12 +275,15 @@ def test_what_is_written_beside_a_table_is_whole(con: duckdb.DuckDBPyConnection)
     def curve(arm: str) -> dict[str, Any]:
         return {**shown, "experiment_id": "X", "arm": arm, "persons": 9}
 
-    for arms in (["a", "b"], ["b"], []):
+    versions = []
+    for arms in ([], ["a", "b"], ["b"], []):
         found = Decided("abstained", "why", beside={"ml.uplift_curves": [curve(arm) for arm in arms]})
         refresh_decision(
             con, scores, LEDGER, lambda _, found=found: found, ["gold.fct_orders"], [], arms, beside=[curves]
         )  # fmt: skip
         assert con.execute("select arm from ml.uplift_curves order by 1").fetchall() == [(arm,) for arm in arms]
+        versions.append(table_versions(con)[curves.table].version)
+    assert versions == sorted(set(versions))
     assert seen(con) == [("uplift_scores", "abstained", 0, "why")]
 
 

@@ -238,6 +238,22 @@ def test_another_comment_or_docstring_is_no_other_code_and_another_figure_is(tmp
     assert said[0] == said[1] != said[2]
 
 
+def test_an_own_module_that_moved_is_no_other_code_and_another_library_is(tmp_path: Path) -> None:
+    texts = (
+        "from numpy import sum\nfrom ecommerce_platform.quality.drift import a\n\nb = sum(a)\n",
+        "from ecommerce_platform.drift import a\nfrom numpy import sum\n\nb = sum(a)\n",
+        "from ecommerce_platform.drift import a\nfrom polars import sum\n\nb = sum(a)\n",
+        "from numpy import sum\n\ndef f():\n    from ecommerce_platform.quality.drift import a\n    return sum(a)\n",
+        "from numpy import sum\n\ndef f():\n    from ecommerce_platform.drift import a\n    return sum(a)\n",
+    )
+    said = []
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.py").write_text(text)
+        said.append(own_code(str(tmp_path / f"{number}.py")))
+    assert said[0] == said[1] != said[2]
+    assert said[3] == said[4] != said[0]
+
+
 @pytest.mark.parametrize("module", ["anomalies", "drift"])
 def test_digests_of_rules_in_code_are_of_the_text_read_first(module: str) -> None:
     text = (Path(changes.__file__).parents[1] / "quality" / f"{module}.py").read_text(encoding="utf-8")

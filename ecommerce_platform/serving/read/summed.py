@@ -51,6 +51,8 @@ _DIMENSIONS = frozenset(
 )
 _ON_LINES = frozenset({"category", "brand"})
 _ON_ORDERS = frozenset({"channel", "device", "payment_method", "region", "customer_region", "segment", "age_group"})
+#: Follows from the day; months don't have it.
+_BY_DAY = {"weekday": "dayname(cut.order_date)"}
 _ON_LINE_MONTHS = frozenset({"channel", "payment_method", "region", "segment"})
 
 #: Measure → the name of the fact it is taken over, and its aggregate there.
@@ -59,11 +61,10 @@ _Sums = dict[str, tuple[str, str]]
 
 @dataclass(frozen=True)
 class _Over:
-    """What a question is taken over: facts by name, measures, and columns in place of dimensions."""
+    """What a question is taken over: facts by name, and measures."""
 
     facts: dict[str, Fact]
     sums: _Sums
-    columns: Mapping[str, str]
 
 
 def compile_summed(metrics: Metrics, query: Query, tables: Container[str]) -> str | None:
@@ -130,17 +131,17 @@ def _by_value(metrics: Metrics, query: Query, dimension: str) -> Metrics | None:
 
 def _narrow(metrics: Metrics, query: Query, named: frozenset[str]) -> Metrics | None:
     """A cut by columns of the narrow tables, each measure from the smallest that has it; None where one has none."""
-    if not named <= _ON_ORDERS | _ON_LINES:
+    if not named <= _ON_ORDERS | _ON_LINES | _BY_DAY.keys():
         return None
     over = _lines(query, named) if named & _ON_LINES else _orders(metrics, query, named)
     if not _needed(metrics, query.metrics) <= over.sums.keys():
         return None
-    return _with(metrics, over.sums, over.facts, over.columns)
+    return _with(metrics, over.sums, over.facts, {name: _BY_DAY.get(name, f"cut.{name}") for name in named})
 
 
 def _orders(metrics: Metrics, query: Query, named: frozenset[str]) -> _Over:
     """By what an order, or its person, has one value of."""
-    months = _whole_months(query)
+    months = _whole_months(query) and not named & _BY_DAY.keys()
     table, day = (ORDER_MONTHS, "cut.month") if months else (ORDERS, "cut.order_date")
     facts = {
         "narrow": _fact(table, day),
@@ -156,19 +157,20 @@ def _orders(metrics: Metrics, query: Query, named: frozenset[str]) -> _Over:
         sums["customers"] = ("narrow_days", _last_days(query, "cut"))
     else:
         sums["customers"] = ("narrow_each", "count(distinct case when cut.orders = 1 then cut.person_number end)")
-    return _Over(facts, sums, {name: f"cut.{name}" for name in named})
+    return _Over(facts, sums)
 
 
 def _lines(query: Query, named: frozenset[str]) -> _Over:
     """By category or brand, and more: orders and customers are distinct ones."""
-    columns = {name: f"cut.{name}" for name in named}
     facts = {"narrow": _fact(LINES, "cut.order_date")}
     sums: _Sums = {name: ("narrow", f"sum(cut.{name})") for name in _OF_LINES}
     sums["orders"] = ("narrow", "count(distinct case when cut.counted = 1 then cut.order_number end)")
     sums["customers"] = ("narrow", "count(distinct case when cut.counted = 1 then cut.person_number end)")
     of_line = named & _ON_LINES
+    if of_line == {"category"} and ("category" in query.by or not _several(query, "category")):
+        sums["orders"] = ("narrow", "sum(cut.counted_in_category)")
     if len(of_line) > 1 or not named <= _ON_LINE_MONTHS | _ON_LINES or not _whole_months(query):
-        return _Over(facts, sums, columns)
+        return _Over(facts, sums)
     (dimension,) = of_line
     # The other tables have a column of the dimension's name, and so must this one.
     rows = f"(select *, value as {dimension} from {LINE_MONTHS} where dimension = {literal(dimension)}{{}})"
@@ -180,7 +182,7 @@ def _lines(query: Query, named: frozenset[str]) -> _Over:
     if dimension in query.by or not _several(query, dimension):  # an order of two chosen categories counts once
         sums |= {name: ("line_months", f"sum(cut.{name})") for name in _OF_ORDERS}
         sums |= {name: ("line_reviews", f"sum(cut.{name})") for name in _OF_REVIEWS}
-    return _Over(facts, sums, columns)
+    return _Over(facts, sums)
 
 
 def _fact(rows: str, day: str) -> Fact:

@@ -60,7 +60,7 @@ def _silver(folder: Path, export: Path, catalog: Catalog) -> dict[str, list[dict
     source = read_source(folder, catalog.entities)
     contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
     compiled, problems = examine_mappings(source, contracts)
-    assert problems == []
+    assert problems == [], problems
     tables = {}
     with temporary_warehouse(source.name, threads=2) as (con, scratch):
         for name in ("bronze.files", "bronze.rejects", "silver.loads", "silver.rejects", "silver.empty_units"):

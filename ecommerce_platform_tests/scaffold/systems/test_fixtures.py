@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -40,6 +41,11 @@ def test_every_cell_of_the_table_is_filled_and_no_row_is_rejected(name: str, sho
             shop = shops[path.name]
             assert shop.report.of("definition") == []
             assert all(rejected == 0 for *_, rejected in shop.report.accounting)
+            said = (shop.new.folder / "source.yml").read_text(encoding="utf-8")
+            told = any(found.layout.currency for found in shop.new.known.tables.values())
+            left = {*system.left_to_the_user, *([] if told else ["currency"])}
+            assert {what.replace("_", " ") for _, what in shop.new.open} <= left
+            assert all(text in said for text in (system.asks.currency, system.asks.time_zone, system.asks.tax))
             filled |= {(e, row["_raw_table"].removeprefix(f"{name}_")) for e in shop.tables for row in shop.rows(e)}
     instead = {(entity, table) for table, layout in system.tables.items() for entity in layout.unless}
     assert set(system.templates) - filled <= instead
@@ -119,6 +125,47 @@ def test_stripe_counts_what_was_captured_each_payment_once(shops: Shops) -> None
     }  # fmt: skip
 
 
+def test_amazon_settlements_are_payments_refunds_and_fees_to_the_cent(shops: Shops) -> None:
+    shop = shops["amazon"]
+    assert [(r["order_id"], f"{r['amount']:.2f}") for r in shop.rows("payments")] == [("028-1", "12.50")]
+    assert [(r["order_id"], f"{r['refund_amount']:.2f}") for r in shop.rows("returns")] == [("028-1", "3.00")]
+    assert shop.rows("returns")[0]["returned_at"] == datetime(2024, 4, 5, 12, 0)
+    fees: dict[str, Decimal] = {}
+    for row in shop.rows("fees"):
+        fees[row["fee_type"]] = fees.get(row["fee_type"], Decimal(0)) + row["amount"]
+    assert {k: f"{v:.2f}" for k, v in fees.items()} == {
+        "Commission": "1.20", "FBAPerUnitFulfillmentFee": "2.10", "RefundCommission": "0.09", "Subscription Fee": "39.00",
+        "Cost of Advertising": "5.00", "settlement": "0.00",
+    }, "commission is given back with a refund"  # fmt: skip
+    assert {r["currency"] for r in shop.rows("fees")} == {"EUR"}, "which the settlement's first row says alone"
+    settled = shop.total("payments", "amount") - shop.total("returns", "refund_amount") - shop.total("fees", "amount")
+    assert settled + Decimal("85.78") - 50 == Decimal("-2.11"), "the total, with what was held back before and now"
+
+
+def test_stripe_balance_comes_to_its_net_sum(shops: Shops) -> None:
+    shop = shops["stripe-balance"]
+    paid = {order: shop.total("payments", "amount", order_id=order) for order in ("1", "2", "3")}
+    assert paid == {"1": 30, "2": 15, "3": 0}, "less what was not captured, and not what failed later"
+    assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"1": "12.50"}
+    fees: dict[str, Decimal] = {}
+    for row in shop.rows("fees"):
+        fees[row["fee_type"]] = fees.get(row["fee_type"], Decimal(0)) + row["amount"]
+    assert {k: f"{v:.2f}" for k, v in fees.items()} == {
+        "payment": "2.00", "dispute": "30.00", "dispute_reversal": "-15.00", "fee": "2.00"
+    }  # fmt: skip
+    kept = shop.total("payments", "amount") - shop.total("returns", "refund_amount") - shop.total("fees", "amount")
+    assert kept - 10 == Decimal("3.50"), "less a transfer"
+    assert min(r["paid_at"] for r in shop.rows("payments")) == datetime(2024, 3, 31, 0, 30)
+
+
+def test_stripe_fees_of_both_reports_are_taken_once(tmp_path: Path, catalog: Catalog) -> None:
+    export = shutil.copytree(FIXTURES / "stripe", tmp_path / "export")
+    shutil.copy(FIXTURES / "stripe-balance" / "balance.csv", export)
+    shop = draft(tmp_path, export, catalog)
+    assert {r["_raw_table"] for r in shop.rows("fees")} == {"stripe_balance"}
+    assert {r["_raw_table"] for entity in ("payments", "returns") for r in shop.rows(entity)} == {"stripe_payments"}
+
+
 def test_magento_counts_no_parts_and_takes_the_base_currency(shops: Shops) -> None:
     shop = shops["magento"]
     assert shop.total("order_items", "quantity", "unit_price", order_id="1") == 50
@@ -185,6 +232,28 @@ def test_woocommerce_lines_fees_and_shipping_come_to_the_totals(shops: Shops) ->
         "105": ("returned", True), "106": ("shipped", True),
     }  # fmt: skip
     assert shop.rows("orders", order_id="101")[0]["ordered_at"] == datetime(2024, 3, 31, 0, 30)
+
+
+@pytest.mark.parametrize("name", ["woocommerce-csv", "woocommerce-de", "woocommerce-fr"])
+def test_woocommerce_products_as_csv_are_read_in_the_shops_language(shops: Shops, name: str) -> None:
+    assert {r["product_id"]: (r["name"], r["category"], r["list_price"]) for r in shops[name].rows("products")} == {
+        "31": ("Mug", "Tableware", None), "32": ("Mug - Red", None, Decimal("12.5")), "33": ("Bowl", "Tableware", 10)
+    }  # fmt: skip
+
+
+def test_woocommerce_products_of_a_catalogue_are_not_those_of_orders_once_more(
+    tmp_path: Path, catalog: Catalog
+) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    shutil.copy(FIXTURES / "woocommerce" / "orders.json", export)
+    shutil.copy(FIXTURES / "woocommerce-de" / "product_csv.csv", export)
+    shop = draft(tmp_path, export, catalog)
+    assert shop.report.of("definition") == shop.report.of("data") == []
+    assert {r["product_id"]: r["_raw_table"].removeprefix("woocommerce_") for r in shop.rows("products")} == {
+        "31": "product_csv", "32": "product_csv", "33": "product_csv", "name-Vase": "order_lines",
+        "fee-Gift wrap": "order_fees", "fee-Loyalty": "order_fees",
+    }  # fmt: skip
 
 
 def test_woocommerce_refunds_products_and_guests(shops: Shops) -> None:

@@ -25,11 +25,13 @@ DIMENSIONS = (
     "age_group",
     "category",
     "brand",
+    "weekday",
 )
 FIRST, LAST = date(2023, 12, 20), date(2024, 5, 10)
 VALUES = {
     "channel": ["web", "app", "store"], "region": ["North", "South", "unknown"], "customer_region": ["North", "South", "West"],
     "payment_method": ["card", "paypal"], "category": ["Toys", "Books", "Tools", "none such"], "brand": ["Ada", "Bob"],
+    "weekday": ["Monday", "Sunday"],
 }  # fmt: skip
 
 
@@ -104,3 +106,12 @@ def test_a_filtered_question_is_asked_of_months_and_never_of_the_orders(served: 
         distinct = view.compiled(Query(("customers",), (), None, filters, date(2024, 1, 1), date(2024, 3, 31)))
         assert ORDERS in distinct
         assert "fct_" not in distinct
+
+
+@pytest.mark.parametrize("by", [("weekday", "category"), ("channel", "weekday"), ("category",)])
+def test_weekdays_and_categories_over_any_days_are_asked_of_narrow_tables(served: Served, by: tuple[str, ...]) -> None:
+    with served.reader.view() as view:
+        sql = view.compiled(Query(("revenue", "orders", "aov"), by, "month", (), date(2024, 1, 9)))
+    assert (LINES if "category" in by else ORDERS) in sql
+    assert "fct_" not in sql
+    assert "distinct case" not in sql  # orders are added up, not told apart

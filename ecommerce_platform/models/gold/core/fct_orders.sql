@@ -301,6 +301,7 @@ select
     discount_code,
     currency,
     cast(exchange_rate as decimal(20, 10)) as exchange_rate,
-    cast(coalesce(original_revenue_amount, gross_amount - discount_amount) as decimal(18, 4)) as original_revenue_amount,
+    cast(coalesce(original_revenue_amount, gross_amount - discount_amount) as decimal(18, 4))
+        as original_revenue_amount,
     tax_included
 from joined

@@ -61,6 +61,12 @@ select
     orders.age_group,
 
     orders.counted,
+    -- Counting an order once per category without comparing its number with all others.
+    case
+        when row_number() over (partition by orders.order_number, products.category order by items.line_number) = 1
+            then orders.counted
+        else 0
+    end as counted_in_category,
     1 as valid_lines,
     case when items.cost_amount is null then 0 else 1 end as cost_known_lines,
     items.quantity as units,
