@@ -33,7 +33,10 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 #: Entities that are kept as lists, so that a file may hold all of them each time.
 _LISTS = ("customers", "products", "sellers", "labels", "postal_codes")
 #: What tells a shop's first day, the best first.
-_FIRST_DAYS = (("orders", "ordered_at", "order"), ("payments", "paid_at", "payment"), ("fees", "charged_at", "fee"))
+_FIRST_DAYS = (
+    ("orders", "ordered_at", "order"), ("payments", "paid_at", "payment"), ("fees", "charged_at", "fee"),
+    ("web_events", "occurred_at", "visit"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ def _shop(
 def _start(
     con: DuckDBPyConnection, bronze: Mapping[str, str], drafts: Sequence[Draft], zone: str
 ) -> tuple[date, str] | None:
-    """The day of the earliest order, or where there are none that of the earliest payment or fee."""
+    """The day of the earliest order, or where there are none that of the earliest payment, fee or visit."""
     for entity, column, what in _FIRST_DAYS:
         days = []
         for draft in drafts:

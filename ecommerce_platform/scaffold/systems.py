@@ -115,7 +115,7 @@ class System(Strict):
     @property
     def left_to_the_user(self) -> tuple[str, ...]:
         """What no export of it says: the shop's zone always, the currency and whether prices include tax where that is so."""
-        told = any(layout.currency for layout in self.tables.values())
+        told = any(layout.currency for layout in self.tables.values()) or self.asks.currency.startswith("nothing")
         tax = not self.asks.tax.startswith("nothing")
         return ("time zone", *([] if told else ["currency"]), *(["tax"] if tax else []))
 
@@ -224,7 +224,7 @@ def _plain(header: str) -> str:
 
 # -- the page about them -----------------------------------------------------------------------------------------
 
-_ENTITIES = ("orders", "order_items", "payments", "customers", "products", "returns", "fees")
+_ENTITIES = ("orders", "order_items", "payments", "customers", "products", "returns", "fees", "web_events")
 _INTRODUCTION = """# Shop systems that are known
 
 Written by `ecommerce docs` from `ecommerce_platform/systems`; `ecommerce_platform_tests/scaffold/systems` holds every cell.
@@ -244,9 +244,9 @@ def systems_page() -> str:
     systems = known_systems().values()
     lines = [
         _INTRODUCTION,
-        "| system | recognised | orders | lines | payments | customers | products | refunds | fees | you say |",
+        "| system | recognised | orders | lines | payments | customers | products | refunds | fees | visits | you say |",
     ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for system in systems:
         filled = [", ".join(table for e, table in system.templates if e == entity) or "–" for entity in _ENTITIES]
         cells = [system.title, ", ".join(system.files), *filled, ", ".join(system.left_to_the_user)]

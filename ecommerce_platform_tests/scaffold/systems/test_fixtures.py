@@ -166,6 +166,25 @@ def test_stripe_fees_of_both_reports_are_taken_once(tmp_path: Path, catalog: Cat
     assert {r["_raw_table"] for entity in ("payments", "returns") for r in shop.rows(entity)} == {"stripe_payments"}
 
 
+def test_google_analytics_events_are_steps_of_visits_to_the_shops_orders(tmp_path: Path, catalog: Catalog) -> None:
+    export = shutil.copytree(FIXTURES / "ga4", tmp_path / "export")
+    shutil.copy(FIXTURES / "shopify-api" / "api_orders.json", export)
+    shop = draft(tmp_path, export, catalog)
+    assert shop.report.of("definition") == shop.report.of("data") == []
+    visits: dict[str, list[str]] = {}
+    for row in sorted(shop.rows("web_events"), key=lambda row: row["occurred_at"]):
+        visits.setdefault(row["session_id"], []).append(row["event_type"])
+    assert visits == {
+        "111.222-1711838000": ["page_view", "product_view", "add_to_cart", "checkout", "purchase"],
+        "333.444-1711841407": ["page_view"],
+    }, "neither other kinds of events nor a visitor without cookies"
+    (bought,) = shop.rows("web_events", event_type="purchase")
+    assert bought["order_id"] in {row["order_id"] for row in shop.rows("orders")}
+    assert bought["customer_id"] in {row["customer_id"] for row in shop.rows("customers")}
+    assert bought["occurred_at"] == datetime(2024, 3, 31, 0, 31)
+    assert {row["product_id"] for row in shop.rows("web_events") if row["product_id"]} == {"MUG-B"}
+
+
 def test_magento_counts_no_parts_and_takes_the_base_currency(shops: Shops) -> None:
     shop = shops["magento"]
     assert shop.total("order_items", "quantity", "unit_price", order_id="1") == 50
