@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     alert_severity: Literal["warning", "error"] = "warning"
     #: Minutes for which something that was told is not told again when it ends, begins anew or changes.
     alert_quiet_minutes: int = Field(default=60, ge=0)
+    #: Who gets reports: e-mail addresses, separated by commas; they go through the mail server of `alert_urls`.
+    report_to: str = ""
+    #: What reports are sent of: full months, quarters or years, separated by commas.
+    report_every: str = Field(default="month", pattern=r"^ *(month|quarter|year)( *, *(month|quarter|year))* *$")
     #: Where the Dagster UI is reached, for links in alerts.
     ui_url: str = Field(default="http://127.0.0.1:3000", pattern=r"^https?://[^\s@]+$")
 
@@ -93,6 +97,14 @@ class Settings(BaseSettings):
             return None
         if not re.match(r"[A-Za-z][\w+.-]*://\S", value.get_secret_value().strip()):
             raise ValueError("is not a URL; docs/alerts.md has examples, such as mailto://… or slack://…")
+        return value
+
+    @field_validator("report_to")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for address in filter(None, map(str.strip, value.split(","))):
+            if not re.fullmatch(r"[^\s@<>,;?&]+@[^\s@<>,;?&]+", address):
+                raise ValueError("is no list of e-mail addresses; write boss@example.com,sales@example.com")
         return value
 
     @field_validator("data_dir", "dagster_home", mode="before")

@@ -160,7 +160,7 @@ def test_no_secret_has_a_value() -> None:
         assert set(used) == {":?"}, name  # refuses to start rather than start with a default
     lines = (DEPLOY / "env.example").read_text(encoding="utf-8").splitlines()
     settings = [line.lstrip("# ") for line in lines if re.match(r"(# )?[A-Z_]+=", line)]
-    assert len(settings) == 7
+    assert len(settings) == 9
     assert all(line.endswith("=") for line in settings)
     assert "deploy/.env" in (ROOT / ".gitignore").read_text(encoding="utf-8")
     assert "deploy/.env" in (ROOT / ".dockerignore").read_text(encoding="utf-8")

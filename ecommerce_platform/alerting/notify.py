@@ -11,8 +11,9 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from ecommerce_platform.alerting.alerts import Message, Outgoing, Section, render_html, render_text
 from ecommerce_platform.errors import SettingsError
@@ -31,6 +32,7 @@ _PAUSE, _LONGEST_PAUSE = 30.0, 3600.0
 _GIVE_UP = 86_400.0
 #: Messages that wait at most; beyond this the oldest are given up.
 _OUTBOX = 50
+_MAIL = ("mailto", "mailtos")
 #: Pieces of a URL shorter than this are no secrets worth hiding, but parts of words.
 _SECRET_LENGTH = 4
 
@@ -47,11 +49,15 @@ class Delivery:
 class Targets:
     """Everybody who is told. A target's name holds nothing secret and goes into the cursor.
 
+    Args:
+        settings: who is told.
+        addresses: of those who get something by e-mail instead, each a target of its own; through the first mail server.
+
     Raises:
-        SettingsError: apprise is not installed.
+        SettingsError: apprise is not installed, or there is no mail server for the addresses.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, addresses: Sequence[str] = ()) -> None:
         self._apprise = _quiet_apprise()
         #: Name → its tag in apprise.
         self._tags: dict[str, str] = {}
@@ -60,7 +66,8 @@ class Targets:
         #: What is wrong with URLs that cannot be used, without the URLs.
         self.unusable: list[str] = []
         urls = settings.alert_urls.get_secret_value() if settings.alert_urls else ""
-        for number, url in enumerate(_split(urls), 1):
+        given = _addressed(_split(urls), addresses) if addresses else _split(urls)
+        for number, url in enumerate(given, 1):
             self._secrets |= _pieces(url)
             scheme, tag = url.partition("://")[0], f"target{number}"
             service = self._apprise.instantiate(url, tag=tag)
@@ -71,11 +78,11 @@ class Targets:
                 )
                 continue
             self._apprise.add(service)
-            label = _label(service.url(privacy=True))
+            label = addresses[number - 1] if addresses else _label(service.url(privacy=True))
             same = sum(name == label or name.startswith(f"{label} (") for name in self._tags)
             name = f"{label} ({same + 1})" if same else label
             self._tags[name] = tag
-            if scheme.lower() in ("mailto", "mailtos"):
+            if scheme.lower() in _MAIL:
                 self._html.add(name)
         self._secrets = {piece for piece in self._secrets if not any(piece in name for name in self._tags)}
 
@@ -84,26 +91,29 @@ class Targets:
         """All targets, in the order of their URLs."""
         return tuple(self._tags)
 
-    def send(self, message: Message, names: Sequence[str]) -> list[Delivery]:
-        """Sends a message to some targets; never raises because of them."""
+    def send(self, message: Message, names: Sequence[str], attach: Path | None = None) -> list[Delivery]:
+        """Sends a message to some targets, e-mail with a file; never raises because of them."""
         found: list[Delivery] = []
         mail = [name for name in names if name in self._html]
         rest = [name for name in names if name not in self._html]
         if mail:
-            found += self._send(mail, message, render_html(message), "html")
+            found += self._send(mail, message, render_html(message), "html", attach)
         if rest:
             found += self._send(rest, message, render_text(message), "text")
         return sorted(found, key=lambda delivery: self.names.index(delivery.target))
 
-    def _send(self, names: list[str], message: Message, body: str, form: str) -> list[Delivery]:
+    def _send(
+        self, names: list[str], message: Message, body: str, form: str, attach: Path | None = None
+    ) -> list[Delivery]:
         wanted = {self._tags[name]: name for name in names}
         kind = "success" if message.resolved else "failure" if message.severity == "error" else "warning"
         found: dict[str, Delivery] = {}
         said = "not attempted"
         try:
             result = self._apprise.notify(
-                body=body, title=message.subject, notify_type=kind, body_format=form, tag=list(wanted), timeout=_SECONDS
-            )
+                body=body, title=message.subject, notify_type=kind, body_format=form, tag=list(wanted), timeout=_SECONDS,
+                attach=str(attach) if attach else None,
+            )  # fmt: skip
             for service in result:
                 name = next(wanted[tag] for tag in map(str, service.tag) if tag in wanted)
                 why = "" if service else self.scrub("; ".join(e.message for e in service.logs())) or "no answer in time"
@@ -210,6 +220,19 @@ def _quiet_apprise() -> Apprise:
 def _split(urls: str) -> list[str]:
     """URLs as people list them; a comma that is followed by no URL belongs to the one before (`to=a@x,b@x`)."""
     return [url.rstrip(",") for url in re.split(r"\s+|,(?=[A-Za-z][\w+.-]*://)", urls) if url.strip(",")]
+
+
+def _addressed(urls: Sequence[str], addresses: Sequence[str]) -> list[str]:
+    """The first mail URL with each of the addresses in the place of its own."""
+    found = next((url for url in urls if url.partition("://")[0].lower() in _MAIL), None)
+    if found is None:
+        raise SettingsError(
+            "there is no mail server to send reports through", where="ECOMMERCE_ALERT_URLS",
+            fix="add a mailtos:// URL; docs/alerts.md has examples",
+        )  # fmt: skip
+    parts = urlsplit(found)
+    rest = [(name, value) for name, value in parse_qsl(parts.query) if name.lower() not in ("to", "cc", "bcc")]
+    return [urlunsplit(parts._replace(path="", query=urlencode([*rest, ("to", address)]))) for address in addresses]
 
 
 def _label(masked: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ecommerce_platform.cli.arguments import given_settings
-from ecommerce_platform.cli.console import say, say_line, short
+from ecommerce_platform.cli.console import FAILED, say, say_line, short, table
 from ecommerce_platform.cli.serving import needs
 from ecommerce_platform.errors import InputError
 
@@ -45,22 +45,34 @@ def report(
     as_of: Annotated[
         str | None, typer.Option(metavar="SNAPSHOT", help="An earlier state, as `ecommerce sql` takes it.")
     ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Sends it as PDF to ECOMMERCE_REPORT_TO, besides.")] = False,
 ) -> None:
     """Writes an executive report of one period: figures, findings, what to do."""
     needs(*(["weasyprint"] if form == "pdf" else []))
+    from ecommerce_platform.orchestration.reports import SentReports, report_targets, send_report
     from ecommerce_platform.serving.dashboard.data import Shop
     from ecommerce_platform.serving.read.reader import Reader
     from ecommerce_platform.serving.report.contents import days_of, make_report
     from ecommerce_platform.serving.report.render import write_report
 
-    settings, days = given_settings(), days_of(period)
+    settings, period = given_settings(), period.strip().upper()
+    days = days_of(period)
+    targets = report_targets(settings) if send else None
     reader = Reader.of(settings)
     try:
-        found = make_report(Shop(reader, as_of), days)
+        shop = Shop(reader, as_of)
+        found = make_report(shop, days)
+        file = write_report(found, form, to or settings.data / "reports" / f"{period}.{form}")
+        say(f"report of {found.title}: {short(file)}", highlight=False)
+        if targets:
+            sent = send_report(shop, period, targets, targets.names, SentReports(settings.data), settings)
+            table(
+                None, ["to", "delivered", "why not"], [(d.target, "yes" if d.delivered else "no", d.why) for d in sent]
+            )
+            if not all(d.delivered for d in sent):
+                raise typer.Exit(FAILED)
     finally:
         reader.close()
-    file = write_report(found, form, to or settings.data / "reports" / f"{period.strip()}.{form}")
-    say(f"report of {found.title}: {short(file)}", highlight=False)
 
 
 def powerbi(

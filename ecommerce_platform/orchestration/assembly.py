@@ -23,7 +23,7 @@ from ecommerce_platform.orchestration.project import Project, StepListener, read
 from ecommerce_platform.orchestration.resources import warehouse_resource
 from ecommerce_platform.orchestration.retention import prune_job
 from ecommerce_platform.orchestration.schedules import schedules
-from ecommerce_platform.orchestration.sensors import alert_sensor, drop_sensor, reaper_sensor
+from ecommerce_platform.orchestration.sensors import alert_sensor, drop_sensor, reaper_sensor, report_sensor
 from ecommerce_platform.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def declare(project: Project) -> dg.Definitions:
             reaper_sensor(),
             automation_sensor(),
             alert_sensor(settings, project.source, lambda: watched_tables(project, [*assets, *checks])),
+            report_sensor(settings, project.source),
         ],
         executor=dg.in_process_executor,
     )

@@ -34,8 +34,11 @@ VERSIONS_TAG = "ecommerce/drop_versions"
 DROP_SENSOR = "raw_drops"
 REAPER_SENSOR = "dead_runs"
 ALERT_SENSOR = "alerts"
+REPORT_SENSOR = "reports"
 #: As often as Dagster's own daemons look.
 _INTERVAL = 30
+#: How often it is looked whether a report is due.
+_REPORTS_INTERVAL = 3600
 #: How long a tick looks into files that were touched (Dagster ends it after a minute), so many days at a time, and how
 #: long it waits for the warehouse.
 _LOOK_SECONDS, _LOOK_DAYS, _LOOK_PATIENCE = 20, 7, 3
@@ -199,6 +202,42 @@ def alert_sensor(
         return _tell(context, settings, source.file.time_zone, watched, now)
 
     return alerts
+
+
+def report_sensor(
+    settings: Settings, source: Source, *, today: Callable[[], date] | None = None
+) -> dg.SensorDefinition:
+    """The sensor that sends reports by e-mail; running when somebody is to get them.
+
+    Args:
+        settings: who gets which reports.
+        source: the shop: its time zone.
+        today: the current day in the shop's time zone (tests).
+    """
+    time_zone = ZoneInfo(source.file.time_zone)
+    day = today or (lambda: datetime.now(time_zone).date())
+
+    @dg.sensor(
+        name=REPORT_SENSOR,
+        minimum_interval_seconds=_REPORTS_INTERVAL,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.report_to else dg.DefaultSensorStatus.STOPPED,
+        description="Sends the report of each full month (`ECOMMERCE_REPORT_EVERY`) to `ECOMMERCE_REPORT_TO`, once "
+        "the published snapshot has all of it. What was sent stands in serving.db; what could not be delivered is tried "
+        "again an hour later. Launches nothing.",
+    )
+    def reports(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        from ecommerce_platform.errors import PlatformError
+        from ecommerce_platform.orchestration.reports import send_due
+
+        if not settings.report_to:
+            return dg.SkipReason("Nobody is to get reports: set ECOMMERCE_REPORT_TO and start again.")
+        try:
+            return dg.SkipReason(send_due(settings, day(), context.log).says)
+        except PlatformError as error:
+            context.log.error(str(error))
+            return dg.SkipReason(str(error))
+
+    return reports
 
 
 def _tell(

@@ -1,4 +1,4 @@
-"""The small SQLite file behind users, keys, sessions, saved views, thresholds and the audit log: where it is, what is in it.
+"""The small SQLite file behind users, keys, sessions, saved views, thresholds, sent reports and the audit log: where it is, what is in it.
 
 It belongs to the owner of the data folder alone (mode 600) and holds no secret in clear: passwords as scrypt, keys, sessions and
 links as SHA-256 of at least 128 random bits. What is done with its rows is in the modules beside.
@@ -17,8 +17,9 @@ from pathlib import Path
 from ecommerce_platform.errors import SettingsError
 
 NAME = "serving.db"
-_VERSION = 1
-_TABLES = """
+#: What each version has more than the one before.
+_VERSIONS = (
+    """
 create table users (
     name text primary key, role text not null, password text not null, created_at real not null,
     failures integer not null default 0, failed_at real, locked_until real
@@ -43,7 +44,13 @@ create table thresholds (
     id integer primary key, owner text not null, name text not null, metric text not null, period text not null,
     filters text not null default '[]', below real, above real, created_at real not null, unique (owner, name)
 );
-"""
+""",
+    """
+create table reports_sent (
+    recipient text not null, every text not null, period text not null, at real not null, primary key (recipient, period)
+)
+""",
+)
 
 
 class Store:
@@ -66,11 +73,11 @@ class Store:
             path.chmod(0o600)
         with self.write() as con:
             (version,) = con.execute("pragma user_version").fetchone()
-            if version == 0:
-                for statement in _TABLES.split(";"):
+            for number, tables in enumerate(_VERSIONS[version:], version + 1):
+                for statement in tables.split(";"):
                     con.execute(statement)
-                con.execute(f"pragma user_version = {_VERSION}")
-        if version > _VERSION:
+                con.execute(f"pragma user_version = {number}")
+        if version > len(_VERSIONS):
             raise SettingsError(f"it is of a later version ({version})", where=path, fix="update ecommerce_platform")
 
     def _connection(self) -> sqlite3.Connection:

@@ -96,7 +96,9 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     async def wrong(_: Request, error: InputError) -> Response:
-        return problem(422, "wrong_request", error.what, error.fix)
+        # Who asks from elsewhere has no command line here.
+        fix = error.fix.replace("`ecommerce status`", "/v1/tables") if error.fix else None
+        return problem(422, "wrong_request", error.what, fix)
 
     @app.exception_handler(PlatformError)
     async def failed(_: Request, error: PlatformError) -> Response:
@@ -111,6 +113,7 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:
         codes = {404: "not_found", 405: "wrong_method", 400: "wrong_request", 413: "too_large"}
-        answer = problem(error.status_code, codes.get(error.status_code, "refused"), str(error.detail))
+        fix = "/v1/openapi.json lists the routes" if error.status_code in (404, 405) else None
+        answer = problem(error.status_code, codes.get(error.status_code, "refused"), str(error.detail), fix)
         answer.headers.update(error.headers or {})
         return answer

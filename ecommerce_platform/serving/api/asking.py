@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from hashlib import sha256
 from threading import Event
 from typing import Annotated, Any, TypeVar
@@ -172,6 +173,7 @@ def asking(what: str, *, cached: bool = True) -> Callable[..., AsyncIterator[Ask
 
     async def ask(request: Request, who: Who = allowed, as_of: AsOf = None) -> AsyncIterator[Asking]:
         serving: Serving = request.app.state.serving
+        _known_parameters(request)
         async with AsyncExitStack() as stack:
             context = serving.reader.view(as_of=as_of, user=who.id)
             view = await anyio.to_thread.run_sync(context.__enter__) if as_of else context.__enter__()
@@ -182,6 +184,19 @@ def asking(what: str, *, cached: bool = True) -> Callable[..., AsyncIterator[Ask
             yield found
 
     return ask
+
+
+def _known_parameters(request: Request) -> None:
+    """Refuses a parameter that the route does not have: left out without a word, it would change what the answer means."""
+    if not request.query_params:
+        return
+    route = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = [parameter["name"] for parameter in route.get("parameters", ()) if parameter["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}" if known else "it takes none"
+            raise Refused(422, "wrong_request", f"there is no parameter {name[:100]!r} here", fix)
 
 
 def _etags(text: str) -> set[str]:

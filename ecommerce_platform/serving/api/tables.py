@@ -140,6 +140,6 @@ async def revoke(
 ) -> Response:
     """The key is refused from now on."""
     if all(known.id != key for known in ask.serving.accounts.all_keys()):
-        raise Refused(404, "not_found", f"there is no key {key!r}")
+        raise Refused(404, "not_found", f"there is no key {key!r}", "/v1/keys lists them")
     await ask.run(lambda _: ask.serving.accounts.revoke(key, by=ask.who.id))
     return Response(status_code=204)

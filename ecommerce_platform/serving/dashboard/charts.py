@@ -24,6 +24,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#3B7DD8", "#D9822B", "#2A9D78", "#D149
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#C2577F", "#4FA3B8", "#A98A2D", "#5E6B82")
 #: From little to much.
 SCALE = [[0.0, "rgba(59,125,216,0.05)"], [1.0, "rgba(59,125,216,1)"]]
+#: Pixels that a character of a label takes at most, and the space beside it.
+_CHARACTER, _GAP = 7, 10
 #: How marks look once one of them is clicked; Plotly fails on a click where this is not said.
 _PICKED: dict[str, Any] = {"selected": {"marker": {"opacity": 1}}, "unselected": {"marker": {"opacity": 0.45}}}
 _LANES = {"sale": ORANGE, "campaign": GREEN, "anomaly": RED, "known": PURPLE, "load": GREY}
@@ -52,9 +54,14 @@ class Axis:
         ticks = {"share": ".0%", "score": ".1f", "days": ".1f"}.get(self.kind, "~s")
         return {"tickformat": ticks, "tickprefix": self.prefix, "title": None, "zeroline": False}
 
-    def text(self, value: float | None) -> str:
-        """A figure as text."""
-        return shown(value, self.kind, self.currency, brief=True)
+    def text(self, value: float | None, *, signed: bool = False) -> str:
+        """A figure as text, of money from 100 on without cents: labels stand close to each other."""
+        if value is not None and self.kind == "money" and 100 <= abs(value) < 1e4:
+            sign = "−" if value < 0 else ""
+            text = f"{sign}{self.prefix}{abs(value):,.0f}"
+        else:
+            text = shown(value, self.kind, self.currency, brief=True)
+        return f"+{text}" if signed and (value or 0) > 0 else text
 
 
 def _trace(kind: str, **of: Any) -> dict[str, Any]:
@@ -117,9 +124,8 @@ def lines(
         days: which the lanes are cut to.
         height: without the lanes, in pixels.
     """
-    if grain == "week" and "is_complete" in frame.columns and frame["is_complete"].any():
-        # A week that the days cut short would look like a fall.
-        frame = frame.filter(frame["is_complete"])
+    frame, all_periods = whole_weeks(frame, grain), frame
+    if len(frame) < len(all_periods):
         before = None if before is None else before.filter(before["period"].is_in(frame["period"].to_list()))
     periods = frame["period"].to_list()
     main = next(iter(names))
@@ -149,6 +155,13 @@ def lines(
         y=y | {"domain": [_share(lanes, height) + 0.06, 1]},
         **layout,
     )
+
+
+def whole_weeks(frame: pl.DataFrame, grain: str) -> pl.DataFrame:
+    """A series without the weeks that its days cut short, which would look like a fall; all of it where there are no others."""
+    if grain != "week" or "is_complete" not in frame.columns or not frame["is_complete"].any():
+        return frame
+    return frame.filter(frame["is_complete"])
 
 
 def _compared(before: pl.DataFrame, column: str, axis: Axis, grain: str) -> dict[str, Any]:
@@ -306,9 +319,8 @@ def bars(
     label: str = "value",
     now: str = "now",
     before: str | None = "before",
+    tick: str = "Compared with",
     ordered: bool = False,
-    colour: str = BLUE,
-    row: int = 34,
 ) -> go.Figure:
     """A figure by value as lying bars, the first on top, with a tick where it stood before; clicked bars are told by value.
 
@@ -319,32 +331,68 @@ def bars(
         label: column of the values.
         now: column of the figures.
         before: column of those before.
+        tick: what the ticks are called.
         ordered: standing bars in the order of the frame (periods, bands).
-        colour: of the bars.
-        row: height of a bar with its space.
     """
     values = [str(v) for v in frame[label].to_list()]
     figures = _floats(frame, now)
     shade = [1.0 if not chosen or v in chosen else 0.35 for v in values]
     names = [_cut(v, 26) for v in values]
     marks: dict[str, Any] = {
-        "marker": {"color": colour, "opacity": shade}, "customdata": values,
-        "text": [axis.text(v) for v in figures], "textposition": "outside", "cliponaxis": False, "name": "Now", "showlegend": False, "constraintext": "none", "textangle": 0,
-        **_PICKED,
+        "marker": {"color": BLUE, "opacity": shade}, "customdata": values, "name": "Now", "showlegend": False, **_PICKED,
     }  # fmt: skip
+    texts = [axis.text(v) for v in figures]
+    outside = {
+        "text": texts,
+        "textposition": "outside",
+        "cliponaxis": False,
+        "textangle": 0,
+        "constraintext": "outside",
+    }
     place = list(range(len(values)))
     hover = f"<b>%{{customdata}}</b><br>{axis.prefix}%{{{{}}:{axis.hover}}}<extra></extra>"
     if ordered:
-        traces: list[Any] = [_trace("bar", x=place, y=figures, hovertemplate=hover.replace("{}", "y"), **marks)]
-        return _figure(traces, 300, x={"tickvals": place, "ticktext": names}, y=axis.layout(), bargap=0.3)
+        traces: list[Any] = [
+            _trace("bar", x=place, y=figures, hovertemplate=hover.replace("{}", "y"), **marks, **outside)
+        ]
+        x = {"tickvals": place, "ticktext": names}
+        # On a phone texts have no room beside each other: those that would overlap are left to the table.
+        y = axis.layout()
+        if (known := [v for v in figures if v is not None]) and min(known) >= 0 and max(known) > 0:
+            y["range"] = [0, max(known) * 1.12]
+        return _figure(traces, 300, x=x, y=y, bargap=0.15, uniformtext={"minsize": 9, "mode": "hide"})
     traces = [_trace("bar", y=place, x=figures, orientation="h", hovertemplate=hover.replace("{}", "x"), **marks)]
+    beside: list[float | None] = []
     if before and before in frame.columns and frame[before].null_count() < len(frame):
-        traces.append(_ticks(_floats(frame, before), values, axis))
-    x = axis.layout() | {"nticks": 5}
-    most = max([v for t in traces for v in t["x"] if v is not None], default=0)
+        beside = _floats(frame, before)
+        traces.append(_ticks(beside, values, axis, tick))
+    x, margin = axis.layout() | {"nticks": 3, "tickangle": 0}, {"l": 8, "r": 8, "t": 28, "b": 8}
+    most = max([v for v in (*figures, *beside) if v is not None], default=0)
+    traces.append(_texts(texts, figures, beside, most) | {"customdata": values})
     if most > 0 and min(v or 0 for v in figures) >= 0:
-        x["range"] = [0, most * 1.3]  # room for the text behind the longest
-    return _figure(traces, max(120, row * len(values) + 60), x=x, y=_from_the_top(place, names), bargap=0.3)
+        x["range"] = [0, most * 1.02]
+        margin["r"] = _wide(texts)
+    height = max(120, 34 * len(values) + 60)
+    return _figure(traces, height, x=x, y=_from_the_top(place, names), bargap=0.3, margin=margin)
+
+
+def _texts(
+    texts: Sequence[str], figures: Sequence[float | None], beside: Sequence[float | None], most: float
+) -> dict[str, Any]:
+    """The texts of lying bars, behind the bar, or behind the tick where one stands in the way."""
+    at = [v or 0 for v in figures]
+    for number, tick in enumerate(beside):
+        if tick is not None and at[number] - 0.03 * most < tick < at[number] + 0.3 * most:
+            at[number] = max(at[number], tick + 0.01 * most)
+    return _trace(
+        "scatter", x=at, y=list(range(len(texts))), mode="text", text=[f" {text}" for text in texts],
+        textposition="middle right", cliponaxis=False, hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
+
+
+def _wide(texts: Sequence[str]) -> int:
+    """Pixels that the longest of these labels takes, with the space beside it."""
+    return _GAP + _CHARACTER * max((len(text) for text in texts), default=0)
 
 
 def _from_the_top(places: Sequence[int], names: Sequence[str]) -> dict[str, Any]:
@@ -352,13 +400,13 @@ def _from_the_top(places: Sequence[int], names: Sequence[str]) -> dict[str, Any]
     return {"tickvals": list(places), "ticktext": list(names), "autorange": "reversed", "showgrid": False}
 
 
-def _ticks(figures: list[float | None], values: list[str], axis: Axis) -> dict[str, Any]:
-    """Where lying bars stood before."""
+def _ticks(figures: list[float | None], values: list[str], axis: Axis, name: str) -> dict[str, Any]:
+    """Where lying bars stood before, or what else they are compared with."""
     return _trace(
             "scatter",
-        y=list(range(len(values))), x=figures, mode="markers", name="Compared with", customdata=values,
+        y=list(range(len(values))), x=figures, mode="markers", name=name, customdata=values,
         marker={"symbol": "line-ns-open", "size": 16, "color": ORANGE, "line": {"width": 3}},
-        hovertemplate=f"<b>%{{customdata}}</b> before<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
+        hovertemplate=f"<b>%{{customdata}}</b>, {name.lower()}<br>{axis.prefix}%{{x:{axis.hover}}}<extra></extra>",
     )  # fmt: skip
 
 
@@ -367,15 +415,22 @@ def differences(frame: pl.DataFrame, axis: Axis, label: str = "value", change: s
     values, figures = [str(v) for v in frame[label].to_list()], _floats(frame, change)
     place = list(range(len(values)))
     colours = [GREEN if (v or 0) >= 0 else RED for v in figures]
-    text = [("+" if (v or 0) > 0 else "") + axis.text(v) for v in figures]
+    text = [axis.text(v, signed=True) for v in figures]
     trace = _trace(
             "bar",
-        y=place, x=figures, orientation="h", marker={"color": colours}, text=text, textposition="auto", customdata=values,
+        y=place, x=figures, orientation="h", marker={"color": colours}, text=text, textposition="outside", cliponaxis=False, customdata=values,
         hovertemplate=f"<b>%{{customdata}}</b><br>{axis.prefix}%{{x:+{axis.hover}}}<extra></extra>", constraintext="none", **_PICKED,
     )  # fmt: skip
-    x = axis.layout() | {"zeroline": True, "zerolinecolor": GREY}
-    y = _from_the_top(place, [_cut(v, 26) for v in values])
-    return _figure([trace], max(140, 32 * len(values) + 50), x=x, y=y, bargap=0.3)
+    known = [v for v in figures if v is not None]
+    ends = [min(0.0, *known), max(0.0, *known)] if any(known) else [-1.0, 1.0]
+    x = axis.layout() | {"zeroline": True, "zerolinecolor": GREY, "nticks": 4, "tickangle": 0, "range": ends}
+    # Texts stand outside the ends of the axis, however narrow the picture is: between it and the names, and on the right.
+    left, right = (
+        [t for t, v in zip(text, figures, strict=True) if ((v or 0) < 0) == below] for below in (True, False)
+    )
+    y = _from_the_top(place, [_cut(v, 26) for v in values]) | {"ticklabelstandoff": _wide(left) if left else 0}
+    margin = {"l": 8, "r": _wide(right), "t": 28, "b": 8}
+    return _figure([trace], max(140, 32 * len(values) + 50), x=x, y=y, bargap=0.3, margin=margin)
 
 
 def waterfall(
@@ -384,7 +439,7 @@ def waterfall(
     """How parts lead from one figure to another."""
     names = [start[0], *(n for n, _ in parts), end[0]]
     figures = [start[1], *(v for _, v in parts), end[1]]
-    text = [axis.text(start[1]), *(("+" if v > 0 else "") + axis.text(v) for _, v in parts), axis.text(end[1])]
+    text = [axis.text(start[1]), *(axis.text(v, signed=True) for _, v in parts), axis.text(end[1])]
     trace = _trace(
             "waterfall",
         x=names, y=figures, measure=["absolute", *["relative"] * len(parts), "total"], text=text, textposition="outside",
@@ -399,7 +454,7 @@ def waterfall(
     return _figure(
         [trace],
         360,
-        x={"tickvals": names, "ticktext": [_wrapped(n, 14) for n in names], "tickangle": 0},
+        x={"tickvals": names, "ticktext": [_wrapped(n, 14) for n in names]},
         y=axis.layout() | {"range": [max(0.0, low - margin), high + margin]},
         showlegend=False,
     )
@@ -463,9 +518,24 @@ def intervals(
     return _figure(
         traces,
         max(180, 34 * len(names) + 80),
-        x={"title": {"text": axis_title}, "zeroline": False},
-        y=_from_the_top(place, [_cut(n, 44) for n in names]),
+        x={"zeroline": False, "nticks": 5, "tickangle": 0},
+        y=_from_the_top(place, [_cut(n, 36) for n in names]),
         shapes=[none],
+        # Not a title of the axis, which is cut off where that is shorter than its words.
+        annotations=[
+            {
+                "text": axis_title,
+                "xref": "paper",
+                "yref": "paper",
+                "x": 1,
+                "xanchor": "right",
+                "y": 0,
+                "yanchor": "top",
+                "yshift": -24,
+                "showarrow": False,
+            }
+        ],
+        margin={"l": 8, "r": 8, "t": 28, "b": 48},
     )
 
 
@@ -538,7 +608,9 @@ def network(nodes: Sequence[tuple[str, int, float, str]], edges: Sequence[tuple[
         ),
     ]  # fmt: skip
     most = max((sum(1 for _, c, *_ in nodes if c == column) for column in {c for _, c, *_ in nodes}), default=1)
-    return _figure(traces, max(260, 52 * most + 80), x={"visible": False}, y={"visible": False})
+    columns = [c for _, c, *_ in nodes]
+    x_axis = {"visible": False, "range": [min(columns) - 0.45, max(columns) + 0.45]}  # room for the names at the ends
+    return _figure(traces, max(260, 52 * most + 80), x=x_axis, y={"visible": False})
 
 
 def _colour(number: int, value: str) -> str:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 #: Of a change, by which direction a metric's definition calls good.
 COLOUR = {"more": "normal", "less": "inverse", "neither": "off"}
-#: Pixels of a table's row.
-_ROW = 35
+#: Pixels of a table's row, and of each further line of text in it.
+_ROW, _LINE = 35, 18
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,14 @@ def _fill(places: Mapping[str, Any], shop: Shop, view: View, names: Sequence[str
 
 def _card(place: Any, shop: Shop, name: str, total: Total, way: list[float] | None) -> None:
     metric = shop.metrics.metric(name)
+    differs = change(total.now, total.before, metric.format)
+    same = differs is not None and differs[0] not in "+-"
     place.metric(
         metric.label,
         shown(total.now, metric.format, shop.currency, brief=True),
-        change(total.now, total.before, metric.format),
-        delta_color=COLOUR[metric.better],
+        differs,
+        delta_color="off" if same else COLOUR[metric.better],
+        delta_arrow="off" if same else "auto",
         help=metric.description,
         border=True,
         chart_data=way,
@@ -207,7 +210,9 @@ def data_button(table: pl.DataFrame, name: str, columns: Mapping[str, Any] | Non
     lazily()
 
 
-def rows(table: pl.DataFrame, name: str, columns: Mapping[str, Any] | None = None, height: int = 420) -> None:
+def rows(
+    table: pl.DataFrame, name: str, columns: Mapping[str, Any] | None = None, height: int = 420, *, lines: int = 1
+) -> None:
     """A table with CSV and Excel to take along.
 
     Args:
@@ -215,12 +220,24 @@ def rows(table: pl.DataFrame, name: str, columns: Mapping[str, Any] | None = Non
         name: of the table on its page, and of the files.
         columns: how the columns read; by default by their names and types.
         height: pixels that it takes at most.
+        lines: that long texts may take in a row.
     """
     import polars as pl
 
-    tall = min(_ROW * (len(table) + 1) + 3, height)
-    seen = table.with_columns(pl.col(c).round(2) for c, t in table.schema.items() if t.is_float() and not _is_share(c))
-    st.dataframe(seen, hide_index=True, column_config=columns or column_words(table), key=f"table_{name}", height=tall)
+    each = _ROW + _LINE * (lines - 1)
+    tall = min(_ROW + each * len(table) + 3, height)
+    seen = table.with_columns(
+        pl.col(c).round(2) + 0.0 for c, t in table.schema.items() if t.is_float() and not _is_share(c)
+    )
+    st.dataframe(
+        seen,
+        hide_index=True,
+        column_config=columns or column_words(table),
+        key=f"table_{name}",
+        height=tall,
+        placeholder="–",
+        row_height=each,
+    )
     with st.container(horizontal=True, gap="small"):
         st.download_button(
             "CSV", lambda: table.write_csv(), f"{name}.csv", "text/csv", key=f"csv_{name}", on_click="ignore",

@@ -8,6 +8,11 @@ from datetime import date
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "BRL": "R$", "JPY": "¥", "INR": "₹", "PLN": "zł ", "CHF": "CHF "}
 #: What stands where a figure is not known.
 NONE = "–"
+#: Names that their own words say better.
+_SAID = {
+    "aov": "Average order value", "bg_nbd_gamma_gamma": "BG/NBD with gamma-gamma", "roi_scenarios": "Returns of investments",
+    "age_days": "Days since the first order", "cross_sell": "Cross-selling",
+}  # fmt: skip
 #: From which size on a number is told in which unit.
 _STEPS = ((1e9, 1e9, "bn"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
 
@@ -94,6 +99,10 @@ def period_text(first: date, grain: str) -> str:
 
 
 def words(name: str) -> str:
-    """A column's or value's name as words: `avg_review_score` → `Avg review score`."""
+    """A column's or value's name as words: `avg_review_score` → `Average review score`."""
+    if name in _SAID:
+        return _SAID[name]
     text = name.replace("_", " ").strip()
+    if text.startswith("avg "):
+        text = f"average {text[4:]}"
     return text[:1].upper() + text[1:]

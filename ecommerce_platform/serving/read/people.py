@@ -45,7 +45,7 @@ def customer(view: View, person_id: str) -> dict[str, Any]:
     columns = [name for name in view.entry(PERSONS)["columns"] if name not in masked]
     profile = view.rows(PERSONS, columns=columns, where={"person_id": person_id}, limit=1).first()
     if profile is None:
-        raise NotThere(f"there is no person {person_id[:100]!r}")
+        raise NotThere(f"there is no person {person_id[:100]!r}", fix="/v1/customers lists those with orders")
     found: dict[str, Any] = {"profile": profile, "masked": list(masked)}
     for part, table in _PARTS.items():
         if view.has(table) and "person_id" in view.entry(table)["columns"]:
@@ -80,7 +80,7 @@ def product(view: View, product_id: str) -> dict[str, Any]:
         raise NotThere("this shop has no product figures")
     found = view.rows(PRODUCTS, where={"product_id": product_id}, limit=1).first()
     if found is None:
-        raise NotThere(f"there is no product {product_id[:100]!r} that was sold")
+        raise NotThere(f"there is no product {product_id[:100]!r} that was sold", fix="/v1/products lists them")
     return found
 
 

@@ -140,6 +140,37 @@ def test_products_are_those_of_the_gold_tables(get: Any, served: Served) -> None
         assert one in [i["product_id"] for i in get(f"/v1/products/{other}/bought-together")["items"]]
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "what", "fix"),
+    [
+        ("/v1/query?metric=revenue&perod=month", 422, "there is no parameter 'perod' here", "did you mean period?"),
+        ("/v1/metrics?x=1", 422, "there is no parameter 'x' here", "there are as_of"),
+        ("/v1/products/none", 404, "there is no product 'none' that was sold", "/v1/products lists them"),
+        (
+            "/v1/products/none/bought-together",
+            404,
+            "there is no product 'none' that was sold",
+            "/v1/products lists them",
+        ),
+        ("/v1/customers/nobody", 404, "there is no person 'nobody'", "/v1/customers lists those with orders"),
+        ("/v1/metricss", 404, "Not Found", "/v1/openapi.json lists the routes"),
+    ],
+)
+def test_what_somebody_got_wrong_is_said_with_the_way_out(
+    api: TestClient, served: Served, path: str, status: int, what: str, fix: str
+) -> None:
+    answer = api.get(path, headers=bearer(served.keys["analyst"]))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["message"], error["fix"]) == (status, what, fix)
+
+
+def test_sql_that_does_not_run_names_a_route_and_no_command(api: TestClient, served: Served) -> None:
+    asked = {"sql": "select * from gold.kpi_month"}
+    error = api.post("/v1/sql", json=asked, headers=bearer(served.keys["analyst"])).json()["error"]
+    assert "kpi_monthly" in error["message"]
+    assert error["fix"] == "/v1/tables lists the tables"
+
+
 def test_an_answer_that_is_still_the_same_costs_nothing(api: TestClient, served: Served) -> None:
     headers = bearer(served.keys["viewer"])
     first = api.get("/v1/query?metric=revenue", headers=headers)

@@ -327,8 +327,8 @@ candidates as (
         cast(null as double) as log_chance,
         count(*) over () as tried,
         factors.customers_with * abs(factors.churn_rate_with - factors.churn_rate_without) * summary.aov as amount,
-        'Customers with ' || factors.factor || ' from '
-        || cast(cast(factors.threshold as decimal(18, 2)) as varchar) || ' on left '
+        'Customers with ' || replace(factors.factor, '_', ' ') || ' ≥ '
+        || replace(cast(cast(factors.threshold as decimal(18, 2)) as varchar), '.00', '') || ' left '
         || case when factors.lift > 1 then 'more' else 'less' end || ' often than others: '
         || cast(cast(100 * factors.churn_rate_with as decimal(9, 1)) as varchar) || ' % against '
         || cast(cast(100 * factors.churn_rate_without as decimal(9, 1)) as varchar) || ' %, '
@@ -430,7 +430,7 @@ candidates as (
         cast(null as double) as log_chance,
         count(*) over () as tried,
         abs(means.mean - means.other_mean) * least(means.customers, means.other_customers) as amount,
-        'Customers of ' || means.dimension || ' ' || means.value || ' brought '
+        'Customers of ' || replace(means.dimension, '_', ' ') || ' ' || means.value || ' brought '
         || cast(cast(round(means.mean) as bigint) as varchar) || ' ' || shop.currency || ' each, others '
         || cast(cast(round(means.other_mean) as bigint) as varchar) as said,
         'gold.revenue_by_segment' as source_table,

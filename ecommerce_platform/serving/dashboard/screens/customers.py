@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import streamlit as st
 
 from ecommerce_platform.contracts.metric_sql import literal
@@ -23,12 +25,17 @@ from ecommerce_platform.serving.dashboard.parts import (
 from ecommerce_platform.serving.dashboard.view import View
 from ecommerce_platform.serving.dashboard.wording import shown, words
 
+if TYPE_CHECKING:
+    import polars as pl
+
 KEY_FIGURES = ("customers", "new_customers", "repeat_purchase_rate", "historic_clv")
 _COHORTS = 24
 _PERSONS = 1000
+#: Customers of a cohort that says something by its colour.
+_SMALL_COHORT = 30
 #: What makes customers likelier to leave, each with … for its figure; what speaks against is left out.
 _REASONS_TOLD = r"""
-select regexp_replace(regexp_replace(reason, ' \([+-]?\d+\)$', ''), '\d[\d.,]*', '…', 'g') as reason, count(*) as customers
+select replace(regexp_replace(regexp_replace(reason, ' \([+-]?\d+\)$', ''), '\d[\d.,]*', '…', 'g'), '… day ', '… days ') as reason, count(*) as customers
 from (
     select trim(unnest(string_split(reasons, ';'))) as reason from ml.churn_scores where is_at_risk and reasons is not null
 ) as told
@@ -108,7 +115,9 @@ def _segments(shop: Shop) -> None:
         label_visibility="collapsed",
     )
     part = frame.filter(frame["dimension"] == kind).sort("revenue", descending=True)
-    figure = charts.bars(part.head(15), Axis("share"), now="revenue_share", before="customer_share")
+    figure = charts.bars(
+        part.head(15), Axis("share"), now="revenue_share", before="customer_share", tick="Share of customers"
+    )
     columns = column_words(part)
     picture(
         figure,
@@ -194,9 +203,18 @@ def _cohorts(shop: Shop) -> None:
         figures,
         of,
         height=26 * len(months) + 110,
+        most=_most(frame, what),
         names=("", "Months since the first order"),
     )
     picture(figure, frame, "cohorts", f"{names[what]} by month of the first order")
+
+
+def _most(frame: pl.DataFrame, what: str) -> float | None:
+    """The figure that has the darkest colour: the largest of cohorts that are not so small that one customer makes it."""
+    months = frame.filter(frame["months_since_first"] > 0)
+    large = months.filter(months["customers"] >= _SMALL_COHORT)
+    most = (large if len(large) else months)[what].max()
+    return None if most is None else float(str(most)) or None
 
 
 def _worth(shop: Shop) -> None:
@@ -250,7 +268,7 @@ def _risk(shop: Shop) -> None:
         )
         return
     names = [
-        f"{words(f)}" + (f" ≥ {t:g}" if t is not None else "")
+        f"{words(f)}" + (f" ≥ {t:.4g}" if t is not None else "")
         for f, t in zip(frame["factor"].to_list(), frame["threshold"].to_list(), strict=True)
     ]
     figure = charts.intervals(
@@ -328,7 +346,7 @@ def _expected(shop: Shop) -> None:
         f"Revenue expected of today's customers in the {sums['days']} days after {sums['day']:%d %b %Y}, and how right such predictions were.",
     )
     st.markdown(
-        f"**{shown(sums['revenue'], 'money', shop.currency)}** from {sums['customers']:,} customers, by {words(sums['model'])}.".replace(
+        f"**{shown(sums['revenue'], 'money', shop.currency)}** from {sums['customers']:,} customers, by {words(sums['model'].removeprefix('baseline:'))}.".replace(
             "$", "\\$"
         )
     )
@@ -365,8 +383,9 @@ def _calibration(shop: Shop) -> None:
         f"where method = {literal(method)} order by decile"
     )
     labelled = frame.with_columns(("Tenth " + frame["decile"].cast(str)).alias("value"))
-    figure = charts.bars(labelled, Axis("money", shop.currency), now="mean_actual", before="mean_expected")
-    figure.update_traces(name="Predicted", selector={"name": "Compared with"})
+    figure = charts.bars(
+        labelled, Axis("money", shop.currency), now="mean_actual", before="mean_expected", tick="Predicted"
+    )
     st.caption(
         f"From {frame['fold'][0]} on: the bar is what a customer of each tenth brought, the tick what was predicted."
     )

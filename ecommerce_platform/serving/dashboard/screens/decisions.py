@@ -61,24 +61,27 @@ def _ledger(shop: Shop) -> None:
         for state, label in STATES.items():
             st.metric(label, f"{counts.count(state):,}", border=True)
     text = st.column_config.Column
-    worth = st.column_config.NumberColumn("Worth", format="localized")
+    worth, least, most = (
+        st.column_config.NumberColumn(name, format="localized", width=95) for name in ("Worth", "At least", "At most")
+    )
     told = frame.with_columns(
         pl.Series("decision", [words(name) for name in frame["decision"]], pl.String),
         pl.Series("status", [STATES[state] for state in counts], pl.String),
     )
     rows(told, "decisions", {
-        "decision": text("Decision"), "status": text("State", width="small"), "reason": text("Why", width="large"),
-        "expected_value": worth, "value_low": st.column_config.NumberColumn("At least", format="localized"),
-        "value_high": st.column_config.NumberColumn("At most", format="localized"), "value_unit": text("In"),
+        "decision": text("Decision"), "status": text("State", width="medium"), "reason": text("Why", width=560),
+        "expected_value": worth, "value_low": least, "value_high": most, "value_unit": text("In"),
         "rows": st.column_config.NumberColumn("Lines", format="localized"),
         "assumptions": text("Taken for granted", width="large"), "made_from": text("Made from", width="medium"),
-    })  # fmt: skip
+    }, height=900, lines=3)  # fmt: skip
 
 
 def _budget(shop: Shop) -> None:
     section("Advertising budget", "The same money split so that it brings most orders; the tick is what is spent now.")
     frame = shop.frame("select * from ml.budget_allocation order by spend desc, channel")
-    figure = charts.bars(frame, Axis("money", shop.currency), label="channel", now="spend", before="spend_now")
+    figure = charts.bars(
+        frame, Axis("money", shop.currency), label="channel", now="spend", before="spend_now", tick="Now"
+    )
     picture(figure, frame, "budget", "Recommended spend by channel beside that of now")
     sums = shop.one("select sum(orders_now) as now, sum(orders) as planned from ml.budget_allocation")
     st.caption(f"Incremental orders: {shown(sums['now'], 'score')} now, {shown(sums['planned'], 'score')} so split.")
@@ -114,7 +117,7 @@ def _staffing(shop: Shop) -> None:
     import polars as pl
 
     labelled = frame.with_columns(pl.Series("value", [_WEEKDAYS[d - 1] for d in frame["weekday"].to_list()]))
-    figure = charts.bars(labelled, Axis(), now="people_on_duty", before="people_needed")
+    figure = charts.bars(labelled, Axis(), now="people_on_duty", before="people_needed", tick="Needed")
     picture(figure, frame, "staffing", "People on duty and needed by weekday")
     sums = shop.one("select sum(cost_amount) as cost, sum(people_starting) as people from ml.staffing_plan")
     st.markdown(

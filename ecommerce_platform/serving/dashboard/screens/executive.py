@@ -147,7 +147,9 @@ def _categories(shop: Shop, view: View) -> None:
         order += [OTHERS] if OTHERS in frame["category"] else []
         figure = shop.keep(
             ("revenue by category", view),
-            lambda: charts.stacked(frame, "category", "revenue", axis(shop, "revenue"), order, 360),
+            lambda: charts.stacked(
+                charts.whole_weeks(frame, view.grain), "category", "revenue", axis(shop, "revenue"), order, 360
+            ),
         )
         picture(figure, frame, "categories_over_time", f"Revenue by category and {view.grain}")
     with right:

@@ -73,10 +73,13 @@ def _funnel(shop: Shop, view: View) -> None:
     with right:
         grain = view.grain
         frame = shop.frame(
-            f"select cast(date_trunc('{grain}', session_date) as date) as period, sum(sessions) as visits "
+            f"select cast(date_trunc('{grain}', session_date) as date) as period, sum(sessions) as visits, "
+            f"period >= date '{view.days.since}' and period + interval 6 day <= date '{view.days.until}' as is_complete "
             f"from gold.funnel_daily {where} group by 1 order by 1"
         )
+        frame = charts.whole_weeks(frame, grain).drop("is_complete")
         figure = charts.lines(frame, {"visits": "Visits"}, Axis(), grain, height=320)
+        st.caption(f"Visits by {grain}")
         picture(figure, frame, "visits", f"Visits by {grain}")
 
 
@@ -113,9 +116,8 @@ def _attribution(shop: Shop) -> None:
         label="channel",
         now="revenue_share",
         before="by_last_visit" if rule != "last" else None,
+        tick="By the last visit",
     )
-    if rule != "last":
-        st.caption("The tick is the share by the last visit.")
     picture(figure, frame, "attribution", f"Share of measured revenue by channel, {RULES[str(rule)].lower()}")
 
 
@@ -150,7 +152,10 @@ def experiments(shop: Shop) -> None:
     frame = shop.frame("select * from ml.experiment_results order by experiment_id, role = 'primary' desc, arm, metric")
     sure = frame.filter(frame["lift"].is_not_null()).head(_MOST_EFFECTS)
     if len(sure):
-        names = [f"{r['experiment_id']} · {r['arm']}: {r['metric']} ({r['verdict']})" for r in sure.to_dicts()]
+        names = [
+            f"{r['experiment_id']} · {r['arm']}: {r['metric']} ({r['verdict']})".replace("_", " ")
+            for r in sure.to_dicts()
+        ]
         figure = charts.intervals(
             names, sure["lift"].to_list(), sure["lift_low"].to_list(), sure["lift_high"].to_list(), Axis("share"), 0.0, "lift over the control",
         )  # fmt: skip

@@ -91,7 +91,7 @@ def _performance(shop: Shop) -> None:
         part = literal(asked.strip().lower())
         where += f" and contains(lower(concat_ws(' ', name, brand, category, product_id)), {part})"
     frame = shop.frame(
-        "select name, category, brand, revenue_class, revenue, revenue_share, units, orders, net_profit, margin_share, price_paid, "
+        "select coalesce(name, product_id) as name, category, brand, revenue_class, revenue, revenue_share, units, orders, net_profit, margin_share, price_paid, "
         "discount_share, revenue_90_days, revenue_90_days_before, return_rate, avg_review_score, reviews, last_sale_date, product_id "
         f"from gold.product_performance where {where} order by rank_by_revenue, product_id limit {_MOST}"
     )
@@ -231,7 +231,12 @@ def _discounts(shop: Shop) -> None:
     sure = frame.filter(frame["volume_ratio_adjusted"].is_not_null())
     if len(sure):
         figure = charts.bars(
-            sure, Axis("score"), label="category", now="volume_ratio_adjusted", before="volume_ratio_naive"
+            sure,
+            Axis("score"),
+            label="category",
+            now="volume_ratio_adjusted",
+            before="volume_ratio_naive",
+            tick="Over all days",
         )
         figure.add_vline(x=1, line={"color": charts.GREY, "dash": "dot"})
         st.caption("The bar is the fair comparison; the tick is the naive one, over all days.")

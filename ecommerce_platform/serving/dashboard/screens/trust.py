@@ -138,7 +138,7 @@ def _checks(shop: Shop) -> None:
             "says": st.column_config.Column("What was found", width="large"),
             "meaning": st.column_config.Column("What the rule means", width="large"),
             "checked_at": st.column_config.DatetimeColumn("Checked (UTC)", format="YYYY-MM-DD HH:mm"),
-        })  # fmt: skip
+        }, lines=2)  # fmt: skip
 
 
 def _freshness(shop: Shop) -> None:
@@ -231,7 +231,7 @@ def _anomalies(shop: Shop) -> None:
         "actual": st.column_config.NumberColumn("Was", format="localized"),
         "expected": st.column_config.NumberColumn("Expected", format="localized"),
         "explanation": st.column_config.Column("In words", width="large"), "known_as": st.column_config.Column("Known as"),
-    }, height=330)  # fmt: skip
+    }, height=330, lines=2)  # fmt: skip
 
 
 # -- lineage --------------------------------------------------------------------------------------------------------
