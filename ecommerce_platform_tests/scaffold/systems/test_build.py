@@ -184,3 +184,15 @@ def test_stripe_payments_alone_are_what_was_captured_and_their_refunds_and_fees(
     }
     assert figures(shop)[:5] == ("0", "0", "0.00", "0.00", "0.00"), "payments alone are no orders"
     assert shop.query("select min(paid_at) from gold.fct_payments") == [(datetime(2023, 10, 2, 1),)]
+
+
+def test_amazon_settlements_reach_gold_and_one_that_comes_again_changes_nothing(tmp_path: Path) -> None:
+    shop = built(tmp_path, FIXTURES / "amazon")
+    assert figures(shop) == ("1", "4", "13.50", "1.00", "12.50", "3.00")
+    assert amounts(shop, "select order_id, sum(amount) from gold.fct_payments group by 1") == {"028-1": ("12.50",)}
+    fees = "select coalesce(order_id, 'none'), count(*), sum(amount) from gold.fct_fees where amount <> 0 group by 1"
+    assert amounts(shop, fees) == {"028-1": ("5", "3.39"), "none": ("2", "44.00")}
+    before = tables(shop)
+    shop.ok("land", str(FIXTURES / "amazon"), "--date", "2024-05-02")
+    build(shop)
+    assert tables(shop) == before
