@@ -69,6 +69,7 @@ def test_shopify_lines_come_to_the_subtotal_whatever_the_discount_was_on(shops: 
         ("shopify-api", {True: {"#1001", "#1003", "#1004", "#1005", "#1006", "#1007"}, False: {"#1002"}}),
         ("woocommerce", {False: {"101", "102", "103", "104", "105", "106"}}),
         ("magento", {False: {"1", "2", "3", "4"}}),
+        ("prestashop", {False: {"1", "2", "3", "4", "5"}}),
         ("amazon", {None: {"028-1", "028-2", "028-3"}}),
     ],
 )
@@ -183,6 +184,26 @@ def test_google_analytics_events_are_steps_of_visits_to_the_shops_orders(tmp_pat
     assert bought["customer_id"] in {row["customer_id"] for row in shop.rows("customers")}
     assert bought["occurred_at"] == datetime(2024, 3, 31, 0, 31)
     assert {row["product_id"] for row in shop.rows("web_events") if row["product_id"]} == {"MUG-B"}
+
+
+def test_prestashop_lines_discounts_shipping_and_taxes_come_to_what_was_paid(shops: Shops) -> None:
+    shop = shops["prestashop"]
+    due: dict[str, Decimal] = {}
+    for row in shop.rows("order_items"):
+        amount = row["quantity"] * row["unit_price"] - row["discount_amount"] + row["tax_amount"]
+        due[row["order_id"]] = due.get(row["order_id"], Decimal(0)) + amount + (row["shipping_amount"] or 0)
+    assert {k: f"{v:.2f}" for k, v in due.items()} == {
+        "1": "49.98", "2": "23.80", "3": "11.90", "4": "11.90", "5": "11.90"
+    }  # fmt: skip
+    assert {r["order_id"]: f"{r['amount']:.2f}" for r in shop.rows("payments")} == {
+        "1": "49.98", "3": "11.90", "4": "11.90"
+    }  # fmt: skip
+    assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"3": "11.90", "4": "11.90"}
+    assert {r["order_id"]: (r["status"], r["is_valid"]) for r in shop.rows("orders")} == {
+        "1": ("delivered", True), "2": ("created", True), "3": ("canceled", False), "4": ("returned", True),
+        "5": ("created", False),
+    }, "a module's own state counts where the shop says that the order is valid"  # fmt: skip
+    assert {r["product_id"]: r["name"] for r in shop.rows("products")} == {"31-7": "Mug", "31": "Mug", "32": "Bowl"}
 
 
 def test_magento_counts_no_parts_and_takes_the_base_currency(shops: Shops) -> None:
