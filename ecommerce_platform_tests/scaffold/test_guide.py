@@ -21,7 +21,7 @@ from ecommerce_platform_tests.scaffold.guide import Guide, without_comments
 GUIDE = Guide(ROOT / "docs" / "your-own-shop.md")
 TIMES = Guide(ROOT / "docs" / "times.md")
 EXAMPLE = ROOT / "ecommerce_platform_tests" / "examples" / "herbolario"
-MOST_LINES = 60
+MOST_LINES = 62
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_line_of_the_export_is_used_and_only_headers_and_totals_are_reject
 
 
 @pytest.mark.long
-def test_what_the_user_has_in_the_end_is_the_finished_example_in_at_most_60_lines(followed: Shop) -> None:
+def test_what_the_user_has_in_the_end_is_the_finished_example_in_at_most_62_lines(followed: Shop) -> None:
     mine, example = without_comments(followed.folder / "herbolario"), without_comments(EXAMPLE)
     assert mine == example
     lines = sum(map(len, mine.values()))
