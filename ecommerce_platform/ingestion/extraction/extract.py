@@ -260,7 +260,7 @@ class _Part:
         utc = self.database.utc_now()
         now = utc if column.clock == "instant" else self.database.local(utc)
         mark = known.entry.read_to if known else None
-        since = min(mark, now) - self._lag(column, known, utc) if mark else None
+        since = min(mark, now) - self._lag(column, known, utc) if known and mark else None
         reached = self.database.newest(self.table, column, since, now)
         mark = max((at for at in (mark, reached) if at is not None), default=None)
         order = (column.name, *(name for name in ids if name != column.name))
@@ -318,11 +318,11 @@ class _Part:
             return None
         return self.known
 
-    def _lag(self, column: Column, known: Known | None, utc: datetime) -> timedelta:
+    def _lag(self, column: Column, known: Known, utc: datetime) -> timedelta:
         """How far to look back: as long as a transaction may take, and as far as the clock has gone back since."""
         minutes = LAG_MINUTES if self.declared.lag_minutes is None else self.declared.lag_minutes
         lag = timedelta(minutes=minutes)
-        if known and column.clock != "instant":
+        if column.clock != "instant":
 
             def offset(at: datetime) -> timedelta:
                 return at.replace(tzinfo=UTC).astimezone(self.work.zone).utcoffset() or timedelta()

@@ -44,6 +44,10 @@ class Figures(Table):
     units: dict[str, str | None]
     tables: list[str]
     findings: list[dict[str, Any]] = Field(description="open findings about the tables behind it")
+    hints: list[str] = Field(
+        description="values in filters that no order has",
+        examples=[["no order has the channel 'wbe': did you mean web?"]],
+    )
 
 
 class Things(BaseModel):

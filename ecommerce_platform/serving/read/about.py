@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
 from ecommerce_platform.contracts.catalog import Catalog, read_catalog
-from ecommerce_platform.contracts.metric_sql import Query
+from ecommerce_platform.contracts.metric_sql import Query, literal
 from ecommerce_platform.contracts.metrics import PERIODS, Metrics
 from ecommerce_platform.errors import MetricError
 from ecommerce_platform.serving.read.reader import View
@@ -22,6 +23,7 @@ _TABLE = re.compile(r"\b(?:silver|gold|ml)\.[a-z_]+")
 FIRST, LAST = date(1900, 1, 1), date(2199, 12, 31)
 #: Anomalies and failed checks that are told: the newest.
 _MOST = 50
+_BY_VALUE = "gold.kpi_by_dimension"
 
 
 @cache
@@ -186,7 +188,13 @@ def tables_in(sql: str, view: View) -> list[str]:
 
 
 def explained(view: View, query: Query) -> dict[str, Any]:
-    """What belongs beside the answer to a query of metrics: definitions, grain, the tables behind it and what is found there."""
+    """What belongs beside the answer to a query of metrics: definitions, grain, the tables behind it, what is found there, and
+    values it filters by that nothing has.
+    """
+    return view.kept(("explained", query), lambda: _explained(view, query))
+
+
+def _explained(view: View, query: Query) -> dict[str, Any]:
     metrics = view.reader.metrics
     # The facts that define it, and the sums it was read from: what is found about either is about the answer.
     tables = sorted({*tables_in(view.reader.compiled(query), view), *tables_in(view.compiled(query), view)})
@@ -197,7 +205,26 @@ def explained(view: View, query: Query) -> dict[str, Any]:
         "grain": "one row " + " and ".join(cut) if cut else "one row for everything asked for",
         "tables": tables,
         "findings": findings(view, tables),
+        "hints": [hint for f in query.filters for value in f.values if (hint := _unknown(view, f.dimension, value))],
     }
+
+
+def _unknown(view: View, dimension: str, value: str) -> str | None:
+    """A sentence where no order of the shop has this value; None where one has, or that isn't known."""
+    known = view.kept(("values", dimension), lambda: _values(view, dimension))
+    if not known or value in known:
+        return None
+    close = get_close_matches(value.lower(), {v.lower(): v for v in known}, 1, 0.5)
+    meant = next((v for v in known if close and v.lower() == close[0]), None)
+    some = f"did you mean {meant}?" if meant else f"there are {', '.join(known[:10])}{' …' if len(known) > 10 else ''}"
+    return f"no order has the {dimension} {value[:100]!r}: {some}"
+
+
+def _values(view: View, dimension: str) -> list[str]:
+    if not view.has(_BY_VALUE):
+        return []
+    of = f"select distinct value from {_BY_VALUE} where dimension = {literal(dimension)} order by value"
+    return [str(value) for value in view.select(of).column("value")]
 
 
 def trust(view: View) -> dict[str, Any]:

@@ -3,16 +3,21 @@ current, and who may ask how much, is in `reader.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ecommerce_platform.reading.snapshots import open_snapshot, read_manifest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+T = TypeVar("T")
+#: What is said beside so many questions is kept.
+_KEPT = 4096
 
 
 def stamp(folder: Path) -> str:
@@ -45,6 +50,20 @@ class Opened:
         self.published_at = datetime.fromisoformat(self.manifest["published_at"]).astimezone(UTC)
         self._con = open_snapshot(folder, config)
         self._lock, self._users, self._retired = Lock(), 0, False
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, worked out once for this snapshot; the same key always stands for the same."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return made
 
     def enter(self) -> bool:
         """Counts one who reads; False if it is closed already."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from ecommerce_platform.contracts.ddl import quote
 from ecommerce_platform.contracts.metric_sql import Query, compile_query, literal
@@ -30,6 +30,7 @@ from ecommerce_platform.serving.read.opened import Opened, stamp
 from ecommerce_platform.serving.read.summed import compile_summed
 from ecommerce_platform.settings import Settings
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 #: Earlier snapshots that stay open for "as of".
 _EARLIER = 2
@@ -233,7 +234,13 @@ class View:
             MetricError: the query has no meaning, with the reason.
         """
         over_facts = self.reader.compiled(query)  # refuses what has no meaning
-        return compile_summed(self.reader.metrics, query, self.tables) or over_facts
+        return self.kept(
+            ("compiled", query), lambda: compile_summed(self.reader.metrics, query, self.tables) or over_facts
+        )
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What follows from the snapshot and the key alone, worked out once; shared, so nobody changes it."""
+        return self._opened.kept(key, make)
 
     def select(self, sql: str, *, limit: int | None = None, gone: Callable[[], bool] | None = None) -> Answer:
         """A SELECT of our own code; values in it are written by `literal`."""

@@ -92,6 +92,17 @@ def test_answers_say_what_they_mean_and_what_is_wrong_with_their_tables(get: Any
     assert get("/v1/tables/gold.kpi_monthly/lineage")["columns"]["revenue"] == ["gold.kpi_daily.revenue"]
 
 
+def test_a_filter_by_a_value_that_nothing_has_is_pointed_out(get: Any) -> None:
+    def hints(filter: str) -> list[str]:
+        return get("/v1/query", metric="orders", filter=filter)["hints"]
+
+    assert hints("channel:wbe") == ["no order has the channel 'wbe': did you mean web?"]
+    assert hints("-channel:web,WEB") == ["no order has the channel 'WEB': did you mean web?"]
+    assert hints("channel:xyzxyz") == ["no order has the channel 'xyzxyz': there are app, store, web"]
+    assert hints("channel:web") == []
+    assert hints("device:toaster") == []  # which devices there are is not kept by value
+
+
 def test_pages_put_together_are_the_whole(get: Any, served: Served) -> None:
     days, offset = [], 0
     while offset is not None:
