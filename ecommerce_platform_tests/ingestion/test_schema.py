@@ -159,6 +159,13 @@ def test_a_file_that_is_not_as_agreed_is_left_out_and_noted(zone: Zone) -> None:
     assert "column amount holds numbers with a decimal comma instead of numbers with a decimal point" in found[0][2]
     assert "column note is new" in found[1][2]
     assert [name for name, _ in loaded.problems] == [f"{day}/t.csv" for day in DAYS[1:4]]
+    assert [(f.name, f.rows) for f in loaded.files] == [
+        ("t.csv", 6),
+        ("t.csv", 0),
+        ("t.csv", 0),
+        ("t2.csv", 6),
+        ("t.csv", 0),
+    ]
 
 
 def test_a_load_that_must_be_as_agreed_fails_and_writes_nothing(zone: Zone) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import polars as pl
 import pytest
 
 from ecommerce_platform.persons import training
@@ -123,3 +125,8 @@ def test_published_records_are_linked_by_what_is_given(tmp_path: Path, name: str
     found = febrl.link(tmp_path, febrl.read(name), febrl.ALL if given == "all" else febrl.NAME_AND_ADDRESS)
     assert found.precision >= (0.999 if given == "all" else 0.995), found
     assert found.recall >= FEBRL[name, given], found
+
+
+def test_a_level_of_a_comparison_that_no_pair_has_weighs_nothing() -> None:
+    patterns = pl.DataFrame({"email": [0, 0, None]})
+    assert training._counts(patterns, "email", 3, np.array([1.0, 2.0, 4.0])).tolist() == [3, 0, 0]
