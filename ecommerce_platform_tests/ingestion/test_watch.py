@@ -140,6 +140,13 @@ def test_what_waits_longest_comes_first_even_when_older_days_keep_changing():
     assert {(0, 0), (2, 2)} <= {r for tick in asked for r in tick}
 
 
+def test_a_range_waits_as_long_as_its_longest_waiting_day():
+    watch = Watch(Limits(day(0), max_requests_per_tick=1))
+    assert watch.asked(listing(d0="a!", d2="a!", d4="a!")) == [(0, 0)]
+    assert watch.asked(listing(d0="a!", d2="a!", d4="a!", d8="a!")) == [(2, 2)]
+    assert watch.asked(listing(d0="a!", d2="a!", d4="a!", d5="a!", d8="a!")) == [(4, 5)]  # day 5 is newer than day 8
+
+
 def test_days_whose_bytes_are_those_that_were_loaded_are_not_asked_for_and_not_looked_into_again():
     watch = Watch()
     watch.asked(listing(d0="a!", d1="a!", d2="a!"))

@@ -19,6 +19,7 @@ REFUSED = {
     "select date_diff('day', ordered_at, delivered_at) as d from silver.orders": "cast both to date",
     "select date_diff('day', order_date, delivered_at) as d from silver.orders": "cast both to date",
     "select datediff('day', ordered_at, cast(delivered_at as date)) as d from silver.orders": "cast both to date",
+    "select date_diff('day', coalesce(order_date, ordered_at), as_date(b)) as d from t": "cast both to date",
     "select date_diff('day', cast(a as timestamp), cast(b as date)) as d from t": "cast both to date",
     "select median(amount) as m from silver.payments": "cast it to double",
     "select median(cast(amount as decimal(18, 4))) as m from silver.payments": "cast it to double",
