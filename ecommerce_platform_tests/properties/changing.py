@@ -97,8 +97,14 @@ Row = dict[str, Any]
 Rows = dict[tuple[Any, ...], Row]
 
 
+#: Handed on as it is and read by nothing: null, so that changes go where something follows from them.
+_HANDED_ON = {"tax_included"}
+
+
 def value(random: Random, contract: Contract, name: str) -> Any:
     """A value that the contract allows in that column."""
+    if name in _HANDED_ON:
+        return None
     if name == "_load_date":
         return random.choice(DAYS)
     if name == "_source_row":
@@ -210,7 +216,7 @@ class Change:
             new = rows.pop(key) | {name: value(random, contract, name) for name in contract.key}
             rows[key_of(self.entity, new)] = new
             return f"{self.entity} {key} becomes {key_of(self.entity, new)}"
-        columns = [c for c in contract.columns if c not in contract.key]
+        columns = [c for c in contract.columns if c not in contract.key and c not in _HANDED_ON]
         leading = [c for c in columns if c in LEADING]
         name = random.choice(leading if leading and random.random() < 0.6 else columns)
         rows[key] = rows[key] | {name: value(random, contract, name)}

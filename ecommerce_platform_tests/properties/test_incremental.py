@@ -278,7 +278,7 @@ def walk(warehouse: Warehouse, table: str, follows: str, seed: int, steps: int) 
 @pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_without_one_of_its_declarations_a_table_goes_wrong(open_base: Open, mutant: Mutant) -> None:
-    for seed in range(5):
+    for seed in range(20):
         if walk(open_base(seed % BASES, mutant.platform), mutant.table, mutant.follows, seed, 25):
             return
     pytest.fail("no change made the table go wrong: the declaration is not needed, or the changes miss it")
