@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -225,16 +226,21 @@ def test_a_module_changed_while_a_run_goes_on_is_the_one_that_the_run_read_first
     assert own_code(str(file)) == "first"
 
 
+def _codes(folder: Path, texts: Sequence[str]) -> list[str]:
+    """What `own_code` says of a module with each of the texts."""
+    files = [folder / f"{number}.py" for number in range(len(texts))]
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    return [own_code(str(file)) for file in files]
+
+
 def test_another_comment_or_docstring_is_no_other_code_and_another_figure_is(tmp_path: Path) -> None:
     texts = (
         'def f(x):\n    """Twice."""\n    return 2 * x\n',
         '"""Rules."""\n\ndef f(x):\n    """Doubles it."""\n    return 2 * x  # so be it\n',
         'def f(x):\n    """Twice."""\n    return 3 * x\n',
     )
-    said = []
-    for number, text in enumerate(texts):
-        (tmp_path / f"{number}.py").write_text(text)
-        said.append(own_code(str(tmp_path / f"{number}.py")))
+    said = _codes(tmp_path, texts)
     assert said[0] == said[1] != said[2]
 
 
@@ -246,10 +252,7 @@ def test_an_own_module_that_moved_is_no_other_code_and_another_library_is(tmp_pa
         "from numpy import sum\n\ndef f():\n    from ecommerce_platform.quality.drift import a\n    return sum(a)\n",
         "from numpy import sum\n\ndef f():\n    from ecommerce_platform.drift import a\n    return sum(a)\n",
     )
-    said = []
-    for number, text in enumerate(texts):
-        (tmp_path / f"{number}.py").write_text(text)
-        said.append(own_code(str(tmp_path / f"{number}.py")))
+    said = _codes(tmp_path, texts)
     assert said[0] == said[1] != said[2]
     assert said[3] == said[4] != said[0]
 
