@@ -21,14 +21,15 @@ import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
 import psutil
 
 from benchmarks.__main__ import RESULTS, environment, machine
-from ecommerce_platform.publishing.publish import switch
-from ecommerce_platform.reading.snapshots import current_snapshot, open_snapshot, snapshot_id
+from ecommerce_platform.publishing.publish import rewrite_manifest, switch
+from ecommerce_platform.reading.snapshots import current_snapshot, open_snapshot, read_manifest, snapshot_id
 from ecommerce_platform.serving.access.accounts import Accounts
 
 PORT = 8765
@@ -149,13 +150,21 @@ def zipf(paths: list[str], count: int) -> list[str]:
     return random.Random(3).choices(paths, [1 / n for n in range(1, len(paths) + 1)], k=count)
 
 
-async def switching(published: Path, seconds: float) -> None:
-    """Publishes the current snapshot's files again and again under new names, as a publish does at its end."""
+async def switching(published: Path, seconds: float, every: float, changed: bool) -> None:
+    """Publishes the current snapshot's files again and again under new names, as a publish does at its end.
+
+    Args:
+        published: the folder of snapshots.
+        seconds: for how long.
+        every: seconds between two.
+        changed: whether each says that all of its tables are others; else they are the same, as after a build with
+            nothing new.
+    """
     from datetime import UTC, datetime
 
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        await asyncio.sleep(5)
+        await asyncio.sleep(every)
         here = current_snapshot(published)
         name = snapshot_id(datetime.now(UTC))
         there = published / "snapshots" / name
@@ -163,6 +172,11 @@ async def switching(published: Path, seconds: float) -> None:
             if file.is_file():
                 (there / file.relative_to(here)).parent.mkdir(parents=True, exist_ok=True)
                 os.link(file, there / file.relative_to(here))
+        if changed:
+            manifest = read_manifest(here)
+            for entry in manifest["tables"].values():
+                entry["sha256"] = sha256(f"{name}{entry['sha256']}".encode()).hexdigest()
+            rewrite_manifest(there, manifest)
         switch(published, name)
 
 
@@ -177,11 +191,11 @@ async def phases(data: Path, key: str, seconds: float, server: psutil.Process) -
     )
     found["the same again"] = await at_rate(asker, zipf(repeated, count), 100, server)
     found["new metrics, one a second"] = await at_rate(asker, fresh[: int(seconds)], 1, server)
-    publishing = asyncio.create_task(switching(data / "published", seconds))
-    found["100 a second while the snapshot changes every 5 s"] = await at_rate(
-        asker, zipf(repeated, count), 100, server
-    )
-    await publishing
+    for every, changed, what in ((5, False, "no table in it has"), (20, True, "all tables in it have")):
+        publishing = asyncio.create_task(switching(data / "published", seconds, every, changed))
+        name = f"100 a second while the snapshot changes every {every} s, and {what}"
+        found[name] = await at_rate(asker, zipf(repeated, count), 100, server)
+        await publishing
     found["new metrics, 60 a second"] = await at_rate(asker, fresh[1000:1600], 60, server)
     return found
 

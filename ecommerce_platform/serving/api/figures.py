@@ -80,13 +80,13 @@ async def query(
     answer = await ask.rows(lambda view: view.start(sql, limit=limit))
     explained = await ask.run(lambda view: about.explained(view, asked))
     following = offset + limit if answer.truncated else None
-    return await ask.answer({**table_of(answer, following), **explained}, len(answer.rows))
+    return await ask.answer({**table_of(ask, answer, following), **explained}, len(answer.rows))
 
 
-def table_of(answer: Answer, following: str | int | None = None) -> dict[str, Any]:
+def table_of(ask: Asking, answer: Answer, following: str | int | None = None) -> dict[str, Any]:
     """An answer's rows as the API gives them, and where the following page begins."""
     return {
-        "snapshot": answer.snapshot,
+        "snapshot": ask.view.id,
         "columns": answer.columns,
         "types": answer.types,
         "rows": answer.records(),
@@ -102,7 +102,7 @@ async def experiments(ask: Figure, limit: Limit = 100, offset: Offset = 0) -> Re
         raise NotThere("this shop has no experiments", fix="a source that maps `experiment_assignments` has")
     sql = ask.view.rows_sql(_EXPERIMENTS, offset=offset)
     answer = await ask.rows(lambda view: view.start(sql, limit=limit))
-    return await ask.answer(table_of(answer, offset + limit if answer.truncated else None), len(answer.rows))
+    return await ask.answer(table_of(ask, answer, offset + limit if answer.truncated else None), len(answer.rows))
 
 
 @router.get("/insights", response_model=Things, responses=responses(), summary="What stands out, in sentences")

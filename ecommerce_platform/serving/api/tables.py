@@ -56,7 +56,7 @@ async def rows(
     sql = ask.view.rows_sql(table, tuple(dict.fromkeys(column)), offset=offset)
     answer = await ask.rows(lambda view: view.start(sql, limit=limit))
     ask.note("rows", table)
-    return await ask.answer(table_of(answer, offset + limit if answer.truncated else None), len(answer.rows))
+    return await ask.answer(table_of(ask, answer, offset + limit if answer.truncated else None), len(answer.rows))
 
 
 def _known(ask: Asking, table: str) -> None:
@@ -84,7 +84,7 @@ async def sql(ask: Annotated[Asking, Depends(asking("sql", cached=False))], aske
     """Reads the snapshot's tables and nothing else, within limits of time, memory and rows."""
     ask.note("sql")
     answer = await ask.rows(lambda view: view.start(asked.sql, limit=asked.limit, pool="strangers"))
-    return await ask.answer(table_of(answer), len(answer.rows))
+    return await ask.answer(table_of(ask, answer), len(answer.rows))
 
 
 class Rows(BaseModel):

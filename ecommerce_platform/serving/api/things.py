@@ -35,7 +35,7 @@ async def customers(
     answer = await ask.rows(lambda view: view.start(sql, limit=limit))
     ask.note("customers.list")
     following = str(answer.rows[-1][0]) if answer.truncated and answer.rows else None
-    return await ask.answer(table_of(answer, following), len(answer.rows))
+    return await ask.answer(table_of(ask, answer, following), len(answer.rows))
 
 
 @router.get("/customers/{person_id}", response_model=Thing, responses=responses(404), summary="A customer's profile")
@@ -69,7 +69,7 @@ async def products(ask: Figure, limit: Limit = 100, offset: Offset = 0) -> Respo
         raise people.NotThere("this shop has no product figures")
     sql = ask.view.rows_sql(people.PRODUCTS, order=("rank_by_revenue", "product_id"), offset=offset)
     answer = await ask.rows(lambda view: view.start(sql, limit=limit))
-    return await ask.answer(table_of(answer, offset + limit if answer.truncated else None), len(answer.rows))
+    return await ask.answer(table_of(ask, answer, offset + limit if answer.truncated else None), len(answer.rows))
 
 
 @router.get("/products/{product_id}", response_model=Thing, responses=responses(404), summary="A product's performance")

@@ -25,8 +25,6 @@ class Answer:
     rows: tuple[tuple[Any, ...], ...]
     #: Whether there are more rows than were asked for, or may be given.
     truncated: bool
-    #: The snapshot's id.
-    snapshot: str
 
     def records(self) -> list[dict[str, Any]]:
         """The rows as dicts."""

@@ -7,11 +7,12 @@ Here is no word of snapshots or metrics: a job is a key and a function that gets
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Event, Lock
 from time import monotonic
+from typing import Any
 
 from ecommerce_platform.errors import BusyError, LimitError
 from ecommerce_platform.serving.read.answer import Answer
@@ -19,13 +20,15 @@ from ecommerce_platform.serving.read.answer import Answer
 #: Seconds between two looks at whether who asks is still there.
 _LOOK = 0.1
 
+#: What is read, the question, and how much of the answer.
+Key = tuple[Any, ...]
 #: Works out an answer within so many seconds, unless the event says to stop.
 Work = Callable[[float, Event], Answer]
 
 
 @dataclass
 class _Job:
-    key: Hashable
+    key: Key
     work: Work
     until: float
     future: Future[Answer] = field(default_factory=Future)
@@ -91,19 +94,19 @@ class Jobs:
             "strangers": ThreadPoolExecutor(max(workers // 2, 1), thread_name_prefix="sql"),
         }
         self._lock = Lock()
-        self._running: dict[Hashable, _Job] = {}
+        self._running: dict[Key, _Job] = {}
         self._queued = 0
         self._users: Counter[str] = Counter()
-        self._cache: OrderedDict[Hashable, Answer] = OrderedDict()
+        self._cache: OrderedDict[Key, Answer] = OrderedDict()
         self._cached = 0
         #: Answers worked out and answers taken over, since the start.
         self.computed, self.shared = 0, 0
 
-    def ask(self, key: Hashable, work: Work, *, seconds: float, user: str, pool: str = "own") -> Ticket:
+    def ask(self, key: Key, work: Work, *, seconds: float, user: str, pool: str = "own") -> Ticket:
         """Has the answer worked out, or joins who asked the same.
 
         Args:
-            key: the same for the same question on the same snapshot.
+            key: the same for the same question about the same rows.
             work: called in a thread of the pool.
             seconds: how long waiting and working may take together.
             user: who asks; counted where it is not empty.
@@ -172,11 +175,16 @@ class Jobs:
             while self._cached > self.cache_bytes:
                 self._cached -= self._cache.popitem(last=False)[1].size
 
-    def forget(self, of: Hashable) -> None:
-        """Drops the answers whose key begins with this."""
+    def keep(self, wanted: Callable[[Key], bool]) -> None:
+        """Drops the answers whose keys are not wanted any more."""
         with self._lock:
-            for key in [key for key in self._cache if isinstance(key, tuple) and key[:1] == (of,)]:
+            for key in [key for key in self._cache if not wanted(key)]:
                 self._cached -= self._cache.pop(key).size
+
+    def newest(self) -> list[Key]:
+        """The keys of the answers that are kept, those asked for last first."""
+        with self._lock:
+            return list(reversed(self._cache))
 
     @property
     def under_way(self) -> int:

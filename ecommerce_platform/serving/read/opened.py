@@ -3,6 +3,7 @@ current, and who may ask how much, is in `reader.py`."""
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
+#: A table as our own SELECTs name it.
+_TABLE = re.compile(r'\b([a-z]+)\."?([a-z][a-z0-9_]*)')
+_SCHEMAS = {"silver", "gold", "ml", "about"}
 #: What is said beside so many questions is kept.
 _KEPT = 4096
 
@@ -64,6 +68,22 @@ class Opened:
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return made
+
+    def read_by(self, sql: str) -> str | frozenset[tuple[str, str]]:
+        """What a SELECT of our own code reads: its tables, each with the hash of its file.
+
+        The same for another snapshot that has the same files, where the answer is the same, too. A SELECT of which that
+        can't be said (about the snapshot itself, or of a snapshot without hashes) is answered by this version alone.
+        """
+        named = {f"{schema}.{name}" for schema, name in re.findall(_TABLE, sql) if schema in _SCHEMAS}
+        hashes = {(name, self.tables.get(name, {}).get("sha256") or "") for name in named}
+        return frozenset(hashes) if hashes and all(found for _, found in hashes) else self.version
+
+    def answers(self, read: str | frozenset[tuple[str, str]]) -> bool:
+        """Whether what was read (`read_by`) is what this snapshot holds."""
+        if isinstance(read, str):
+            return read == self.version
+        return all(self.tables.get(name, {}).get("sha256") == found for name, found in read)
 
     def enter(self) -> bool:
         """Counts one who reads; False if it is closed already."""

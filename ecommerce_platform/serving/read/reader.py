@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 _EARLIER = 2
 #: Seconds before a snapshot that could not be opened is tried again.
 _AGAIN = 30.0
+#: Seconds for which a new snapshot is asked what the one before was asked last, before it takes its place.
+_AHEAD = 10.0
 #: Rows fetched at once: so many may be one too large for memory before it is noticed.
 _FETCHED = 256
 _TABLE = re.compile(r"\b(?:silver|gold|ml)\.[a-z_]+")
@@ -155,9 +157,23 @@ class Reader:
             before, folder = self._current, current_snapshot(self.published)
             if self._closed or (before and before.version == f"{folder.name}-{stamp(folder)}"):
                 return
-            self._current = Opened(folder, self._config)
+            opened = Opened(folder, self._config)
+            if before and before.id != opened.id:
+                self._answer_ahead(opened)
+            self._current = opened
             if before:
                 self._retire(before)
+
+    def _answer_ahead(self, opened: Opened) -> None:
+        """Works out anew what was asked last, until the time for it is up, so that a publish is not felt."""
+        limits, until = self.limits, monotonic() + _AHEAD
+        for _, sql, most in self.jobs.newest():
+            read, left = opened.read_by(sql), until - monotonic()
+            if left <= 0 or self._closed:
+                return
+            with suppress(PlatformError):  # also of a question that this snapshot can't answer, or while all is busy
+                work = partial(_fetch, opened, sql, most, limits.answer_bytes)
+                self.jobs.ask((read, sql, most), work, seconds=left, user="").result()
 
     def _earlier_one(self, as_of: str) -> Opened:
         found = find_snapshot(self.published, as_of)
@@ -178,8 +194,13 @@ class Reader:
         return opened
 
     def _retire(self, opened: Opened) -> None:
+        """Closes it when its last reader is done; answers stay that an open snapshot gives, too.
+
+        Of a snapshot that a person was taken out of, none stays that was read from what was rewritten.
+        """
         opened.retire()
-        self.jobs.forget(opened.version)
+        held = [o for o in (self._current, *self._earlier.values()) if o and o is not opened]
+        self.jobs.keep(lambda key: any(o.answers(key[0]) for o in held))
 
     def close(self) -> None:
         """Stops what runs and closes everything."""
@@ -309,18 +330,17 @@ class View:
         return text + (f" offset {int(offset)}" if offset else "")
 
     def start(self, sql: str, *, limit: int | None = None, seconds: float | None = None, pool: str = "own") -> Ticket:
-        """Has a SELECT run; identical ones on one snapshot run once."""
+        """Has a SELECT run; identical ones run once, and again only when a table that they read has changed."""
         limits = self.reader.limits
         most = min(limits.rows if limit is None else limit, limits.rows)
         opened = self._opened
         opened.enter()  # the view holds it open, so it is
+        read = opened.version if pool == "strangers" else opened.read_by(sql)
 
-        def work(left: float, stop: Event) -> Answer:
-            return _fetch(opened, sql, most, limits.answer_bytes, left, stop)
-
+        work = partial(_fetch, opened, sql, most, limits.answer_bytes)
         try:
             ticket = self.reader.jobs.ask(
-                (opened.version, sql, most), work, seconds=seconds or limits.seconds, user=self.user, pool=pool
+                (read, sql, most), work, seconds=seconds or limits.seconds, user=self.user, pool=pool
             )
         except BaseException:
             opened.leave()
@@ -420,5 +440,5 @@ def _fetch(opened: Opened, sql: str, limit: int, most_bytes: int, seconds: float
             rows += more
             taken += sum(map(size_of, more))
     if taken > most_bytes:
-        return Answer(found.columns, found.types, tuple(rows[:-1][:limit]), True, opened.id)
-    return Answer(found.columns, found.types, tuple(rows[:limit]), len(rows) > limit, opened.id)
+        return Answer(found.columns, found.types, tuple(rows[:-1][:limit]), True)
+    return Answer(found.columns, found.types, tuple(rows[:limit]), len(rows) > limit)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -16,7 +18,7 @@ from ecommerce_platform.errors import BusyError, InputError, LimitError, MetricE
 from ecommerce_platform.serving.read.reader import Limits, Reader, View
 from ecommerce_platform_tests.reading.hostile import HOSTILE, SECRET, everything
 from ecommerce_platform_tests.serving.shop import Served
-from ecommerce_platform_tests.warehouse.published import PublishingShop
+from ecommerce_platform_tests.warehouse.published import PublishingShop, record, see
 
 SLOW = "select count(*) from range(100000000) as a, range(100000) as b"
 
@@ -230,14 +232,87 @@ def test_a_person_taken_out_of_a_snapshot_is_out_of_what_is_kept(shop: Publishin
     from ecommerce_platform.publishing.publish import rewrite_manifest
     from ecommerce_platform.reading.snapshots import current_snapshot, read_manifest
 
+    emails = "select email from silver.customers"
     with reader.view() as before:
-        before.select("select email from silver.customers")
+        before.select(emails)
     folder = current_snapshot(shop.published)
-    rewrite_manifest(folder, read_manifest(folder))
+    manifest = read_manifest(folder)
+    manifest["tables"]["silver.customers"]["sha256"] = "of what was written in its place"
+    rewrite_manifest(folder, manifest)
     reader.refresh()
+    assert reader.jobs.newest() == []
     with reader.view() as after:
-        after.select("select email from silver.customers")
+        after.select(emails)
     assert (after.id, after.version == before.version, reader.jobs.computed) == (before.id, False, 2)
+
+
+def test_what_was_asked_last_is_there_when_a_new_snapshot_takes_its_place(shop: PublishingShop, reader: Reader) -> None:
+    asked = ("select count(*) from silver.customers", "select customers from gold.kpi_summary")
+    with reader.view() as view:
+        for sql in asked:
+            view.select(sql)
+    shop.write(5)
+    shop.publish(now=datetime(2024, 1, 2, tzinfo=UTC))
+    reader.refresh()
+    assert [sql for _, sql, _ in reader.jobs.newest()] == list(asked)  # and nothing of the one before
+    with reader.view() as view:
+        assert [view.select(sql).rows for sql in asked] == [((5,),), ((5,),)]
+    assert reader.jobs.computed == 4
+
+
+def test_an_answer_is_found_again_only_where_a_table_it_read_has_changed(
+    shop: PublishingShop, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ecommerce_platform.serving.read.reader._AHEAD", 0)
+    kpis, customers = "select customers from gold.kpi_summary", 'select count(*) from silver."customers"'
+    of_both = "select n, customers from (select count(*) as n from silver.customers), gold.kpi_summary"
+
+    def ask(view: View) -> list[int]:
+        before = reader.jobs.computed
+        found = []
+        for sql in (kpis, customers, of_both):
+            view.select(sql)
+            found.append(reader.jobs.computed - before)
+            before = reader.jobs.computed
+        view.sql(kpis, limit=5)  # of anybody: never taken over from another snapshot
+        return [*found, reader.jobs.computed - before]
+
+    with reader.view() as view:
+        assert ask(view) == [1, 1, 1, 1]
+    with shop.warehouse.connect() as con:
+        con.execute("insert into silver.customers (customer_id, email) values ('c100', 'c100@example.org')")
+        record(con, "silver.customers", 9)
+        see(con, "gold.kpi_summary", "silver.customers", 9)
+    shop.publish(now=datetime(2024, 1, 2, tzinfo=UTC))
+    reader.refresh()
+    with reader.view() as view:
+        assert ask(view) == [0, 1, 1, 1]
+        assert view.select(customers).rows == ((4,),)
+
+
+def test_what_our_own_selects_read_is_seen_in_all_of_them(served: Served) -> None:
+    """`read_by` goes by names in the text; here against what DuckDB's parser sees."""
+    import duckdb
+
+    def tables(node: object) -> set[str]:
+        if isinstance(node, list):
+            return set().union(*map(tables, node))
+        if not isinstance(node, dict):
+            return set()
+        own = {f"{node['schema_name']}.{node['table_name']}"} if node.get("type") == "BASE_TABLE" else set()
+        return own.union(*map(tables, node.values()))
+
+    with served.reader.view() as view:
+        texts = [view.rows_sql(table) for table in view.tables]
+        for name in view.metric_names():
+            for by in ((), ("region",), ("category",), ("channel", "segment")):
+                with suppress(MetricError):
+                    texts.append(view.compiled(Query((name,), by, "month")))
+        for text in texts:
+            (tree,) = duckdb.execute("select json_serialize_sql($1)", [text]).fetchone()  # type: ignore[misc]
+            parsed = {name for name in tables(json.loads(tree)) if not name.startswith(".")}
+            assert {name for name, _ in view._opened.read_by(text)} == parsed, text
+    assert len(texts) > 100
 
 
 def test_without_a_snapshot_it_is_said_what_to_do(tmp_path: Path) -> None:
