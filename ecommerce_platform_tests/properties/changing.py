@@ -78,8 +78,8 @@ DOMAINS: dict[str, Sequence[Any]] = {
 }
 #: Columns that decide what a row meets and where it counts.
 LEADING = {*DOMAINS, "ordered_at", "is_valid", "returned_at"}
-#: How often they are null, where that matters most.
-NULLS = {"returned_at": 0.4, "currency": 0.5}
+#: How often they are null, where that matters most: an order without a region has that of an address.
+NULLS = {"returned_at": 0.4, "currency": 0.5, "orders.region": 0.8, "orders.postal_code": 0.5}
 DAYS = [date(2024, 1, 30) + timedelta(days=n) for n in range(5)]
 #: Two instants of each day, so that orders also meet in one second.
 TIMES = [datetime(d.year, d.month, d.day, hour) for d in DAYS for hour in (0, 18)]
@@ -112,7 +112,8 @@ def value(random: Random, contract: Contract, name: str) -> Any:
     if name in PROVENANCE:
         return f"{contract.name}{random.randrange(3)}"
     column = contract.columns[name]
-    if name not in contract.required_columns and random.random() < NULLS.get(name, 0.1 if name in LEADING else 0.25):
+    nulls = NULLS.get(f"{contract.name}.{name}") or NULLS.get(name) or (0.1 if name in LEADING else 0.25)
+    if name not in contract.required_columns and random.random() < nulls:
         return None
     if (contract.name, name) == ("order_items", "quantity") and random.random() < 0.1:
         return -1
