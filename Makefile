@@ -20,7 +20,7 @@ export ECOMMERCE_SOURCE := $(SOURCE)
 # `SOURCE` may be a folder outside the package: relative paths are meant from here.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite run test test-long test-properties test-servers lint ui dashboard api bench docs clean
+.PHONY: help setup azurite run test test-shops test-long test-properties test-servers lint ui dashboard api bench docs clean
 
 help:  ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,7 +71,10 @@ endif
 
 test: $(STAMP)  ## lint, types and tests; what this machine has nothing to test with is named at the end
 	@$(MAKE) --no-print-directory lint
-	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder -m "not long"
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder -m "not long and not shops"
+
+test-shops: $(STAMP)  ## tests of whole shops, with real exports, object stores and database servers where they are
+	@env -u ECOMMERCE_SOURCE $(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder -m "shops and not long"
 
 test-long: test-properties test-servers  ## the property and load runs that take minutes
 

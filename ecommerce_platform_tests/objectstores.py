@@ -233,7 +233,7 @@ def store_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
             server.process.wait()
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.shops) for kind in KINDS])
 def bucket(
     request: pytest.FixtureRequest, store_servers: dict[str, StoreServer], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Bucket]:

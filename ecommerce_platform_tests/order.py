@@ -1,7 +1,7 @@
 """In which order files of tests begin: the dear ones first, so that no worker is left with one of them at the end.
 
 `seconds.json` has the files that take more than two seconds, as a quiet machine with two cores measured them. A whole
-run of `make test` with ECOMMERCE_TEST_RECORD=1 writes it anew. What it does not know goes by the number of tests.
+run of `make test test-shops` with ECOMMERCE_TEST_RECORD=1 writes it anew. What it does not know goes by the number of tests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def record(reporter: pytest.TerminalReporter) -> None:
         for report in reports:
             if hasattr(report, "duration"):
                 taken[_file(report.nodeid).partition("/")[2]] += report.duration
-    dear = {name: round(s) for name, s in sorted(taken.items(), key=lambda i: (-i[1], i[0])) if s >= _CHEAP}
+    # What this run left to another one, `make test-shops` or `make test`, stays as it was measured.
+    known = {name: s for name, s in json.loads(RECORD.read_text()).items() if name not in taken}
+    found = {**known, **{name: round(s) for name, s in taken.items() if s >= _CHEAP}}
+    dear = dict(sorted(found.items(), key=lambda i: (-i[1], i[0])))
     RECORD.write_text(json.dumps(dear, indent=0) + "\n")
 
 

@@ -85,7 +85,7 @@ def home(kind: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[dg
             yield instance
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.shops)])
 def instance(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance]:
     with home(request.param, tmp_path / "home", request) as found:
         yield found

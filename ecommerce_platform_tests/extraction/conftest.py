@@ -128,7 +128,7 @@ def lite(tmp_path: Path) -> Place:
     return Place(tmp_path, "sqlite", run)
 
 
-@pytest.fixture(params=["pg", "my", "lite"])
+@pytest.fixture(params=[*(pytest.param(kind, marks=pytest.mark.shops) for kind in ("pg", "my")), "lite"])
 def place(request: pytest.FixtureRequest) -> Place:
     """The same test on all three kinds of databases."""
     return request.getfixturevalue(request.param)

@@ -19,6 +19,8 @@ from ecommerce_platform.ingestion.extraction.staging import StagedFile
 from ecommerce_platform_tests.extraction.conftest import DAY, VARIABLE, Place
 from ecommerce_platform_tests.ingestion.conftest import make_source
 
+pytestmark = pytest.mark.shops
+
 SECRET = "s3cr3t-p@ss"
 WRITTEN = "s3cr3t-p%40ss"
 

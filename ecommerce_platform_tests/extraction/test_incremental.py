@@ -15,6 +15,8 @@ from ecommerce_platform.ingestion.extraction.postgresql import PostgreSQL
 from ecommerce_platform.ingestion.landing import list_drops
 from ecommerce_platform_tests.extraction.conftest import DAY, Place
 
+pytestmark = pytest.mark.shops
+
 NEXT = DAY + timedelta(days=1)
 TIMES = {"postgresql": "timestamp", "mysql": "datetime(6)", "sqlite": "text"}
 

@@ -26,6 +26,8 @@ from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.forgetting import corner_shop as corner
 from ecommerce_platform_tests.forgetting.traces import traces
 
+pytestmark = pytest.mark.shops
+
 
 @dataclass
 class Corner:

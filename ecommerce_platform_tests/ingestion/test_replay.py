@@ -19,6 +19,8 @@ from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.replay import Every, Replayed, replay
 from ecommerce_platform_tests.conftest import Shop
 
+pytestmark = pytest.mark.shops
+
 BY = "orders.placed"
 TODAY = date(2024, 12, 15)
 SOURCE_YML = """

@@ -471,6 +471,7 @@ def test_wrong_credentials_are_named_and_not_shown(
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.shops
 @pytest.mark.parametrize("bucket", ["azure"], indirect=True)
 def test_a_shared_access_signature_is_enough(bucket: Bucket, zone: StoreZone, monkeypatch: pytest.MonkeyPatch) -> None:
     from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas

@@ -12,6 +12,8 @@ import pytest
 from ecommerce_platform_tests.analytics_shop import export_shop, write_shop
 from ecommerce_platform_tests.conftest import Shop
 
+pytestmark = pytest.mark.shops
+
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:

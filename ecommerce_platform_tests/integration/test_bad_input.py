@@ -22,6 +22,8 @@ from ecommerce_platform.orchestration.project import read_project
 from ecommerce_platform.settings import read_settings
 from ecommerce_platform_tests.conftest import Shop
 
+pytestmark = pytest.mark.shops
+
 SOURCE = """
 description: A shop of one table for bad files.
 currency: EUR

@@ -27,6 +27,8 @@ from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.earlier import change
 from ecommerce_platform_tests.schedules import Delivery, deliver, describe, finish, make_schedule
 
+pytestmark = pytest.mark.shops
+
 #: Orders, days, share of faulty records and first day, by the shop's seed; catalogues come on the first of a month.
 GENERATED = {
     11: (300, 25, 0.02, date(2024, 1, 20)),

@@ -25,6 +25,8 @@ from ecommerce_platform.scaffold.new import new_source
 from ecommerce_platform_tests.compare import differences_but_provenance
 from ecommerce_platform_tests.driver import Driver
 
+pytestmark = pytest.mark.shops
+
 FIRST = date(2023, 1, 2)
 TODAY = date(2024, 6, 1)
 HEADER = (

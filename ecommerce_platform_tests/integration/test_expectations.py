@@ -15,6 +15,8 @@ from ecommerce_platform.orchestration.instance import open_instance
 from ecommerce_platform.reading.snapshots import current_snapshot, open_snapshot
 from ecommerce_platform.settings import Settings, read_settings
 
+pytestmark = pytest.mark.shops
+
 SOURCE = """
 description: A shop made for a test, with orders and their lines.
 currency: EUR

@@ -13,6 +13,8 @@ from ecommerce_platform.settings import read_settings
 from ecommerce_platform.simulation.truth import read_persons, read_truth
 from ecommerce_platform_tests.conftest import Shop
 
+pytestmark = pytest.mark.shops
+
 #: Orders, days and share of faulty records. The small shop has every kind of fault; the large ones are for `make test-long`.
 SHOPS = [
     pytest.param((1500, 60, 0.05), id="dirty"),

@@ -14,6 +14,8 @@ from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.integration.findings import findings
 
+pytestmark = pytest.mark.shops
+
 ROWS = {"customer_detail": 3_998, "order_detail": 5_884, "sku_detail": 3_206, "payment_detail": 16}
 
 

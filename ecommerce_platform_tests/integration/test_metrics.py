@@ -27,6 +27,8 @@ from ecommerce_platform_tests.driver import Driver
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+pytestmark = pytest.mark.shops
+
 METRICS = read_metrics()
 EXPORTS = ("olist", "marketplace", "pet_retail")
 SHOPS = ["synthetic", *(pytest.param(name, marks=pytest.mark.long) for name in EXPORTS)]

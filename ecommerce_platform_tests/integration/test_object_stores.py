@@ -20,6 +20,8 @@ from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.driver import Driver
 from ecommerce_platform_tests.objectstores import Bucket
 
+pytestmark = pytest.mark.shops
+
 #: What each kind of landing zone has of its own: the time of a file, or a number made of an etag, and what follows from it.
 _OWN = """
 update bronze.files set modified_ns = 0;

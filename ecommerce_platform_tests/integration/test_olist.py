@@ -13,6 +13,8 @@ import pytest
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.integration.findings import findings
 
+pytestmark = pytest.mark.shops
+
 FILES = {
     "orders": "olist_orders_dataset.csv",
     "order_items": "olist_order_items_dataset.csv",

@@ -10,6 +10,8 @@ import pytest
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.integration.findings import findings
 
+pytestmark = pytest.mark.shops
+
 ROWS = {"sale": 25_065, "customer": 4_372, "product": 20, "state": 192}
 
 

@@ -23,6 +23,8 @@ from ecommerce_platform_tests.objectstores import Bucket
 from ecommerce_platform_tests.reading.hostile import everything
 from ecommerce_platform_tests.warehouse.published import CUSTOMERS, SUMMARY, PublishingShop, record
 
+pytestmark = pytest.mark.shops
+
 QUERY = ("sql", "select customers from gold.kpi_summary", "--csv")
 
 

@@ -13,6 +13,8 @@ from ecommerce_platform.simulation.records import make_records
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.persons.three_systems import FIRST_DAY, deliver, write_source
 
+pytestmark = pytest.mark.shops
+
 RECORDS = make_records(6, 1500)
 
 

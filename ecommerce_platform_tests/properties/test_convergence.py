@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from ecommerce_platform.silver.entities import load_entity
 from ecommerce_platform_tests.warehouse.shop import COLUMNS, TinyShop, account, day, deliver
 
+pytestmark = pytest.mark.shops
+
 IDS = st.sampled_from(["a", "b", "c", None, " "])
 PRICES = st.sampled_from(["1.50", "2", "-1", "x", None])
 ROWS = {

@@ -12,6 +12,8 @@ from ecommerce_platform.simulation import generate_shop
 from ecommerce_platform_tests.compare import differences
 from ecommerce_platform_tests.driver import Driver
 
+pytestmark = pytest.mark.shops
+
 #: One of each kind: loaded, mapped, shared by all entities, history, linked, replaced, incremental, filled by Python.
 KINDS = (
     "bronze.synthetic__payments", "silver.orders", "silver.rejects", "silver.loads", "silver.customers_history",

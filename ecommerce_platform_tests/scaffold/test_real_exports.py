@@ -15,6 +15,8 @@ from ecommerce_platform.scaffold.new import NewSource, new_source
 from ecommerce_platform.simulation import generate_shop
 from ecommerce_platform_tests.scaffold.conftest import TODAY
 
+pytestmark = pytest.mark.shops
+
 Said = dict[tuple[str, str], set[str]]
 
 

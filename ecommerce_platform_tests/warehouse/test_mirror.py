@@ -20,6 +20,8 @@ from ecommerce_platform_tests.conftest import ROOT
 from ecommerce_platform_tests.objectstores import Bucket
 from ecommerce_platform_tests.warehouse.published import CUSTOMERS, LABELS, SUMMARY, TABLES, PublishingShop
 
+pytestmark = pytest.mark.shops
+
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> PublishingShop:

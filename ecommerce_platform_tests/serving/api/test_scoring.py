@@ -10,6 +10,8 @@ from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.serving.api.client import app_of, bearer, client
 from ecommerce_platform_tests.serving.shop import Served
 
+pytestmark = pytest.mark.shops
+
 ROWS = [
     {"person_id": "new", "recency_days": 12, "frequency": 3, "monetary": 250.5},
     {"person_id": "old", "recency_days": 400, "frequency": 1, "monetary": "19.90"},
