@@ -77,15 +77,18 @@ def test_dear_files_begin_first_and_stay_in_one_piece(tmp_path: Path, monkeypatc
     assert [item.nodeid[-3:] for item in items[:2]] == ["::b", "::a"]
 
 
-def test_what_files_take_is_recorded_with_their_fixtures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_files_take_is_recorded_with_their_fixtures_and_what_did_not_run_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(order, "RECORD", tmp_path / "seconds.json")
+    order.RECORD.write_text('{"c.py": 9, "a.py": 7, "b.py": 5}')
 
     def report(name: str, seconds: float) -> SimpleNamespace:
         return SimpleNamespace(nodeid=f"ecommerce_platform_tests/{name}", duration=seconds)
 
     stats = {"": [report("a.py::x", 30.0), report("b.py::x", 1.0)], "passed": [report("a.py::x", 12.4)]}
     order.record(Reporter(**stats, warnings=[SimpleNamespace()]))
-    assert json.loads(order.RECORD.read_text()) == {"a.py": 42}
+    assert json.loads(order.RECORD.read_text()) == {"a.py": 42, "c.py": 9}
 
 
 def test_the_record_names_files_that_there_are():
