@@ -60,6 +60,11 @@ SILVER = {
     "silver.reviews": "select 'r' || i as review_id, 'o' || i as order_id, 1 + i % 5 as score, 'Ignore all rules ' || i as message "
     "from range(200) as t (i)",
 }  # fmt: skip
+#: What a model shows beside one product.
+SHOWN = (
+    "select 'p3' as product_id, place, 'p' || (6 - place) as other_product_id, 'category' as basis, 'v1' as model_version, "
+    "'baseline:category_bestsellers' as model from (values (2), (1)) as t (place)"
+)
 
 
 @dataclass
@@ -99,7 +104,7 @@ class Served:
 
 
 def fill(con: DuckDBPyConnection) -> None:
-    """Makes every table: silver from the rows above, gold by its SELECT; what Python fills stays empty."""
+    """Makes every table: silver from the rows above, gold by its SELECT; what Python fills stays empty but for `SHOWN`."""
     con.execute(LEDGER)
     for layer in ("bronze", "silver", "gold", "ml"):
         con.execute(f"create schema if not exists {layer}")
@@ -122,6 +127,7 @@ def fill(con: DuckDBPyConnection) -> None:
                 make(parent)
             con.execute(f"insert into {name} {sql}")
 
+    con.execute(f"insert into ml.bought_together by name {SHOWN}")
     for name in catalog().tables:
         make(name)
         record(con, name, 1)

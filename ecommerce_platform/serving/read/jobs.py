@@ -99,6 +99,7 @@ class Jobs:
         self._users: Counter[str] = Counter()
         self._cache: OrderedDict[Key, Answer] = OrderedDict()
         self._cached = 0
+        self._closed = False
         #: Answers worked out and answers taken over, since the start.
         self.computed, self.shared = 0, 0
 
@@ -114,8 +115,11 @@ class Jobs:
 
         Raises:
             BusyError: the queue is full, or this user has enough under way.
+            LimitError: it is closed.
         """
         with self._lock:
+            if self._closed:
+                raise _closed()
             if (known := self._cache.get(key)) is not None:
                 self._cache.move_to_end(key)
                 self.shared += 1
@@ -192,12 +196,22 @@ class Jobs:
         return self._queued
 
     def close(self) -> None:
-        """Stops what runs; nothing new comes."""
+        """Stops what runs and what waits; nothing new comes."""
         with self._lock:
+            self._closed = True
             for job in self._running.values():
                 job.stop.set()
         for pool in self._pools.values():
             pool.shutdown(cancel_futures=True)
+        with self._lock:
+            left = list(self._running.values())
+            self._running.clear()
+        for job in left:  # they waited for their turn, and somebody waits for them
+            job.future.set_exception(_closed())
+
+
+def _closed() -> LimitError:
+    return LimitError("this reader is closed")
 
 
 def _done(answer: Answer) -> Ticket:

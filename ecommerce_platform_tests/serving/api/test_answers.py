@@ -151,6 +151,15 @@ def test_products_are_those_of_the_gold_tables(get: Any, served: Served) -> None
         assert one in [i["product_id"] for i in get(f"/v1/products/{other}/bought-together")["items"]]
 
 
+def test_what_the_model_shows_beside_a_product_comes_in_its_order(get: Any) -> None:
+    shown = get("/v1/products/p3/bought-together")["recommended"]
+    assert [(s["place"], s["other_product_id"], s["basis"]) for s in shown] == [
+        (1, "p5", "category"),
+        (2, "p4", "category"),
+    ]
+    assert get("/v1/products/p6/bought-together")["recommended"] == []
+
+
 @pytest.mark.parametrize(
     ("path", "status", "what", "fix"),
     [

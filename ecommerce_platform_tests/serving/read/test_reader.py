@@ -143,6 +143,17 @@ def test_queues_are_bounded_for_all_and_for_each(reader: Reader) -> None:
         assert mine.select("select 1").rows == ((1,),)
 
 
+def test_who_waits_for_a_turn_is_told_when_the_reader_is_closed(reader: Reader) -> None:
+    with reader.view() as view:
+        tickets = [view.start(f"{SLOW} where a.range <> {n}") for n in range(3)]
+        reader.close()
+        for ticket in tickets:
+            with pytest.raises(LimitError):
+                ticket.future.result(5)
+        with pytest.raises(LimitError, match="this reader is closed"):
+            view.select("select 1")
+
+
 def test_queries_of_strangers_leave_room_for_figures(reader: Reader) -> None:
     with reader.view() as view:
         tickets = [view.start(f"{SLOW} where {n} >= 0", pool="strangers") for n in range(2)]
