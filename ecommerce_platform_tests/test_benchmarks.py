@@ -12,8 +12,6 @@ from benchmarks.__main__ import main
 from benchmarks.build import APART, COMPARED
 from benchmarks.equal import differences
 
-pytestmark = pytest.mark.shops
-
 
 def test_the_bare_script_makes_the_platforms_tables_and_each_part_of_a_build_is_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
