@@ -235,6 +235,8 @@ def _plan(
     columns = {c.lower() for m in mappings for c in m.raw_columns}
 
     def named(ways: Collection[Pattern]) -> frozenset[str]:
+        if not place.depth:  # also what only tables made of its arrays read, as a value of `parent`
+            return frozenset(str(way[0]) for way in ways if len(way) == 1)
         return frozenset(c for c in columns if place.way((c,)) in ways)
 
     return RawPlan(
