@@ -83,7 +83,7 @@ def write(file: Path, size: int, layout: str, record: int) -> int:
 def _documents(size: int, record: int) -> Iterator[str]:
     chance, number, written = random.Random(1), 0, 0
     while written < size:
-        lines = record // 270 if record and number == 1 else 1 + chance.randrange(5)
+        lines = record // 214 if record and number == 1 else 1 + chance.randrange(5)
         text = json.dumps(order(number, lines, chance))
         number, written = number + 1, written + len(text)
         yield text

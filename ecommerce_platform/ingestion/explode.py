@@ -92,8 +92,9 @@ class _Explosion:
         self.given = (*self.parents, POSITION, PARENT_ROW)
         ours = {name.lower() for name in self.given}
         self.expected = [column for column in expected if column.lower() not in ours]
+        place = {PARENT_ROW: "BIGINT", POSITION: "BIGINT"}
         self.target = Target(
-            con, source.bronze_table(raw_table), self.expected, {PARENT_ROW: "BIGINT", POSITION: "BIGINT"}
+            con, source.bronze_table(raw_table), self.expected, place, source.file.arrays_in(raw_table)
         )
 
     def run(self) -> Exploded:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ecommerce_platform.ingestion import readers
+from ecommerce_platform.ingestion import giants, readers
 from ecommerce_platform.ingestion.delivery import WITHOUT_REJECT, Delivery
 from ecommerce_platform.ingestion.plain import last_character, make_plain
 from ecommerce_platform.ingestion.readers import REJECTED, SCANNED, Scan, as_glob
@@ -179,13 +179,16 @@ class Loader:
         deliveries = [delivery for delivery, _, _ in files]
         self._arrive(scan, [path for _, path, _ in files], deliveries, final)
         for delivery, _, records in files:
-            if delivery.rows != records:
-                # They have been counted in another way, so this is a bug, here or in DuckDB.
-                raise RuntimeError(
-                    f"{delivery.file.where}: {records:,} records were found but {delivery.rows:,} were read; "
-                    "please report this with the file"
-                )
+            self._prove(delivery, records)
         self.target.settle()
+
+    def _prove(self, delivery: Delivery, records: int) -> None:
+        if delivery.rows != records:
+            # They have been counted in another way, so this is a bug, here or in DuckDB.
+            raise RuntimeError(
+                f"{delivery.file.where}: {records:,} records were found but {delivery.rows:,} were read; "
+                "please report this with the file"
+            )
 
     # --- CSV
 
@@ -281,9 +284,10 @@ class Loader:
             except _faults():
                 scan = readers.json_scan(objects, [])
                 failing = [d for d in whole if self._trial(scan, d)]
+                cut = [d for d in failing if self._take_giants(shape, d)]
                 # When it takes all of them together, none is read together.
-                faulty += failing or whole
-                whole = [d for d in whole if d not in faulty]
+                faulty += [d for d in failing or whole if d not in cut]
+                whole = [d for d in whole if d not in faulty and d not in cut]
                 continue
             for delivery in whole:
                 total, sound, keys = found[delivery.id]
@@ -310,6 +314,33 @@ class Loader:
         objects = readers.json_objects("lines", max(found.longest for _, found in salvaged) + 1)
         keys = self._json_keys(objects, [found.path for _, found in salvaged], [d for d, _ in salvaged])
         self._take_json(objects, [(d, found.path, found.rows, keys[d.id][2]) for d, found in salvaged], final=True)
+
+    def _take_giants(self, shape: Shape, delivery: Delivery) -> bool:
+        """Reads a file of which some records are too large for DuckDB's reader; false, if it is not for these that it failed."""
+        pieces = giants.cut(_path(delivery), shape.layout, self._file(delivery, "piece"))
+        if not pieces:
+            return False
+        objects, paths = readers.json_pieces(shape.layout, pieces)
+        try:
+            sound = all(self._is_json(path) for piece in pieces for _, path in piece.values)
+            total, good, keys = self._json_keys(objects, paths, [delivery])[delivery.id]
+        except _faults():
+            return False
+        if not sound or good != total or len(keys) > MAX_KEYS:
+            return False
+        if shape.layout == "lines" and total != delivery.content_lines:
+            return False
+        delivery.columns = unique_names(keys)
+        columns = list(zip(keys, delivery.columns, strict=True))
+        scan = readers.json_scan(objects, columns, max(len(piece.values) for piece in pieces))
+        self._arrive(scan, paths, [delivery], final=True)
+        self._prove(delivery, total)
+        self.target.settle()
+        return True
+
+    def _is_json(self, path: Path) -> bool:
+        row = self.side.execute("select json_valid(content) from read_text($path)", {"path": as_glob(path)}).fetchone()
+        return bool(row and row[0])
 
     def _json_keys(
         self, objects: str, paths: Sequence[Path], deliveries: Sequence[Delivery]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.ingestion.giants import Piece
 from ecommerce_platform.ingestion.salvage import Salvaged
 from ecommerce_platform.ingestion.sniff import Shape
 
@@ -110,18 +111,51 @@ def json_objects(layout: str, largest: int) -> str:
     )
 
 
-def json_scan(objects: str, keys: Sequence[tuple[str, str]]) -> Scan:
+def json_pieces(layout: str, pieces: Sequence[Piece]) -> tuple[str, list[Path]]:
+    """As `json_objects`, of one file in pieces: the relation, the rows in the order of the pieces, and what `$paths` has to be.
+
+    Of each of a giant's values it has `value_<n>`, its text, and `token_<n>`, what stands for it in the record.
+    """
+    most = max(len(piece.values) for piece in pieces)
+    largest = max((piece.path.stat().st_size for piece in pieces if not piece.giant), default=0)
+    relations, paths = [], list[Path]()
+
+    def only(path: Path) -> str:
+        paths.append(path)
+        return f"$paths[{len(paths)}:{len(paths)}]"
+
+    for piece in pieces:
+        if piece.giant:
+            records, names = f"read_text({only(piece.path)}) as r", "r.content as json"
+        else:
+            records, names = f"{json_objects(layout, largest).replace('$paths', only(piece.path))} as r", "r.json"
+        for n in range(most):
+            if n < len(piece.values):
+                token, path = piece.values[n]
+                records += f", read_text({only(path)}) as v{n}"
+                names += f", {text(token)} as token_{n}, v{n}.content as value_{n}"
+            else:
+                names += f", cast(null as varchar) as token_{n}, cast(null as varchar) as value_{n}"
+        relations.append(f"select {names}, 0 as file_index from {records}")
+    return f"({' union all '.join(relations)})", paths
+
+
+def json_scan(objects: str, keys: Sequence[tuple[str, str]], values: int = 0) -> Scan:
     """Records of JSON files with a column for each key.
 
     Args:
-        objects: what `json_objects` returned.
+        objects: what `json_objects` or `json_pieces` returned.
         keys: the keys and the columns they fill.
+        values: how many values of a record stand beside it.
     """
     pointers = ", ".join(text(json_pointer(key)) for key, _ in keys)
     # All values in one look at the text; a struct would not hold keys that differ only in case.
-    values = f"json_extract_string(json, [{pointers}])" if keys else "null"
-    relation = f"(select {values} as v, hash(json::varchar) as h, file_index from {objects})"
-    positions = tuple(f"v[{i}]" for i in range(1, len(keys) + 1))
+    found = f"json_extract_string(json, [{pointers}])" if keys else "null"
+    beside = "".join(f", token_{n}, value_{n}" for n in range(values))
+    relation = f"(select {found} as v, hash(json::varchar) as h, file_index{beside} from {objects})"
+    cases = " ".join(f"when v[{{0}}] = token_{n} then value_{n}" for n in range(values))
+    position = f"case {cases} else v[{{0}}] end" if values else "v[{0}]"
+    positions = tuple(position.format(i) for i in range(1, len(keys) + 1))
     return Scan(relation, tuple(column for _, column in keys), positions, "h")
 
 
