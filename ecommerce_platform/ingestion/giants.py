@@ -77,7 +77,8 @@ def cut(path: Path, layout: str, stem: Path, limit: int = MAX_LINE, largest: int
 
 def _hollowed(path: Path) -> Piece:
     """A record without its large objects and arrays."""
-    husk, values, position = path.with_name(f"{path.name}.husk"), [], 0
+    husk, position = path.with_name(f"{path.name}.husk"), 0
+    values: list[tuple[str, Path]] = []
     with path.open("rb") as source, husk.open("wb") as out:
         for start, stop in [*_long_records(source, True, _LARGE), (path.stat().st_size,) * 2]:
             source.seek(position)
