@@ -35,6 +35,8 @@ BATCH_FILES = 1_000
 BATCH_BYTES = 1 << 30
 #: How much text is reckoned to be in a compressed byte.
 _PACKED = 4
+#: A file of JSON that is larger is read once, if its first records have all keys; and how many ways of having them.
+ONCE_BYTES, _FIRST_RECORDS, _MOST_FORMS = 32 << 20, 2_000, 50
 #: More different keys than this in one JSON file are data, not columns.
 MAX_KEYS = 2_000
 
@@ -99,6 +101,10 @@ class Loader:
         Raises:
             Exception: DuckDB's own, when no file is to blame.
         """
+        if failed.scan.noted:  # read as if it were like its first records, which it is not
+            for delivery in failed.deliveries:
+                delivery.unlike = True
+            return
         fresh = [d for d in failed.deliveries if not d.suspect]
         if failed.final or not fresh:
             raise failed.error
@@ -277,6 +283,8 @@ class Loader:
         whole = [d for d in batch if d not in faulty]
         good: list[tuple[Delivery, Path, int, list[str]]] = []
         objects = ""
+        if len(whole) == 1 and self._once(shape, whole[0]):
+            whole = []
         while whole:
             objects = readers.json_objects(shape.layout, max(d.file.size for d in whole))
             try:
@@ -314,6 +322,33 @@ class Loader:
         objects = readers.json_objects("lines", max(found.longest for _, found in salvaged) + 1)
         keys = self._json_keys(objects, [found.path for _, found in salvaged], [d for d, _ in salvaged])
         self._take_json(objects, [(d, found.path, found.rows, keys[d.id][2]) for d, found in salvaged], final=True)
+
+    def _once(self, shape: Shape, delivery: Delivery) -> bool:
+        """Reads a large file by the keys that its first records have; false, if it turns out to have others or faults."""
+        if delivery.unlike or delivery.plain is None or delivery.plain.size < ONCE_BYTES:
+            return False
+        objects = readers.json_objects(shape.layout, delivery.plain.size)
+        paths = {"paths": [as_glob(_path(delivery))]}
+        try:
+            first = f"select json_keys(json) as k from (select json from {objects} limit {_FIRST_RECORDS})"
+            forms = [k for (k,) in self.side.execute(f"select distinct k from ({first})", paths).fetchall()]
+        except _faults():
+            return False
+        keys = _ordered(forms)
+        if not keys or len(forms) > _MOST_FORMS or len({key.lower() for key in keys}) < len(keys):
+            return False
+        delivery.columns = unique_names(keys)
+        scan = readers.json_scan_once(objects, list(zip(keys, delivery.columns, strict=True)), forms)
+        self._arrive(scan, [_path(delivery)], [delivery])
+        sound, others = self.target.other_keys()
+        whole = shape.layout != "lines" or delivery.rows == delivery.content_lines
+        fits = sound and whole and all(k and len(set(k)) == len(k) and set(k) <= set(keys) for k in others)
+        if fits:
+            delivery.columns = unique_names(_ordered([*forms, *others]))
+        else:
+            delivery.rows, delivery.columns = 0, ()
+        self.target.settle(without=() if fits else [delivery])
+        return fits
 
     def _take_giants(self, shape: Shape, delivery: Delivery) -> bool:
         """Reads a file of which some records are too large for DuckDB's reader; false, if it is not for these that it failed."""
@@ -469,6 +504,17 @@ class Loader:
             {"paths": [as_glob(_path(delivery))]},
         ).fetchall()
         return tuple(c[0] for c in columns)
+
+
+def _ordered(forms: Sequence[Sequence[str]]) -> list[str]:
+    """All keys of some lists, by the earliest place and the name; none where a list is none of an object's."""
+    if not all(form and len(set(form)) == len(form) for form in forms):
+        return []
+    first: dict[str, int] = {}
+    for form in forms:
+        for place, key in enumerate(form):
+            first[key] = min(place, first.get(key, place))
+    return sorted(first, key=lambda key: (first[key], key.encode()))
 
 
 def _batches(deliveries: Sequence[Delivery]) -> Iterator[tuple[Shape, list[Delivery]]]:

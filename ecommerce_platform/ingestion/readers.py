@@ -7,7 +7,7 @@ is in `bronze`. Files are told apart by `file_index`, their position in `$paths`
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecommerce_platform.contracts.ddl import quote
@@ -29,13 +29,15 @@ _JSON_OBJECT = 16_777_216
 class Scan:
     """A relation over the files in `$paths`, and what each column is made of.
 
-    `values` are SQL expressions of the relation's columns, one for each of `columns`; all give text.
+    `values` are SQL expressions of the relation's columns, one for each of `columns`; all give text. `noted`: columns of the
+    relation, with their types, that rows have until they are settled.
     """
 
     relation: str
     columns: tuple[str, ...]
     values: tuple[str, ...]
     row_hash: str
+    noted: tuple[tuple[str, str], ...] = ()
 
     def select(self, spelling: dict[str, str]) -> str:
         """The columns as the end of a select list; `spelling` is how a table writes a name, by its lower case."""
@@ -157,6 +159,23 @@ def json_scan(objects: str, keys: Sequence[tuple[str, str]], values: int = 0) ->
     position = f"case {cases} else v[{{0}}] end" if values else "v[{0}]"
     positions = tuple(position.format(i) for i in range(1, len(keys) + 1))
     return Scan(relation, tuple(column for _, column in keys), positions, "h")
+
+
+def json_scan_once(objects: str, keys: Sequence[tuple[str, str]], forms: Sequence[Sequence[str]]) -> Scan:
+    """As `json_scan`, with what tells whether these are all keys: `_known`, and `_keys` of records that are not of a form.
+
+    Args:
+        objects: what `json_objects` returned.
+        keys: the keys and the columns they fill.
+        forms: lists of keys that records are expected to have.
+    """
+    scan = json_scan(objects, keys)
+    lists = ", ".join(f"[{', '.join(text(key) for key in form)}]" for form in forms)
+    known = f"list_contains([{lists}], json_keys(json))"
+    relation = scan.relation.replace(
+        "file_index from", f"file_index, {known} as _known, case when not {known} then json_keys(json) end as _keys from", 1
+    )
+    return replace(scan, relation=relation, noted=(("_known", "boolean"), ("_keys", "varchar[]")))
 
 
 def json_pointer(key: str) -> str:
