@@ -173,7 +173,9 @@ def json_scan_once(objects: str, keys: Sequence[tuple[str, str]], forms: Sequenc
     lists = ", ".join(f"[{', '.join(text(key) for key in form)}]" for form in forms)
     known = f"list_contains([{lists}], json_keys(json))"
     relation = scan.relation.replace(
-        "file_index from", f"file_index, {known} as _known, case when not {known} then json_keys(json) end as _keys from", 1
+        "file_index from",
+        f"file_index, {known} as _known, case when not {known} then json_keys(json) end as _keys from",
+        1,
     )
     return replace(scan, relation=relation, noted=(("_known", "boolean"), ("_keys", "varchar[]")))
 
