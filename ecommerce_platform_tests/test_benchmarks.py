@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks import first_minutes
+from benchmarks import first_minutes, nested
 from benchmarks.__main__ import main
 from benchmarks.build import APART, COMPARED
 from benchmarks.equal import differences
@@ -58,3 +58,17 @@ def test_what_a_newcomer_waits_for_is_measured(tmp_path: Path, capsys: pytest.Ca
     assert figures["its tables (s)"] + figures["its bookkeeping (s)"] == pytest.approx(
         figures["a build from nothing (s)"], abs=0.02
     )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("more", [["0.2"], ["0.2", "--layout", "array"], ["40.3", "--record", "40"]])
+def test_nested_orders_become_the_same_rows_both_ways_and_time_and_memory_are_told(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    nested.main(["--mb", *more])
+    *_, row = capsys.readouterr().out.strip().splitlines()
+    assert "rows differ" not in row
+    _, layout, largest, ours, bare, ratio, *peaks = row.strip("| ").split(" | ")
+    assert layout == ("array" if "array" in more else "lines")
+    assert (float(largest) > 39) is ("--record" in more)
+    assert all(float(figure.replace(",", "")) > 0 for figure in (ours, bare, ratio, *peaks))

@@ -471,6 +471,11 @@ class SourceFile(Strict):
         """The raw tables that are made from elements of a raw table's records, at whatever depth."""
         return [name for name in self.tables if name != raw_table and raw_table in _line(self.tables, name)]
 
+    def arrays_in(self, raw_table: str) -> set[str]:
+        """The columns of a raw table that hold the arrays which others are made from."""
+        paths = [table.exploded for table in self.tables.values()]
+        return {path.levels[0][0] for path in paths if path and path.table == raw_table}
+
     @property
     def extracts(self) -> dict[str, Extract]:
         """The raw tables that are read from the database."""

@@ -23,8 +23,9 @@ MARKER = "forgotten"
 
 #: A way into a document: a key, the number of an element from 0, or None for every element. The first is a column.
 Pattern = tuple[str | int | None, ...]
-#: Whether a path's value is read, or only whether and how many there are, or all of it by a function that may read anything.
-Use = Literal["value", "shape", "opaque"]
+#: Whether a path's value is read, or only whether and how many there are, or elements of an array that are named besides, or
+#: all of it by a function that may read anything.
+Use = Literal["value", "shape", "array", "opaque"]
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
@@ -36,13 +37,15 @@ _SHAPES = {"json_array_length", "json_type", "json_valid"}
 class Node:
     """A place in the documents of a delivered table.
 
-    `kept`: its value stays; `shape`: it stays an object, an array with as many elements or a plain value. `key`, `own`: a
-    key, and one that an id of a customer or order is made of. `table`: the raw table that its elements are; `given`: that
-    table's columns that no element delivers.
+    `kept`: its value stays; `shape`: it stays an object, an array with as many elements or a plain value; `array`: something
+    of its elements is added up, so that nothing else stays, but it does not become null. `key`, `own`: a key, and one that an
+    id of a customer or order is made of. `table`: the raw table that its elements are; `given`: that table's columns that no
+    element delivers.
     """
 
     kept: bool = False
     shape: bool = False
+    array: bool = False
     key: bool = False
     own: bool = False
     members: dict[str | int, Node] = field(default_factory=dict)
@@ -89,14 +92,57 @@ def paths(sql: str, ignored: Collection[str]) -> dict[Pattern, Use]:
     found: dict[Pattern, Use] = {}
     for column in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Column):
         if column.name.lower() not in ignored:
-            path, use = _way(column)
-            # Whoever reads more decides.
-            if found.get(path) not in ("opaque", "value") or use == "opaque":
-                found[path] = use
+            for path, use in _read(column):
+                # Whoever reads more decides.
+                if found.get(path) not in ("opaque", "value") or use == "opaque":
+                    found[path] = use
     return found
 
 
-def _way(column: Any) -> tuple[Pattern, Use]:
+def _read(column: Any) -> list[tuple[Pattern, Use]]:
+    """What an expression reads of one mention of a column."""
+    path, use, node = _way(column)
+    if not _is_sum(node.parent):
+        return [(path, use)]
+    return [((*path, *way), what) for way, what in _summed(node)]
+
+
+def _is_sum(around: Any) -> bool:
+    from sqlglot import exp
+
+    return isinstance(around, exp.Anonymous) and around.name.lower() == "as_decimal_sum"
+
+
+def _summed(node: Any) -> list[tuple[Pattern, Use]]:
+    """The ways from a document into what `as_decimal_sum(document, elements, amount, holding)` reads of it."""
+    from sqlglot import Dialect, exp
+
+    first, *rest = node.parent.expressions
+    if first is not node:
+        return [((), "value")]
+    if not 2 <= len(rest) <= 3 or not all(isinstance(r, exp.Literal) and r.is_string for r in rest):
+        return [((), "opaque")]
+    elements, amount = (_steps(Dialect.get_or_raise("duckdb").to_json_path(r)) for r in rest[:2])
+    if elements is None or amount is None:
+        return [((), "opaque")]
+    found: list[tuple[Pattern, Use]] = [(tuple(elements[:at]), "array") for at, s in enumerate(elements) if s is None]
+    for way in [tuple(amount), *(_leaves(json.loads(rest[2].name)) if rest[2:] else ())]:
+        found.append(((*elements, *way), "value"))
+    return found
+
+
+def _leaves(value: Any) -> Iterator[Pattern]:
+    """The ways to the plain values of a document."""
+    if isinstance(value, dict):
+        yield from ((key, *way) for key, below in value.items() for way in _leaves(below))
+    elif isinstance(value, list):
+        yield from ((None, *way) for below in value for way in _leaves(below))
+    else:
+        yield ()
+
+
+def _way(column: Any) -> tuple[Pattern, Use, Any]:
+    """The way to what is read, what is made of it, and the expression that gives it."""
     from sqlglot import exp
 
     node, path, whole = column, [column.name.lower()], False
@@ -108,14 +154,14 @@ def _way(column: Any) -> tuple[Pattern, Use]:
             node = around
         elif isinstance(around, (exp.JSONExtract, exp.JSONExtractScalar)):
             if around.this is not node:
-                return tuple(path), "value"
+                return tuple(path), "value", node
             steps = _steps(around.expression)
             if steps is None:
-                return tuple(path), "opaque"
+                return tuple(path), "opaque", node
             path += steps
             node, whole = around, False
         else:
-            return tuple(path), "opaque" if whole else _use(around, exp)
+            return tuple(path), "opaque" if whole else _use(around, exp), node
 
 
 def _use(around: Any, exp: Any) -> Use:
@@ -319,7 +365,7 @@ class _Walk:
             return
         text = value if isinstance(value, str) else None
         if self.text[at] in "{[":
-            is_array = any(n.table or n.shape for n in nodes)
+            is_array = any(n.table or n.shape or n.array for n in nodes)
             self._put(at, stop, ("{}" if self.text[at] == "{" else "[]") if is_array else "null")
             return
         if text is None:
@@ -334,6 +380,9 @@ class _Walk:
             return
         if new is None and (way, text) in self.rules.marked:
             new = MARKER
+        if new is None and any(n.array for n in nodes):  # nothing to add up is not the same as no document
+            self._put(at, stop, "[]")
+            return
         self._put(at, stop, "null" if new is None else json.dumps(new))
 
     def _of_others(self, at: int, nodes: Nodes, way: Pattern) -> int:

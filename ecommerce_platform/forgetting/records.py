@@ -138,6 +138,7 @@ class _Uses:
     personal: set[Pattern] = field(default_factory=set)
     other: set[Pattern] = field(default_factory=set)
     shapes: set[Pattern] = field(default_factory=set)
+    arrays: set[Pattern] = field(default_factory=set)
     opaque: set[Pattern] = field(default_factory=set)
     keys: set[Pattern] = field(default_factory=set)
     ids: set[Pattern] = field(default_factory=set)
@@ -158,6 +159,8 @@ class _Uses:
             place.mark(tree)
         for way in self.shapes - kept - self.personal:
             tree.at(way).shape = True
+        for way in self.arrays:
+            tree.at(way).array = True
         return tree
 
 
@@ -182,8 +185,8 @@ def _use(uses: _Uses, mapping: CompiledMapping, place: Place) -> None:
     def read(sql: str, *into: set[Pattern]) -> None:
         for path, use in paths(sql, _OURS).items():
             if way := place.way(path):
-                if use == "shape":
-                    uses.shapes.add(way)
+                if use in ("shape", "array"):
+                    (uses.shapes if use == "shape" else uses.arrays).add(way)
                     continue
                 if use == "opaque":
                     uses.opaque.add(way)
@@ -232,6 +235,8 @@ def _plan(
     columns = {c.lower() for m in mappings for c in m.raw_columns}
 
     def named(ways: Collection[Pattern]) -> frozenset[str]:
+        if not place.depth:  # also what only tables made of its arrays read, as a value of `parent`
+            return frozenset(str(way[0]) for way in ways if len(way) == 1)
         return frozenset(c for c in columns if place.way((c,)) in ways)
 
     return RawPlan(
@@ -790,7 +795,9 @@ class _Change:
         if plain.table and value.strip() not in ("", "null"):  # what stands in an array's place stays rejected
             return MARKER
         new = self._stays(plain if plain.kept or plain.shape else None, value)
-        return MARKER if new is None and ((column,), value) in self.rules.marked else new
+        if new is None and ((column,), value) in self.rules.marked:
+            return MARKER
+        return "[]" if new is None and plain.array else new
 
     def _stays(self, node: Node | None, value: str) -> str | None:
         if value == MARKER or value.startswith(PSEUDONYM):

@@ -219,7 +219,8 @@ def load_bronze(
         with TemporaryDirectory(prefix="bronze-", dir=scratch) as folder:
             deliveries = _examine_all(chosen, source, raw_table, expected, Path(folder), once)
             while True:
-                target = Target(con, source.bronze_table(raw_table), expected)
+                arrays = source.file.arrays_in(raw_table)
+                target = Target(con, source.bronze_table(raw_table), expected, arrays=arrays)
                 loader = Loader(con, target, Path(folder))
                 try:
                     with transaction(con):

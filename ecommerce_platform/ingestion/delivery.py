@@ -55,6 +55,8 @@ class Delivery:
     #: Of its bytes; None for what is not to be opened.
     sha256: str | None
     suspect: bool = False
+    #: Whether DuckDB gave up on it while it was read by the keys of its first records.
+    unlike: bool = False
     plain: Plain | None = None
     #: What stands in its place for the reader: the CSV made of a workbook's sheet.
     made: Path | None = None

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: More different keys than this are data, not columns.
 MAX_KEYS = 2_000
+#: Elements whose keys are looked at first.
+_FIRST = 1_000
 _FILE = "_load_date, _source_file"
 _ELEMENTS, _SHAPES = "temp._elements", "temp._element_keys"
 
@@ -92,8 +94,9 @@ class _Explosion:
         self.given = (*self.parents, POSITION, PARENT_ROW)
         ours = {name.lower() for name in self.given}
         self.expected = [column for column in expected if column.lower() not in ours]
+        place = {PARENT_ROW: "BIGINT", POSITION: "BIGINT"}
         self.target = Target(
-            con, source.bronze_table(raw_table), self.expected, {PARENT_ROW: "BIGINT", POSITION: "BIGINT"}
+            con, source.bronze_table(raw_table), self.expected, place, source.file.arrays_in(raw_table)
         )
 
     def run(self) -> Exploded:
@@ -168,9 +171,16 @@ class _Explosion:
         self.con.execute(
             f"create or replace temp table _elements as {self._elements(last, POSITION)}", {"days": self.days}
         )
+        # Lists are slow to group: most have the keys of one of the first, and go by its place.
+        first = f"select json_keys(_e) as keys from {_ELEMENTS} limit {_FIRST}"
+        known = self.con.execute(f"select distinct keys from ({first}) where len(keys) > 0").fetchall()
+        lists = ", ".join(f"[{', '.join(text(key) for key in keys)}]" for (keys,) in known)
+        forms = f"cast([{lists}] as varchar[][])"
+        place = f"list_position({forms}, json_keys(_e))"
         self.con.execute(
-            f"create or replace temp table _element_keys as select {_FILE}, starts_with(cast(_e as varchar), '{{') as is_object, "
-            f"json_keys(_e) as keys, count(*) as n from {_ELEMENTS} group by all"
+            f"create or replace temp table _element_keys as select * exclude (form, keys), coalesce({forms}[form], keys) as keys "
+            f"from (select {_FILE}, starts_with(cast(_e as varchar), '{{') as is_object, {place} as form, "
+            f"case when {place} is null then json_keys(_e) end as keys, count(*) as n from {_ELEMENTS} group by all)"
         )
         #: Elements that are no records. Mostly there are none, and then nobody looks at each again.
         self.bad = self._one(f"select coalesce(sum(n), 0) from {_SHAPES} where not ({_SOUND})")

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from ecommerce_platform.ingestion import readers
+from ecommerce_platform.ingestion import giants, readers
 from ecommerce_platform.ingestion.delivery import WITHOUT_REJECT, Delivery
 from ecommerce_platform.ingestion.plain import last_character, make_plain
 from ecommerce_platform.ingestion.readers import REJECTED, SCANNED, Scan, as_glob
@@ -35,6 +35,8 @@ BATCH_FILES = 1_000
 BATCH_BYTES = 1 << 30
 #: How much text is reckoned to be in a compressed byte.
 _PACKED = 4
+#: A file of JSON that is larger is read once, if its first records have all keys; and how many ways of having them.
+ONCE_BYTES, _FIRST_RECORDS, _MOST_FORMS = 32 << 20, 2_000, 50
 #: More different keys than this in one JSON file are data, not columns.
 MAX_KEYS = 2_000
 
@@ -99,6 +101,10 @@ class Loader:
         Raises:
             Exception: DuckDB's own, when no file is to blame.
         """
+        if failed.scan.noted:  # read as if it were like its first records, which it is not
+            for delivery in failed.deliveries:
+                delivery.unlike = True
+            return
         fresh = [d for d in failed.deliveries if not d.suspect]
         if failed.final or not fresh:
             raise failed.error
@@ -179,13 +185,16 @@ class Loader:
         deliveries = [delivery for delivery, _, _ in files]
         self._arrive(scan, [path for _, path, _ in files], deliveries, final)
         for delivery, _, records in files:
-            if delivery.rows != records:
-                # They have been counted in another way, so this is a bug, here or in DuckDB.
-                raise RuntimeError(
-                    f"{delivery.file.where}: {records:,} records were found but {delivery.rows:,} were read; "
-                    "please report this with the file"
-                )
+            self._prove(delivery, records)
         self.target.settle()
+
+    def _prove(self, delivery: Delivery, records: int) -> None:
+        if delivery.rows != records:
+            # They have been counted in another way, so this is a bug, here or in DuckDB.
+            raise RuntimeError(
+                f"{delivery.file.where}: {records:,} records were found but {delivery.rows:,} were read; "
+                "please report this with the file"
+            )
 
     # --- CSV
 
@@ -274,6 +283,8 @@ class Loader:
         whole = [d for d in batch if d not in faulty]
         good: list[tuple[Delivery, Path, int, list[str]]] = []
         objects = ""
+        if len(whole) == 1 and self._once(shape, whole[0]):
+            whole = []
         while whole:
             objects = readers.json_objects(shape.layout, max(d.file.size for d in whole))
             try:
@@ -281,9 +292,10 @@ class Loader:
             except _faults():
                 scan = readers.json_scan(objects, [])
                 failing = [d for d in whole if self._trial(scan, d)]
+                cut = [d for d in failing if self._take_giants(shape, d)]
                 # When it takes all of them together, none is read together.
-                faulty += failing or whole
-                whole = [d for d in whole if d not in faulty]
+                faulty += [d for d in failing or whole if d not in cut]
+                whole = [d for d in whole if d not in faulty and d not in cut]
                 continue
             for delivery in whole:
                 total, sound, keys = found[delivery.id]
@@ -310,6 +322,60 @@ class Loader:
         objects = readers.json_objects("lines", max(found.longest for _, found in salvaged) + 1)
         keys = self._json_keys(objects, [found.path for _, found in salvaged], [d for d, _ in salvaged])
         self._take_json(objects, [(d, found.path, found.rows, keys[d.id][2]) for d, found in salvaged], final=True)
+
+    def _once(self, shape: Shape, delivery: Delivery) -> bool:
+        """Reads a large file by the keys that its first records have; false, if it turns out to have others or faults."""
+        if delivery.unlike or delivery.plain is None or delivery.plain.size < ONCE_BYTES:
+            return False
+        objects = readers.json_objects(shape.layout, delivery.plain.size)
+        paths = {"paths": [as_glob(_path(delivery))]}
+        try:
+            first = f"select json_keys(json) as k from (select json from {objects} limit {_FIRST_RECORDS})"
+            forms = [k for (k,) in self.side.execute(f"select distinct k from ({first})", paths).fetchall()]
+        except _faults():
+            return False
+        keys = _ordered(forms)
+        if not keys or len(forms) > _MOST_FORMS or len({key.lower() for key in keys}) < len(keys):
+            return False
+        delivery.columns = unique_names(keys)
+        scan = readers.json_scan_once(objects, list(zip(keys, delivery.columns, strict=True)), forms)
+        self._arrive(scan, [_path(delivery)], [delivery])
+        sound, others = self.target.other_keys()
+        whole = shape.layout != "lines" or delivery.rows == delivery.content_lines
+        fits = sound and whole and all(k and len(set(k)) == len(k) and set(k) <= set(keys) for k in others)
+        if fits:
+            delivery.columns = unique_names(_ordered([*forms, *others]))
+        else:
+            delivery.rows, delivery.columns = 0, ()
+        self.target.settle(without=() if fits else [delivery])
+        return fits
+
+    def _take_giants(self, shape: Shape, delivery: Delivery) -> bool:
+        """Reads a file of which some records are too large for DuckDB's reader; false, if it is not for these that it failed."""
+        pieces = giants.cut(_path(delivery), shape.layout, self._file(delivery, "piece"))
+        if not pieces:
+            return False
+        objects, paths = readers.json_pieces(shape.layout, pieces)
+        try:
+            sound = all(self._is_json(path) for piece in pieces for _, path in piece.values)
+            total, good, keys = self._json_keys(objects, paths, [delivery])[delivery.id]
+        except _faults():
+            return False
+        if not sound or good != total or len(keys) > MAX_KEYS:
+            return False
+        if shape.layout == "lines" and total != delivery.content_lines:
+            return False
+        delivery.columns = unique_names(keys)
+        columns = list(zip(keys, delivery.columns, strict=True))
+        scan = readers.json_scan(objects, columns, max(len(piece.values) for piece in pieces))
+        self._arrive(scan, paths, [delivery], final=True)
+        self._prove(delivery, total)
+        self.target.settle()
+        return True
+
+    def _is_json(self, path: Path) -> bool:
+        row = self.side.execute("select json_valid(content) from read_text($path)", {"path": as_glob(path)}).fetchone()
+        return bool(row and row[0])
 
     def _json_keys(
         self, objects: str, paths: Sequence[Path], deliveries: Sequence[Delivery]
@@ -438,6 +504,17 @@ class Loader:
             {"paths": [as_glob(_path(delivery))]},
         ).fetchall()
         return tuple(c[0] for c in columns)
+
+
+def _ordered(forms: Sequence[Sequence[str]]) -> list[str]:
+    """All keys of some lists, by the earliest place and the name; none where a list is none of an object's."""
+    if not all(form and len(set(form)) == len(form) for form in forms):
+        return []
+    first: dict[str, int] = {}
+    for form in forms:
+        for place, key in enumerate(form):
+            first[key] = min(place, first.get(key, place))
+    return sorted(first, key=lambda key: (first[key], key.encode()))
 
 
 def _batches(deliveries: Sequence[Delivery]) -> Iterator[tuple[Shape, list[Delivery]]]:

@@ -7,10 +7,11 @@ is in `bronze`. Files are told apart by `file_index`, their position in `$paths`
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ecommerce_platform.contracts.ddl import quote
+from ecommerce_platform.ingestion.giants import Piece
 from ecommerce_platform.ingestion.salvage import Salvaged
 from ecommerce_platform.ingestion.sniff import Shape
 
@@ -28,13 +29,15 @@ _JSON_OBJECT = 16_777_216
 class Scan:
     """A relation over the files in `$paths`, and what each column is made of.
 
-    `values` are SQL expressions of the relation's columns, one for each of `columns`; all give text.
+    `values` are SQL expressions of the relation's columns, one for each of `columns`; all give text. `noted`: columns of the
+    relation, with their types, that rows have until they are settled.
     """
 
     relation: str
     columns: tuple[str, ...]
     values: tuple[str, ...]
     row_hash: str
+    noted: tuple[tuple[str, str], ...] = ()
 
     def select(self, spelling: dict[str, str]) -> str:
         """The columns as the end of a select list; `spelling` is how a table writes a name, by its lower case."""
@@ -110,19 +113,71 @@ def json_objects(layout: str, largest: int) -> str:
     )
 
 
-def json_scan(objects: str, keys: Sequence[tuple[str, str]]) -> Scan:
+def json_pieces(layout: str, pieces: Sequence[Piece]) -> tuple[str, list[Path]]:
+    """As `json_objects`, of one file in pieces: the relation, the rows in the order of the pieces, and what `$paths` has to be.
+
+    Of each of a giant's values it has `value_<n>`, its text, and `token_<n>`, what stands for it in the record.
+    """
+    most = max(len(piece.values) for piece in pieces)
+    largest = max((piece.path.stat().st_size for piece in pieces if not piece.giant), default=0)
+    relations, paths = [], list[Path]()
+
+    def only(path: Path) -> str:
+        paths.append(path)
+        return f"$paths[{len(paths)}:{len(paths)}]"
+
+    for piece in pieces:
+        if piece.giant:
+            records, names = f"read_text({only(piece.path)}) as r", "r.content as json"
+        else:
+            records, names = f"{json_objects(layout, largest).replace('$paths', only(piece.path))} as r", "r.json"
+        for n in range(most):
+            if n < len(piece.values):
+                token, path = piece.values[n]
+                records += f", read_text({only(path)}) as v{n}"
+                names += f", {text(token)} as token_{n}, v{n}.content as value_{n}"
+            else:
+                names += f", cast(null as varchar) as token_{n}, cast(null as varchar) as value_{n}"
+        relations.append(f"select {names}, 0 as file_index from {records}")
+    return f"({' union all '.join(relations)})", paths
+
+
+def json_scan(objects: str, keys: Sequence[tuple[str, str]], values: int = 0) -> Scan:
     """Records of JSON files with a column for each key.
+
+    Args:
+        objects: what `json_objects` or `json_pieces` returned.
+        keys: the keys and the columns they fill.
+        values: how many values of a record stand beside it.
+    """
+    pointers = ", ".join(text(json_pointer(key)) for key, _ in keys)
+    # All values in one look at the text; a struct would not hold keys that differ only in case.
+    found = f"json_extract_string(json, [{pointers}])" if keys else "null"
+    beside = "".join(f", token_{n}, value_{n}" for n in range(values))
+    relation = f"(select {found} as v, hash(json::varchar) as h, file_index{beside} from {objects})"
+    cases = " ".join(f"when v[{{0}}] = token_{n} then value_{n}" for n in range(values))
+    position = f"case {cases} else v[{{0}}] end" if values else "v[{0}]"
+    positions = tuple(position.format(i) for i in range(1, len(keys) + 1))
+    return Scan(relation, tuple(column for _, column in keys), positions, "h")
+
+
+def json_scan_once(objects: str, keys: Sequence[tuple[str, str]], forms: Sequence[Sequence[str]]) -> Scan:
+    """As `json_scan`, with what tells whether these are all keys: `_known`, and `_keys` of records that are not of a form.
 
     Args:
         objects: what `json_objects` returned.
         keys: the keys and the columns they fill.
+        forms: lists of keys that records are expected to have.
     """
-    pointers = ", ".join(text(json_pointer(key)) for key, _ in keys)
-    # All values in one look at the text; a struct would not hold keys that differ only in case.
-    values = f"json_extract_string(json, [{pointers}])" if keys else "null"
-    relation = f"(select {values} as v, hash(json::varchar) as h, file_index from {objects})"
-    positions = tuple(f"v[{i}]" for i in range(1, len(keys) + 1))
-    return Scan(relation, tuple(column for _, column in keys), positions, "h")
+    scan = json_scan(objects, keys)
+    lists = ", ".join(f"[{', '.join(text(key) for key in form)}]" for form in forms)
+    known = f"list_contains([{lists}], json_keys(json))"
+    relation = scan.relation.replace(
+        "file_index from",
+        f"file_index, {known} as _known, case when not {known} then json_keys(json) end as _keys from",
+        1,
+    )
+    return replace(scan, relation=relation, noted=(("_known", "boolean"), ("_keys", "varchar[]")))
 
 
 def json_pointer(key: str) -> str:

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import gzip
 from calendar import monthrange
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +30,9 @@ from ecommerce_platform.contracts.source import RawTable, ReplayTable, Source
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.landing import Folder, Given, Place, choose, explained
-from ecommerce_platform.ingestion.salvage import MAX_RECORD_BYTES, CsvRules, rules_of
-from ecommerce_platform.ingestion.sniff import HEAD_BYTES, Head, Shape, Unusable, read_head, sniff
+from ecommerce_platform.ingestion.sniff import HEAD_BYTES, Head, Unusable, read_head, sniff
+from ecommerce_platform.ingestion.split import Fields, Split, split_csv, splittable
+from ecommerce_platform.ingestion.split_json import split_json
 
 Every = Literal["day", "month"]
 #: What is at work, how much of it is done and how much there is.
@@ -96,7 +96,7 @@ def replay(
 
     Raises:
         InputError: `by` does not fit the source; the folder holds nothing to split; a file cannot be read, is not
-            CSV, lacks a column or holds too many values that are no times; the disk is full.
+            CSV or JSON, lacks a column or holds too many values that are no times; the disk is full.
     """
     table = check_by(source, by)
     given, left = choose(Path(directory), source)
@@ -200,71 +200,6 @@ class Calendar:
         return period if period <= self.today else self.latest
 
 
-@dataclass
-class Split:
-    """One CSV file, cut into records without touching them.
-
-    Attributes:
-        data: all its bytes, unzipped.
-        head: where its records begin; what stands before is part of every drop.
-        spans: where each record begins and ends, its line end included.
-        faulty: numbers of those that are no records but single lines.
-        rows: numbers of the records that a period's drop holds, in the order of the file.
-        last: the period with each record's last state.
-        life: for records that change, the period of each event; None while it is not known to have happened.
-        states: states written so far.
-        finals: records written so far in their last state, and their bytes.
-    """
-
-    given: Given
-    shape: Shape
-    rules: CsvRules
-    data: bytes
-    head: int
-    spans: list[tuple[int, int]]
-    faulty: set[int]
-    rows: dict[date, list[int]] = field(default_factory=lambda: defaultdict(list))
-    last: list[date] = field(default_factory=list)
-    life: dict[int, tuple[date | None, ...]] = field(default_factory=dict)
-    states: int = 0
-    finals: tuple[int, int] = (0, 0)
-
-    def line(self, number: int) -> int:
-        """The line of the file, from 1, in which a record begins."""
-        return self.data.count(self.shape.newline[-1].encode(), 0, self.spans[number][0]) + 1
-
-    def text(self, value: bytes) -> str:
-        """A field as text: without quotes, and without blanks around it, as mappings see it."""
-        if value.startswith((b'"', b' "')):
-            value = value.strip(b" ")[1:-1].replace(b'""', b'"')
-        return value.decode(self.shape.encoding, "surrogateescape").strip()
-
-    def records(self) -> Iterator[tuple[int, list[bytes]]]:
-        """The fields of each record with its number, quotes and all; without what is faulty."""
-        for number, (start, stop) in enumerate(self.spans):
-            if number not in self.faulty:
-                yield number, _fields(_body(self.data[start:stop]), self.rules)
-
-    def position(self, column: str) -> int:
-        """Where a column stands.
-
-        Raises:
-            InputError: the file has no such column.
-        """
-        position = self._positions.get(column.lower())
-        if position is None:
-            raise InputError(
-                f"column {column} is missing, by which {self.given.table} is replayed",
-                where=f"{self.given.path}:{self.shape.skip + 1}",
-                fix=f"the file has: {', '.join(self.shape.columns)}; correct it or `replay` in source.yml",
-            )
-        return position
-
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {name.lower(): position for position, name in enumerate(self.shape.columns)}
-
-
 def _whole(given: Given) -> tuple[bytes, Head]:
     """All of a file, unpacked, and its beginning."""
     with explained(given.path, 0):
@@ -279,12 +214,17 @@ def _whole(given: Given) -> tuple[bytes, Head]:
     return data, head
 
 
-def split_csv(given: Given, table: RawTable) -> Split | None:
+def split_file(given: Given, table: RawTable, dates: ReplayTable) -> Split | None:
     """Cuts a file into its records; None when it holds none.
 
+    Args:
+        given: the file.
+        table: its raw table.
+        dates: how that is replayed.
+
     Raises:
-        InputError: the file cannot be read, is damaged, is no CSV, or more of its lines are no records than the
-            table tolerates; names the line.
+        InputError: the file cannot be read, is damaged, is neither CSV nor JSON, or more of its lines are no records than
+            the table tolerates; names the line.
     """
     data, head = _whole(given)
     shape = sniff(head, table)
@@ -292,71 +232,25 @@ def split_csv(given: Given, table: RawTable) -> Split | None:
         if shape.kind == "empty":
             return None
         raise InputError(shape.text, where=given.path, fix="replace the file, or take it away and replay the others")
-    if shape.format != "csv" or not _splittable(shape.encoding):
-        what = shape.format if shape.format != "csv" else shape.encoding
+    is_json = shape.format not in ("csv", "parquet", "xlsx")
+    if shape.format in ("parquet", "xlsx") or not (
+        shape.encoding == "utf-8" if is_json else splittable(shape.encoding)
+    ):
+        what = shape.format if shape.format in ("parquet", "xlsx") else shape.encoding
         raise InputError(
             f"is {what}, which cannot be split",
             where=given.path,
-            fix="export it as CSV in UTF-8, or take the table out of `replay` in source.yml",
+            fix="export it as CSV or JSON in UTF-8, or take the table out of `replay` in source.yml",
         )
-    newline = shape.newline[-1].encode()
-    start = 0
-    for _ in range(shape.skip + shape.header_lines):
-        start = data.find(newline, start) + 1 or len(data)
-    rules = replace(rules_of(shape), delimiter=shape.delimiter.encode(shape.encoding))
-    spans, faulty = _cut(data, start, rules, newline)
-    split = Split(given, shape, rules, data, start, spans, faulty)
-    if len(faulty) > table.max_unparsable_share * len(spans):
-        number = min(faulty)
-        body = _body(data[slice(*spans[number])]).decode(shape.encoding, "replace").encode()
+    split, why = split_json(given, shape, data, dates) if is_json else split_csv(given, shape, data)
+    if len(split.faulty) > table.max_unparsable_share * len(split.spans):
+        number = min(split.faulty)
         raise InputError(
-            f"{len(faulty):,} of {len(spans):,} lines are no records: {rules.judge(body, split.line(number)).reason}",
+            f"{len(split.faulty):,} of {len(split.spans):,} lines are no records: {why(number)}",
             where=f"{given.path}:{split.line(number)}",
             fix=f"correct the file, or raise `max_unparsable_share` of {given.table} in source.yml",
         )
-    return split if spans else None
-
-
-def _splittable(encoding: str) -> bool:
-    """Whether delimiters and line ends can be found without decoding."""
-    if encoding == "utf-8":
-        return True
-    every = bytes(range(256)).decode(encoding, "replace")
-    return len(every) == 256 and every[:128] == bytes(range(128)).decode()
-
-
-def _cut(data: bytes, position: int, rules: CsvRules, newline: bytes) -> tuple[list[tuple[int, int]], set[int]]:
-    """The spans of all records from `position` on, and the numbers of those that are single faulty lines."""
-    spans: list[tuple[int, int]] = []
-    faulty: set[int] = set()
-    size, match = len(data), rules.record.match
-    blank = (b"", b"\r") if rules.columns > 1 else ()
-    hopeless = False
-    while position < size:
-        # A quote that is never closed would be followed to the end of the file, from every such line again.
-        reach = position + MAX_RECORD_BYTES
-        found = match(data, position, reach)
-        if (found is None or found.end() == reach) and reach < size and not hopeless:
-            found = match(data, position)
-            hopeless = found is None
-        end = data.find(newline, found.end() if found else position) + 1 or size
-        if found is None:
-            if data[position:end].removesuffix(newline) in blank:
-                position = end
-                continue
-            faulty.add(len(spans))
-        spans.append((position, end))
-        position = end
-    return spans, faulty
-
-
-def _body(record: bytes) -> bytes:
-    """A record without its line end."""
-    return record.removesuffix(b"\n").removesuffix(b"\r")
-
-
-def _fields(body: bytes, rules: CsvRules) -> list[bytes]:
-    return list(rules.split(body)) if b'"' in body else body.split(rules.delimiter)
+    return split if split.spans else None
 
 
 #: First and last period of the rows with a value, by the value.
@@ -480,8 +374,8 @@ class Plan:
         return sorted(files, key=lambda file: file.name)
 
     def _content(self, split: Split, period: date) -> bytes:
-        data, spans, newline = split.data, split.spans, split.shape.newline.encode()
-        pieces = [data[: split.head]]
+        data, spans = split.data, split.spans
+        pieces = []
         rows, size = split.finals
         for number in split.rows[period]:
             start, stop = spans[number]
@@ -491,29 +385,25 @@ class Plan:
             else:
                 record = self._earlier(split, number, record, period)
             pieces.append(record)
-            if not record.endswith(newline[-1:]):
-                # The last line of an export may lack its end.
-                pieces.append(newline)
         split.states += len(split.rows[period])
         split.finals = rows, size
-        content = b"".join(pieces)
+        content = split.joined(pieces)
         # The time within the gzip header would make the same drop differ each time.
         return gzip.compress(content, 6, mtime=0) if split.shape.gzip else content
 
     def _earlier(self, split: Split, number: int, record: bytes, period: date) -> bytes:
         """A record as it stood at the end of a period that was not its last."""
         table = self.source.file.replay[split.given.table]
-        body = _body(record)
-        fields = _fields(body, split.rules)
+        changed: dict[str, str] = {}
         status = ""
         for (column, reached), when in zip(table.events.items(), split.life[number], strict=True):
             if when and when <= period:
                 status = reached
             else:
-                fields[split.position(column)] = b""
+                changed[column] = ""
         if table.status:
-            fields[split.position(table.status)] = _quoted(status, split.shape)
-        return split.rules.delimiter.join(fields) + record[len(body) :]
+            changed[table.status] = status
+        return split.stated(record, changed)
 
     def account(self) -> tuple[ReplayedTable, ...]:
         """Rows and states per split table, after all drops have been written; a row that is lost is a bug."""
@@ -549,7 +439,7 @@ def plan_replay(given: list[Given], source: Source, calendar: Calendar, progress
     done, size = 0, sum(file.size for file in dated)
     # Who is followed comes first.
     for file in sorted(dated, key=lambda file: (bool(tables[file.table].follows), file.name)):
-        split = split_csv(file, source.file.tables[file.table])
+        split = split_file(file, source.file.tables[file.table], tables[file.table])
         if split is None:
             plan.whole.append(file)
         else:
@@ -570,7 +460,7 @@ class _Times:
         self.empty: list[int] = []
         self.bad: list[tuple[int, str]] = []
 
-    def of(self, number: int, fields: list[bytes]) -> date | None:
+    def of(self, number: int, fields: Fields) -> date | None:
         """The period of a record's time."""
         text = self.split.text(fields[self.position])
         if not text:
@@ -610,9 +500,3 @@ class _Times:
                 f"(the first in line {split.line(self.empty[0])}); they {then}"
             )
         return notes
-
-
-def _quoted(text: str, shape: Shape) -> bytes:
-    if any(c in text for c in (shape.delimiter, '"', "\r", "\n")):
-        text = '"' + text.replace('"', '""') + '"'
-    return text.encode(shape.encoding)

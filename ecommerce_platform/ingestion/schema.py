@@ -32,6 +32,8 @@ SAMPLE = 25
 #: Share of the values that must be of a kind for the column to be.
 _SHARE = 0.9
 #: Fewer values say nothing about a kind.
+#: Characters of a value that are looked at.
+_LONGEST = 1_000
 _FEWEST = 5
 #: A column of JSON records that may be left out where it is empty is missed only in loads of so many records.
 _FEWEST_RECORDS = 20
@@ -276,8 +278,10 @@ def _kinds(
         return {}
     # DuckDB folds case in its own way: names are written as the table has them.
     spelling = {name.lower(): quote(name) for name in column_types(con, table)}
+    # A document may be long, and what has a kind is short.
+    begins = ", ".join(f"left({spelling[c]}, {_LONGEST}) as {spelling[c]}" for c in columns)
     sampled = (
-        f"select _load_date, {', '.join(spelling[c] for c in columns)} from {table} where _source_row <= {SAMPLE} "
+        f"select _load_date, {begins} from {table} where _source_row <= {SAMPLE} "
         "and _load_date in (select unnest($days))" + (" and _source_file = $file" if file else "")
     )
     kind = " ".join(f"when {condition} then '{name}'" for name, condition in _KINDS.items())

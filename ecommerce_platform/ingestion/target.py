@@ -59,9 +59,16 @@ class Target:
     """
 
     def __init__(
-        self, con: DuckDBPyConnection, name: str, expected: Sequence[str], place: Mapping[str, str] | None = None
+        self,
+        con: DuckDBPyConnection,
+        name: str,
+        expected: Sequence[str],
+        place: Mapping[str, str] | None = None,
+        arrays: Collection[str] = (),
     ) -> None:
         self.con, self.name, self.expected = con, name, tuple(expected)
+        #: Columns of which other tables are made: long texts that are read as a whole, once.
+        self.arrays = {name.lower() for name in arrays}
         #: Columns in front that are no text: provenance, and of exploded tables where an element stands.
         self.types = {**PROVENANCE, **(place or {})}
         self.table = f"bronze.{quote(name)}"
@@ -72,6 +79,8 @@ class Target:
         self._preferred = {column.lower(): column for column in reversed(expected)}
         self._before: set[str] = set()
         self._starts: dict[int, int] = {}
+        #: Columns of rows that have arrived that the table has not.
+        self._noted: list[str] = []
 
     def clear(self, days: Collection[date], columns: Iterable[str]) -> None:
         """Removes the rows of `days` and sees to it that the table exists with at least `columns`.
@@ -96,13 +105,14 @@ class Target:
             self.deleted = self._one(f"select count(*) from {self.table}") if exists else 0
             self.spelling = {name: name for name in self.types}
             new = self._new(columns)
-            self.con.execute(f"create or replace table {self.table} ({self._columns_sql(new)})")
+            stored = "".join(f", {quote(name)} {self._stored(name)}" for name in new)
+            self.con.execute(f"create or replace table {self.table} ({self._columns_sql(())}{stored})")
         self.ensure(columns)
 
     def ensure(self, columns: Iterable[str]) -> None:
         """Adds those of `columns` that the table lacks."""
         for column in self._new(columns):
-            self.con.execute(f"alter table {self.table} add column {quote(column)} varchar")
+            self.con.execute(f"alter table {self.table} add column {quote(column)} {self._stored(column)}")
 
     def _new(self, columns: Iterable[str]) -> list[str]:
         """Notes columns that the table will have; returns those it did not, as it is to spell them."""
@@ -130,7 +140,9 @@ class Target:
         # New each time: once nothing has been inserted into a table, DuckDB 2.0 finds no rows by their row id in
         # it for the rest of the transaction.
         names = [self.spelling[column.lower()] for column in scan.columns]
-        self.con.execute(f"create or replace temp table _arriving ({self._columns_sql(names)})")
+        noted = "".join(f", {name} {type}" for name, type in scan.noted)
+        self.con.execute(f"create or replace temp table _arriving ({self._columns_sql(names)}{noted})")
+        self._noted = [name for name, _ in scan.noted]
         self.con.execute(
             f"""
             insert into {_STAGE} by name
@@ -139,6 +151,7 @@ class Target:
               $names[file_index::bigint + 1] as _source_file,
               -($ids[file_index::bigint + 1]) as _source_row,
               {scan.row_hash} as _row_hash
+              {"".join(f", {name}" for name in self._noted)}
               {scan.select(self.spelling)}
             from {scan.relation}
             """,
@@ -169,14 +182,22 @@ class Target:
         if self._starts:
             low, high = min(self._starts), max(self._starts)
             condition = f" where not {_from(without)}" if without else ""
+            exclude = f"exclude ({', '.join(self._noted)}) " if self._noted else ""
             self.con.execute(
                 f"insert into {self.table} by name "
-                f"select * replace (rowid - $starts[-_source_row - {low - 1}] + 1 as _source_row) "
+                f"select * {exclude}replace (rowid - $starts[-_source_row - {low - 1}] + 1 as _source_row) "
                 f"from {_STAGE}{condition}",
                 {"starts": [self._starts.get(id, 0) for id in range(low, high + 1)]},
             )
         self._starts = {}
         self.con.execute(f"drop table {_STAGE}")
+
+    def other_keys(self) -> tuple[bool, list[list[str]]]:
+        """Of rows that a scan with `_known` and `_keys` brought: whether all can be read, and key lists of those not known."""
+        rows = self.con.execute(
+            f"select _known is null as unread, _keys from {_STAGE} where _known is distinct from true group by all"
+        ).fetchall()
+        return not any(unread for unread, _ in rows), [keys for _, keys in rows]
 
     def remove(self, delivery: Delivery) -> None:
         """Takes the rows of one file out again."""
@@ -224,6 +245,10 @@ class Target:
 
     def _columns(self) -> list[str]:
         return list(column_types(self.con, self.table))
+
+    def _stored(self, column: str) -> str:
+        """Type and compression: what DuckDB chooses for long texts takes three times as long, and twice the space."""
+        return "varchar using compression zstd" if column.lower() in self.arrays else "varchar"
 
     def _columns_sql(self, names: Iterable[str]) -> str:
         types = {**self.types, **dict.fromkeys(names, "VARCHAR")}

@@ -217,6 +217,19 @@ def test_elements_in_arrays_of_nobodys_records_are_refused_where_nothing_tells_t
         ("c->>k", {("c",): "opaque", ("k",): "value"}),
         ("c->>'$.a[#-1]'", {("c",): "opaque"}),
         ("_load_date || x", {("x",): "value"}),
+        ("as_decimal_sum(c, '$[*]', '$.a.b')", {("c",): "array", ("c", None, "a", "b"): "value"}),
+        (
+            "as_decimal_sum(c->>'$.x', '$[*].y[*]', '$.a', '{\"kind\": \"refund\", \"by\": {\"z\": 1}}')",
+            {
+                ("c", "x"): "array",
+                ("c", "x", None, "y"): "array",
+                ("c", "x", None, "y", None, "a"): "value",
+                ("c", "x", None, "y", None, "kind"): "value",
+                ("c", "x", None, "y", None, "by", "z"): "value",
+            },
+        ),
+        ("as_decimal_sum(c, '$.a[#-1]', '$.a')", {("c",): "opaque"}),
+        ("as_decimal_sum(c, way, '$.a')", {("c",): "opaque", ("way",): "value"}),
     ],
 )
 def test_the_ways_on_which_an_expression_reads_documents(sql: str, found: dict) -> None:
@@ -256,6 +269,25 @@ def test_what_is_only_counted_keeps_its_shape_and_what_did_not_convert_becomes_t
     ) == ('{"a": "forgotten", "b": null, "d": 1}')
     with pytest.raises(ValueError, match="more than one"):
         _changed('{"a": 1} {"b": 2}', ("c", "a"))
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ('[{"p": "1.00", "q": "x"}, "x", null]', '[{"p": "1.00", "q": null}, null, null]'),
+        ('{"p": "1.00"}', "{}"),
+        ('"see Quist"', "[]"),
+        ("[]", "[]"),
+        ("null", "null"),
+    ],
+)
+def test_of_an_array_that_is_added_up_only_the_amounts_stay_and_it_stays_one(text: str, becomes: str) -> None:
+    tree = Node()
+    tree.at(("c",)).array = True
+    tree.at(("c", None, "p")).kept = True
+    inner = Inner(tree.at(("c",)), "c", Rules(True, lambda node, value: value))
+    assert inner.changed(text) == becomes
+    assert inner.changed(becomes) == becomes
 
 
 def test_a_person_in_a_workbook_is_refused_by_name_before_anything_changes(tmp_path: Path) -> None:
