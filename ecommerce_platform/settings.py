@@ -58,9 +58,9 @@ class Settings(BaseSettings):
     query_seconds: float = Field(default=60.0, gt=0, le=86_400)
     #: Engine that runs the SQL files.
     engine: Literal["duckdb", "spark"] = "duckdb"
-    #: Where Spark runs: on this machine, in so many threads. A cluster was not tried yet.
-    spark_master: str = Field(default="local[*]", pattern=r"^local(\[(\*|\d+)\])?$")
-    #: Memory of Spark's driver, as Java writes it.
+    #: Where Spark runs: on this machine, in so many threads; or on a standalone cluster, whose masters are named.
+    spark_master: str = Field(default="local[*]", pattern=r"^(local(\[(\*|\d+)\])?|spark://[\w.-]+:\d+(,[\w.-]+:\d+)*)$")
+    #: Memory of Spark's driver, and of each executor on a cluster, as Java writes it.
     spark_memory: str = Field(default="1500m", pattern=r"^\d+[mg]$")
     #: Key that published personal data is hashed with; default: one made once per published folder.
     hash_key: SecretStr | None = None

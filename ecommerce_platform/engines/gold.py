@@ -52,6 +52,8 @@ class Cluster:
         """The engine; starts it."""
         if self._engine is None:
             spark = self._open.enter_context(session(self.master, self.memory))
+            for table in self.store.tables():  # what killed runs have left goes, of tables that nothing writes too
+                self.store.expire(table)
             self._engine = SparkEngine(spark, self.store, self.contracts)
             atexit.register(self.close)
         return self._engine

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ SEMANTICS = {
 _ON_THIS_MACHINE = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 #: In this process: as many pieces as there are cores to work on them, not the 200 of a cluster.
 _IN_THIS_PROCESS = {"spark.sql.shuffle.partitions": str(os.cpu_count() or 1)}
+#: How long a cluster may take until it has done something, however little.
+WORKERS_TIME = timedelta(minutes=2)
 
 
 def missing_for_spark() -> tuple[str, str] | None:
@@ -76,7 +79,7 @@ def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterat
         options: further Spark settings; they cannot change SEMANTICS.
 
     Raises:
-        SettingsError: pyspark or Java is missing, or there is no such cluster.
+        SettingsError: pyspark or Java is missing, there is no such cluster, or it has no room for an executor.
     """
     require_spark()
     # Nothing here hands pandas to pyspark, nor the other way round.
@@ -100,6 +103,8 @@ def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterat
     spark = _start(builder, master)
     spark.sparkContext.setLogLevel("ERROR")
     try:
+        if not master.startswith("local"):
+            _find_a_worker(spark, master, memory)
         yield spark
     finally:
         _stop(spark)
@@ -116,6 +121,26 @@ def _start(builder: Any, master: str) -> SparkSession:
             where=f"ECOMMERCE_SPARK_MASTER={master}",
             fix="look whether the cluster is there and whether Java is version 17 or 21 (docs/spark.md)",
         ) from None
+
+
+def _find_a_worker(spark: SparkSession, master: str, memory: str) -> None:
+    """Has the cluster do something; one that has no room would have us wait without a word."""
+    import threading
+
+    timer = threading.Timer(WORKERS_TIME.total_seconds(), spark.sparkContext.cancelAllJobs)
+    timer.daemon = True
+    timer.start()
+    try:
+        spark.range(1).count()
+    except Exception as error:
+        raise SettingsError(
+            f"the cluster did nothing within {WORKERS_TIME.total_seconds():.0f} s",
+            where=f"ECOMMERCE_SPARK_MASTER={master}",
+            fix=f"look whether it has a worker with a free core and {memory} of memory (ECOMMERCE_SPARK_MEMORY), and "
+            f"whether workers reach this machine: {str(error).strip().splitlines()[0]}",
+        ) from None
+    finally:
+        timer.cancel()
 
 
 def _stop(spark: SparkSession) -> None:
