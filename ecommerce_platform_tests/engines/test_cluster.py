@@ -47,14 +47,22 @@ def standalone(tmp_path: Path) -> Iterator[Standalone]:
     assert jvms() == 0
 
 
+@pytest.fixture
+def builds(tmp_path: Path, standalone: Standalone) -> Iterator[Builds]:
+    """The shop of a test."""
+    found = Builds(tmp_path, standalone)
+    yield found
+    found.close()
+
+
 class Builds:
     """A shop that is built on the cluster, and its twin, which DuckDB builds from the same drops."""
 
-    def __init__(self, folder: Path, standalone: Standalone, seed: int) -> None:
+    def __init__(self, folder: Path, standalone: Standalone) -> None:
         self.ours, self.twin = Shop(folder / "spark"), Shop(folder / "duckdb")
         for shop in (self.ours, self.twin):
             shop.folder.mkdir()
-        self.ours.ok("generate", "--orders", "300", "--days", "60", "--dirty", "0.02", "--seed", str(seed))
+        self.ours.ok("generate", "--orders", "300", "--days", "60", "--dirty", "0.02")
         self.later = sorted((self.ours.data / "raw").iterdir())[40:]  # what comes only after some builds
         self.aside = folder / "later"
         self.aside.mkdir()
@@ -63,6 +71,15 @@ class Builds:
         self.store = Store(self.ours.data / "spark")
         self.phases = self.ours.folder / "phases"
         self.on_spark = Warm({**self.ours.environment, **standalone.environment})
+
+    def close(self) -> None:
+        """Ends what a failed test has left running."""
+        found = psutil.Process(self.on_spark.process.pid)
+        processes = [found, *found.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=30)
 
     def deliver(self, number: int) -> None:
         """The next days arrive."""
@@ -128,8 +145,7 @@ class Builds:
         return [*files, *drafts, *(path for home in homes for path in home.glob("parts/*") if path not in used)]
 
 
-def test_a_whole_build_on_a_cluster_gives_the_same_tables(tmp_path: Path, standalone: Standalone) -> None:
-    builds = Builds(tmp_path, standalone, seed=1)
+def test_a_whole_build_on_a_cluster_gives_the_same_tables(builds: Builds, standalone: Standalone) -> None:
     said = builds.ours.ok("build", **standalone.environment)
     assert f"ran on Spark ({standalone.master})" in said
     assert all(standalone.ran(worker) for worker in ("worker0", "worker1"))
@@ -143,8 +159,8 @@ def test_a_whole_build_on_a_cluster_gives_the_same_tables(tmp_path: Path, standa
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_build_goes_on_when_workers_are_killed(tmp_path: Path, standalone: Standalone, seed: int) -> None:
-    rng, builds = random.Random(seed), Builds(tmp_path, standalone, seed)
+def test_a_build_goes_on_when_workers_are_killed(builds: Builds, standalone: Standalone, seed: int) -> None:
+    rng = random.Random(seed)
     builds.start()
     first, second = rng.sample(standalone.workers, 2)
     moments = sorted(rng.sample(range(1, 30), 2))
@@ -166,9 +182,9 @@ def test_a_build_goes_on_when_workers_are_killed(tmp_path: Path, standalone: Sta
 
 @pytest.mark.parametrize("case", range(-(-KILLS // PER_SHOP)))
 def test_a_build_after_killed_drivers_converges(
-    tmp_path: Path, standalone: Standalone, case: int, record_property: Callable[[str, object], None]
+    builds: Builds, case: int, record_property: Callable[[str, object], None]
 ) -> None:
-    rng, builds = random.Random(case), Builds(tmp_path, standalone, case)
+    rng = random.Random(case)
     hit: Counter[str] = Counter()
     wanted = min(PER_SHOP, KILLS - case * PER_SHOP)
     while hit.total() < wanted:
@@ -211,7 +227,7 @@ def kill_once(builds: Builds, rng: random.Random) -> str | None:
 
 
 def test_a_cluster_without_a_worker_is_said_rather_than_waited_for(
-    tmp_path: Path, standalone: Standalone, monkeypatch: pytest.MonkeyPatch
+    standalone: Standalone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ecommerce_platform.engines.spark.WORKERS_TIME", timedelta(seconds=15))
     before = jvms()
