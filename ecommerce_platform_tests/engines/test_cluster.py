@@ -166,7 +166,7 @@ def test_a_build_goes_on_when_workers_are_killed(builds: Builds, standalone: Sta
     moments = sorted(rng.sample(range(1, 30), 2))
     assert builds.until(lambda: builds.gold("start") > moments[0])
     time.sleep(rng.random() * 2)
-    assert standalone.kill(first) == 2  # with its executor
+    assert standalone.kill(first) >= 2  # with its executor
     assert builds.until(lambda: builds.gold("start") > moments[1])
     standalone.kill(second)  # the last one: the build waits until there is another
     time.sleep(3)
