@@ -39,7 +39,13 @@ class Standalone:
         defaults = self.folder / "conf" / "spark-defaults.conf"
         defaults.parent.mkdir(exist_ok=True)
         # Two executors for the smallest of jobs too, so that whichever worker is killed had something to do.
-        wanted = {**SMALL, "spark.sql.shuffle.partitions": "2", "spark.executor.extraJavaOptions": QUICK}
+        # And no Python, which workers need not have.
+        wanted = {
+            **SMALL,
+            "spark.sql.shuffle.partitions": "2",
+            "spark.executor.extraJavaOptions": QUICK,
+            "spark.pyspark.python": "/nowhere/python",
+        }
         defaults.write_text("".join(f"{name} {value}\n" for name, value in wanted.items()))
         return {
             "ECOMMERCE_ENGINE": "spark",
