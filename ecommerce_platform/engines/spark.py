@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,18 +145,22 @@ def _find_a_worker(spark: SparkSession, master: str, memory: str) -> None:
 
 
 def _stop(spark: SparkSession) -> None:
-    """Ends the session and its JVM, which pyspark would keep until this process ends."""
+    """Ends the session and its JVM, which pyspark would keep until this process ends; also a JVM that was killed."""
     from pyspark import SparkContext
+    from pyspark.sql import SparkSession
 
     gateway = SparkContext._gateway  # guarded by a test: no JVM may be left behind
-    spark.stop()
+    with suppress(Exception):  # of a JVM that is gone nothing can be asked; the SELECT that it was at has failed
+        spark.stop()
     if gateway is not None:
-        gateway.shutdown()
+        with suppress(Exception):
+            gateway.shutdown()
         process = getattr(gateway, "proc", None)
         if process is not None:
             process.stdin.close()  # the JVM ends with its input
             process.wait(timeout=60)
-        SparkContext._gateway = SparkContext._jvm = None
+    SparkContext._gateway = SparkContext._jvm = None
+    SparkContext._active_spark_context = SparkSession._instantiatedSession = None
 
 
 class SparkEngine:

@@ -207,6 +207,11 @@ def test_a_build_after_killed_drivers_converges(
     print(f"\n{hit.total()} drivers killed: {dict(hit)}")
 
 
+def java_of(pid: int) -> list[psutil.Process]:
+    """The Java processes that a process has started."""
+    return [child for child in psutil.Process(pid).children(recursive=True) if child.name() == "java"]
+
+
 def kill_once(builds: Builds, rng: random.Random) -> str | None:
     """Kills a build at a random moment; where it was, or None when it was done before."""
     pid = builds.start()
@@ -215,12 +220,16 @@ def kill_once(builds: Builds, rng: random.Random) -> str | None:
         assert builds.wait() == 0, builds.said
         return None
     time.sleep(rng.random() * 3)
-    java = [child for child in psutil.Process(pid).children(recursive=True) if child.name() == "java"]
+    java = java_of(pid)
+    only_java = bool(java) and rng.random() < 0.25
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(java[0].pid if only_java else pid, signal.SIGKILL)
     code, lines = builds.wait(), builds.lines()
     _, alive = psutil.wait_procs(java, timeout=60)
     assert alive == []  # Spark's half of the driver ends with ours
+    if only_java and code:
+        assert "assert not result.failed" in builds.said  # the build says which tables failed
+        return "Java only"
     if code != -signal.SIGKILL:
         assert code == 0, builds.said
         return None
@@ -239,3 +248,16 @@ def test_a_cluster_without_a_worker_is_said_rather_than_waited_for(
         pass
     assert "ECOMMERCE_SPARK_MEMORY" in str(error.value)  # its workers have 800m
     assert jvms() == before
+
+
+def test_what_fails_with_java_is_the_select_and_the_next_session_works() -> None:
+    if missing := missing_for_spark():
+        leave_out(*missing)
+    with session("local[1]", "600m") as spark:
+        (java,) = java_of(os.getpid())
+        java.kill()
+        with pytest.raises(Exception, match=r"o\d+|Connection refused|Py4J"):
+            spark.range(1).count()
+    with session("local[1]", "600m") as spark:
+        assert spark.range(3).count() == 3
+    assert jvms() == 0
