@@ -34,7 +34,7 @@ from ecommerce_platform.forgetting.raw import Found, Landing
 from ecommerce_platform.forgetting.records import refuse_objects
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.operations.builds import Listener, pending_loads, run_build
-from ecommerce_platform.publishing.delta import copy_to_delta
+from ecommerce_platform.publishing.delta import copy_to_delta, require_delta
 from ecommerce_platform.publishing.publish import key_fingerprint, lagging, read_hash_key
 from ecommerce_platform.settings import Settings
 
@@ -125,6 +125,8 @@ def forget(
 
     if not settings.warehouse.is_file():
         raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    if settings.delta_dir:
+        require_delta()  # before anything is changed
     with alone(settings.data, LOCK, _log, doing="is forgetting somebody"):
         work = _Forgetting(settings, listener, progress, today or date.today())
         work.build = build or work.build  # type: ignore[method-assign]
