@@ -178,13 +178,10 @@ def test_a_build_goes_on_when_workers_are_killed(builds: Builds, standalone: Sta
     assert standalone.ran("worker2") != []
     assert builds.differ() == []
     builds.manifests_hold()
-    builds.store.expire("gold.kpi_daily", writers=NOW)
 
 
 @pytest.mark.parametrize("case", range(-(-KILLS // PER_SHOP)))
-def test_a_build_after_killed_drivers_converges(
-    builds: Builds, case: int, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_build_after_killed_drivers_converges(builds: Builds, case: int) -> None:
     rng = random.Random(case)
     hit: Counter[str] = Counter()
     wanted = min(PER_SHOP, KILLS - case * PER_SHOP)
@@ -199,11 +196,10 @@ def test_a_build_after_killed_drivers_converges(
     assert builds.wait() == 0, builds.said
     assert builds.differ() == []
     builds.manifests_hold()
-    for table in builds.store.tables():
+    for table in 2 * builds.store.tables():  # a folder that the first time has emptied was changed just then
         builds.store.expire(table, readers=NOW, writers=NOW)
     assert builds.orphans() == []
     builds.manifests_hold()
-    record_property("killed", dict(hit))
     print(f"\n{hit.total()} drivers killed: {dict(hit)}")
 
 
