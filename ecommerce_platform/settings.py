@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     follow_links: bool = False
     #: An object store that published snapshots are copied to as well.
     publish_url: str | None = None
+    #: A folder that the published snapshot is copied to as Delta tables as well.
+    delta_dir: Path | None = None
     #: Dagster's state; default `dagster_home` for the generated shop, `<data dir>/dagster_home` for others.
     dagster_home: Path | None = Field(default=None, validation_alias="DAGSTER_HOME")
     #: What DuckDB may use before it spills to disk, e.g. 4GB.
@@ -58,9 +60,11 @@ class Settings(BaseSettings):
     query_seconds: float = Field(default=60.0, gt=0, le=86_400)
     #: Engine that runs the SQL files.
     engine: Literal["duckdb", "spark"] = "duckdb"
-    #: Where Spark runs: on this machine, in so many threads. A cluster was not tried yet.
-    spark_master: str = Field(default="local[*]", pattern=r"^local(\[(\*|\d+)\])?$")
-    #: Memory of Spark's driver, as Java writes it.
+    #: Where Spark runs: on this machine, in so many threads; or on a standalone cluster, whose masters are named.
+    spark_master: str = Field(
+        default="local[*]", pattern=r"^(local(\[(\*|\d+)\])?|spark://[\w.-]+:\d+(,[\w.-]+:\d+)*)$"
+    )
+    #: Memory of Spark's driver, and of each executor on a cluster, as Java writes it.
     spark_memory: str = Field(default="1500m", pattern=r"^\d+[mg]$")
     #: Key that published personal data is hashed with; default: one made once per published folder.
     hash_key: SecretStr | None = None
@@ -107,7 +111,7 @@ class Settings(BaseSettings):
                 raise ValueError("is no list of e-mail addresses; write boss@example.com,sales@example.com")
         return value
 
-    @field_validator("data_dir", "dagster_home", mode="before")
+    @field_validator("data_dir", "delta_dir", "dagster_home", mode="before")
     @classmethod
     def _absolute(cls, value: Any) -> Any:
         return Path(value).expanduser().resolve() if value not in (None, "") else None
@@ -192,9 +196,13 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these settings."""
-        urls = {"ECOMMERCE_RAW_URL": self.raw_url, "ECOMMERCE_PUBLISH_URL": self.publish_url}
+        places = {
+            "ECOMMERCE_RAW_URL": self.raw_url,
+            "ECOMMERCE_PUBLISH_URL": self.publish_url,
+            "ECOMMERCE_DELTA_DIR": self.delta_dir,
+        }
         return {
-            **{name: url for name, url in urls.items() if url},
+            **{name: str(place) for name, place in places.items() if place},
             "ECOMMERCE_SOURCE": str(self.source),
             "ECOMMERCE_DATA_DIR": str(self.data),
             "ECOMMERCE_MEMORY_LIMIT": self.memory_limit,

@@ -88,6 +88,8 @@ def _totals(settings: Settings, plan: Forgotten) -> list[str]:
     for cleaned, where in ((plan.snapshots, ""), (plan.mirror, f" at {settings.publish_url}")):
         if cleaned.files:
             totals.append(f"{cleaned.files:,} files in {len(cleaned.snapshots):,} snapshots{where}")
+    if plan.delta and settings.delta_dir:
+        totals.append(f"{len(plan.delta)} Delta tables in {short(settings.delta_dir)}, and their earlier versions")
     if plan.after:
         totals.append(f"the warehouse file was written anew ({size(plan.before)}, now {size(plan.after)})")
     return totals

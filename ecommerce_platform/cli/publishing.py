@@ -14,6 +14,8 @@ from ecommerce_platform.cli.arguments import given_settings, settings_with_wareh
 from ecommerce_platform.cli.console import FAILED, USAGE, bar, console, say, short, size, table, write_csv
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ecommerce_platform.publishing.publish import Snapshot
     from ecommerce_platform.reading.query import Rows
     from ecommerce_platform.reading.snapshots import SnapshotInfo
@@ -33,12 +35,17 @@ def publish(
 ) -> None:
     """Publishes every table as Parquet and switches readers to it in one step."""
     from ecommerce_platform.operations.publications import run_publish
+    from ecommerce_platform.publishing.delta import require_delta
 
     settings = settings_with_warehouse()
+    if settings.delta_dir:
+        require_delta()
     with bar("publishing") as progress:
         snapshot = run_publish(settings, wait, force=force, progress=progress.step)
     _tell_published(snapshot)
-    # After what was published here: the copy may fail.
+    # After what was published here: the copies may fail.
+    if settings.delta_dir:
+        _delta(settings, settings.delta_dir)
     if settings.publish_url:
         _mirror(settings, settings.publish_url)
 
@@ -55,6 +62,19 @@ def _tell_published(snapshot: Snapshot) -> None:
     if snapshot.lagging:
         rows = [(name, ", ".join(inputs)) for name, inputs in snapshot.lagging.items()]
         table("Published although they lag", ["table", "behind"], rows, styles={0: "yellow"})
+
+
+def _delta(settings: Settings, folder: Path) -> None:
+    """The Delta tables of the current snapshot."""
+    from ecommerce_platform.publishing.delta import copy_to_delta
+
+    with bar("writing Delta tables") as progress:
+        copy = copy_to_delta(settings.published, folder, keep=settings.keep_snapshots, progress=progress.step)
+    if copy.written or copy.removed:
+        gone = f", {len(copy.removed)} no longer published and removed" if copy.removed else ""
+        say(f"Delta tables in {short(folder)}: {len(copy.written)} written, {len(copy.unchanged)} unchanged{gone}")
+    else:
+        say(f"the Delta tables in {short(folder)} are up to date")
 
 
 def _mirror(settings: Settings, url: str) -> None:

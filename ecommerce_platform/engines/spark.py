@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ecommerce_platform.engines.store import Manifest, Part, Store, bucket_sql, 
 from ecommerce_platform.engines.translate import expression_to_spark, to_spark, view_of
 from ecommerce_platform.errors import DefinitionError, SettingsError
 from ecommerce_platform.warehouse.contract_checks import CheckResult, Rule, check_names, column_rules, stop_if_blocked
+from ecommerce_platform.warehouse.incremental import Incremental, exchange
 from ecommerce_platform.warehouse.write import Written
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ SEMANTICS = {
 _ON_THIS_MACHINE = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 #: In this process: as many pieces as there are cores to work on them, not the 200 of a cluster.
 _IN_THIS_PROCESS = {"spark.sql.shuffle.partitions": str(os.cpu_count() or 1)}
+#: How long a cluster may take until it has done something, however little.
+WORKERS_TIME = timedelta(minutes=2)
 
 
 def missing_for_spark() -> tuple[str, str] | None:
@@ -76,7 +80,7 @@ def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterat
         options: further Spark settings; they cannot change SEMANTICS.
 
     Raises:
-        SettingsError: pyspark or Java is missing, or there is no such cluster.
+        SettingsError: pyspark or Java is missing, there is no such cluster, or it has no room for an executor.
     """
     require_spark()
     # Nothing here hands pandas to pyspark, nor the other way round.
@@ -100,6 +104,8 @@ def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterat
     spark = _start(builder, master)
     spark.sparkContext.setLogLevel("ERROR")
     try:
+        if not master.startswith("local"):
+            _find_a_worker(spark, master, memory)
         yield spark
     finally:
         _stop(spark)
@@ -118,19 +124,43 @@ def _start(builder: Any, master: str) -> SparkSession:
         ) from None
 
 
+def _find_a_worker(spark: SparkSession, master: str, memory: str) -> None:
+    """Has the cluster do something; one that has no room would have us wait without a word."""
+    import threading
+
+    timer = threading.Timer(WORKERS_TIME.total_seconds(), spark.sparkContext.cancelAllJobs)
+    timer.daemon = True
+    timer.start()
+    try:
+        spark.range(1).count()
+    except Exception as error:
+        raise SettingsError(
+            f"the cluster did nothing within {WORKERS_TIME.total_seconds():.0f} s",
+            where=f"ECOMMERCE_SPARK_MASTER={master}",
+            fix=f"look whether it has a worker with a free core and {memory} of memory (ECOMMERCE_SPARK_MEMORY), and "
+            f"whether workers reach this machine: {str(error).strip().splitlines()[0]}",
+        ) from None
+    finally:
+        timer.cancel()
+
+
 def _stop(spark: SparkSession) -> None:
-    """Ends the session and its JVM, which pyspark would keep until this process ends."""
+    """Ends the session and its JVM, which pyspark would keep until this process ends; also a JVM that was killed."""
     from pyspark import SparkContext
+    from pyspark.sql import SparkSession
 
     gateway = SparkContext._gateway  # guarded by a test: no JVM may be left behind
-    spark.stop()
+    with suppress(Exception):  # of a JVM that is gone nothing can be asked; the SELECT that it was at has failed
+        spark.stop()
     if gateway is not None:
-        gateway.shutdown()
+        with suppress(Exception):
+            gateway.shutdown()
         process = getattr(gateway, "proc", None)
         if process is not None:
             process.stdin.close()  # the JVM ends with its input
             process.wait(timeout=60)
-        SparkContext._gateway = SparkContext._jvm = None
+    SparkContext._gateway = SparkContext._jvm = None
+    SparkContext._active_spark_context = SparkSession._instantiatedSession = None
 
 
 class SparkEngine:
@@ -144,8 +174,8 @@ class SparkEngine:
 
     def __init__(self, spark: SparkSession, store: Store, contracts: Mapping[str, Contract]) -> None:
         self.spark, self.store, self.contracts = spark, store, contracts
-        #: Table → the version that its view shows.
-        self._shown: dict[str, int] = {}
+        #: Table → the version that its view shows; its number alone may come again, when the store was removed.
+        self._shown: dict[str, Manifest] = {}
 
     def replace(self, contract: Contract, select: str) -> Written:
         """As the interface says."""
@@ -196,9 +226,9 @@ class SparkEngine:
 
     # What the gold layer needs besides.
 
-    def sql(self, select: str) -> DataFrame:
-        """The rows of a SELECT in DuckDB's SQL, not yet worked out."""
-        self._show(tables_read(select))
+    def sql(self, select: str, given: Collection[str] = ()) -> DataFrame:
+        """The rows of a SELECT in DuckDB's SQL, not yet worked out; `given` are views of the session that it may read."""
+        self._show(tables_read(select, frozenset(given)))
         return self.spark.sql(to_spark(select))
 
     def stage(self, contract: Contract, select: str, base: Manifest | None, state: str = "") -> Manifest:
@@ -207,6 +237,48 @@ class SparkEngine:
         parts = self._write(contract, self._bucketed(contract, self._rows(contract, select), buckets))
         columns = {name: column.type for name, column in contract.all_columns.items()}
         return Manifest(contract.table, 0, columns, buckets, parts, state)
+
+    def stage_touched(self, table: Incremental, base: Manifest, keys: Path) -> tuple[Manifest, dict[int, Part]]:
+        """Works out the rows of some keys, and writes the buckets of `base` that hold or held one of these.
+
+        Args:
+            table: the incremental table.
+            base: its version that is brought up to date.
+            keys: Parquet file of the keys, the columns of `recompute_by`.
+
+        Returns:
+            What `Store.commit` makes the next version, and those of its buckets that were written.
+        """
+        contract, scope = table.contract, list(table.contract.recompute_by)
+        kinds = ", ".join(f"`{name}` {spark_type(contract.all_columns[name].type)}" for name in scope)
+        touched = self.spark.read.schema(kinds).parquet(str(keys))
+        new = self._bucketed(contract, self._narrowed(table, touched), base.buckets).persist()
+        try:
+            old = self._bucketed(contract, self._read(contract, base), base.buckets)
+            hit = new.select("_bucket").union(old.join(touched, scope, "left_semi").select("_bucket")).distinct()
+            buckets = {int(row[0]) for row in hit.collect()}
+            before = self._bucketed(
+                contract, self._read(contract, base, sorted(buckets & base.parts.keys())), base.buckets
+            )
+            kept = before.join(touched, scope, "left_anti").select(*new.columns)
+            parts = self._write(contract, kept.unionAll(new))
+        finally:
+            new.unpersist()
+        untouched = {number: part for number, part in base.parts.items() if number not in buckets}
+        return _with(base, parts={**untouched, **parts}), parts
+
+    def _narrowed(self, table: Incremental, touched: DataFrame) -> DataFrame:
+        """The rows of the touched keys, from what matters for them of the tables that are read."""
+        contract, sql = table.contract, table.model.table.sql
+        assert sql is not None
+        touched.createOrReplaceTempView("touched")
+        given = {"touched"}
+        for name, select in table.kept.values():
+            self.sql(select, given).createOrReplaceTempView(name)
+            given.add(name)
+        narrowed = exchange(sql, {read: name for read, (name, _) in table.kept.items()})
+        frame = self._rows(contract, narrowed, given)
+        return frame.join(touched, list(contract.recompute_by), "left_semi").select(*contract.all_columns)
 
     def _batches(self, folder: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         from pyarrow import parquet
@@ -226,9 +298,9 @@ class SparkEngine:
                 raise DefinitionError(
                     f"{table} is not in the store", where=self.store.folder(table), fix="write it first"
                 )
-            if self._shown.get(table) != found.version:
+            if self._shown.get(table) != found:
                 self._read(self.contracts[table], found).createOrReplaceTempView(view_of(table))
-                self._shown[table] = found.version
+                self._shown[table] = found
 
     def _read(self, contract: Contract, manifest: Manifest, buckets: Sequence[int] | None = None) -> DataFrame:
         parts = manifest.parts if buckets is None else {n: manifest.parts[n] for n in buckets}
@@ -238,9 +310,9 @@ class SparkEngine:
             return self.spark.createDataFrame([], schema)
         return self.spark.read.schema(schema).parquet(*files)
 
-    def _rows(self, contract: Contract, select: str) -> DataFrame:
+    def _rows(self, contract: Contract, select: str, given: Collection[str] = ()) -> DataFrame:
         """The rows of a SELECT with the contract's types; a value that does not fit one is an error."""
-        frame = self.sql(select)
+        frame = self.sql(select, given)
         expected = list(contract.all_columns)
         if frame.columns != expected:
             raise DefinitionError(

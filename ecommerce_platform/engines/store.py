@@ -74,6 +74,10 @@ class Store:
         """Where `schema.table` lies."""
         return self.root.joinpath(*table.split(".", 1))
 
+    def tables(self) -> list[str]:
+        """All tables there are, `schema.table`."""
+        return sorted(".".join(path.parts[-2:]) for path in self.root.glob("*/*") if path.is_dir())
+
     def versions(self, table: str) -> list[int]:
         """Numbers of the versions there are, the oldest first."""
         with suppress(FileNotFoundError):
@@ -175,22 +179,36 @@ class Store:
             if number in numbers[:-keep] and now - superseded >= readers.total_seconds():
                 old = _names(self.read(table, number))
                 self._manifest(table, number).unlink()
-                named = {name for n in self.versions(table) for name in _names(self.read(table, n))}
-                for name in old - named:
+                for name in old - self._named(table):
                     (self.folder(table) / name).unlink(missing_ok=True)
                     removed += 1
         return removed + self._sweep(table, now - writers.total_seconds())
 
     def _sweep(self, table: str, before: float) -> int:
-        """Removes staged folders that were last written `before`, and of which no version names a file."""
-        named = {name for n in self.versions(table) for name in _names(self.read(table, n))}
+        """Removes what was last written `before` and no version names: staged files, and manifests that were drafts."""
+        named, home = self._named(table), self.folder(table)
         used, removed = {Path(name).parts[1] for name in named}, 0
-        parts = self.folder(table) / "parts"
-        for folder in parts.iterdir() if parts.is_dir() else ():
-            if folder.name not in used and folder.stat().st_mtime < before:
-                removed += sum(1 for path in folder.rglob("*.parquet"))
+        for folder in home.glob("parts/*"):
+            if folder.name not in used and _last_written(folder) >= before:
+                continue
+            lost = [path for path in folder.rglob("*.parquet") if str(path.relative_to(home)) not in named]
+            for path in lost:  # of a folder in use: what a killed expiry has left there
+                path.unlink(missing_ok=True)
+            removed += len(lost)
+            if folder.name not in used:
                 self.discard(folder)
+        for draft in home.glob("manifests/.*"):
+            if draft.stat().st_mtime < before:
+                draft.unlink()
         return removed
+
+    def _named(self, table: str) -> set[str]:
+        """The files of all versions."""
+        found: set[str] = set()
+        for number in self.versions(table):
+            with suppress(FileNotFoundError):  # expired since it was listed
+                found |= _names(self.read(table, number))
+        return found
 
     def _manifest(self, table: str, version: int) -> Path:
         return self.folder(table) / "manifests" / f"{version:08}.json"
@@ -198,6 +216,16 @@ class Store:
 
 def _names(manifest: Manifest | None) -> set[str]:
     return {name for part in manifest.parts.values() for name in part.files} if manifest else set()
+
+
+def _last_written(folder: Path) -> float:
+    """When something below a folder was last written, in seconds since 1970; others may be writing there."""
+    times = [0.0]
+    for where, _, names in os.walk(folder):
+        for path in (Path(where), *(Path(where, name) for name in names)):
+            with suppress(FileNotFoundError):
+                times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def buckets_for(rows: int) -> int:

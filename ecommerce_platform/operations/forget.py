@@ -34,6 +34,7 @@ from ecommerce_platform.forgetting.raw import Found, Landing
 from ecommerce_platform.forgetting.records import refuse_objects
 from ecommerce_platform.forgetting.tables import holding, replace_ids
 from ecommerce_platform.operations.builds import Listener, pending_loads, run_build
+from ecommerce_platform.publishing.delta import copy_to_delta, require_delta
 from ecommerce_platform.publishing.publish import key_fingerprint, lagging, read_hash_key
 from ecommerce_platform.settings import Settings
 
@@ -64,6 +65,8 @@ class Forgotten:
     tables: dict[str, int] = field(default_factory=dict)
     snapshots: Cleaned = field(default_factory=Cleaned)
     mirror: Cleaned = field(default_factory=Cleaned)
+    #: Delta tables that were written anew; what earlier versions held is gone from all of them.
+    delta: tuple[str, ...] = ()
     untouched: list[tuple[str, str]] = field(default_factory=list)
     #: Loads that were not taken over when this was found out.
     pending: int = 0
@@ -122,6 +125,8 @@ def forget(
 
     if not settings.warehouse.is_file():
         raise InputError("there is no warehouse yet", where=settings.warehouse, fix="run `ecommerce build` first")
+    if settings.delta_dir:
+        require_delta()  # before anything is changed
     with alone(settings.data, LOCK, _log, doing="is forgetting somebody"):
         work = _Forgetting(settings, listener, progress, today or date.today())
         work.build = build or work.build  # type: ignore[method-assign]
@@ -288,6 +293,9 @@ class _Forgetting:
             key_fingerprint(key) if (key := self._hash_key()) is not None else None,
         )
         done.snapshots = clean_snapshots(settings.published, wanted, dry=dry)
+        if settings.delta_dir and not dry and settings.delta_dir.is_dir():
+            # They are copies of the current snapshot, so the person is out of them when that is copied once more.
+            done.delta = copy_to_delta(settings.published, settings.delta_dir, forgetting=True).written
         if settings.publish_url:
             done.mirror = clean_mirror(settings.published, settings.publish_url, wanted, settings.scratch, dry=dry)
 

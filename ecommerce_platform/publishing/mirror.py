@@ -25,7 +25,7 @@ from typing import Any
 from ecommerce_platform.disk import fingerprint
 from ecommerce_platform.errors import InputError, PlatformError, SettingsError
 from ecommerce_platform.object_store import Entry, ObjectStore, each
-from ecommerce_platform.publishing.publish import alone, superseded
+from ecommerce_platform.publishing.publish import alone, as_published, superseded
 from ecommerce_platform.reading.snapshots import FORMAT, current_snapshot, read_manifest, snapshot_time
 
 CURRENT = "current.json"
@@ -207,7 +207,7 @@ class _Mirror:
                     f"{_SNAPSHOTS}/{self.before['snapshot']}/{self.before['tables'][table]['file']}", prefix + file
                 )
             else:
-                self._as_published(table)
+                as_published(self.folder, tables[table])
                 self.store.upload(self.folder / file, prefix + file)
             count += 1
             if self.progress:
@@ -225,15 +225,6 @@ class _Mirror:
         return replace(
             done, uploaded=tuple(uploaded), copied=tuple(copied), size=sum(tables[t]["bytes"] for t in uploaded)
         )
-
-    def _as_published(self, table: str) -> None:
-        """That a file here is what was published: a damaged one would take the place of a good copy."""
-        entry = self.manifest["tables"][table]
-        file = self.folder / entry["file"]
-        if entry.get("sha256") not in (None, fingerprint(file)):
-            raise InputError(
-                "its content is not what was published", where=file, fix="`ecommerce publish` writes it anew"
-            )
 
     def _same(self, table: str) -> bool:
         """Whether the snapshot that is current there has the same file of a table."""

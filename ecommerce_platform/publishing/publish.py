@@ -159,7 +159,7 @@ def publish(
     hashes: dict[tuple[int, int], str] = {}
     while True:
         with alone(published, ".lock", options.log):
-            _own(published, source)
+            own(published, source, "ECOMMERCE_DATA_DIR")
             tidy(published)
             attempt = _Attempt(catalog, published, source, options, hashes)
             try:
@@ -579,23 +579,39 @@ def _remove(names: Sequence[str], published: Path, keep: int, now: datetime, log
     return tuple(gone)
 
 
-def _own(published: Path, source: str) -> None:
-    owner = published / ".source"
+def own(folder: Path, source: str, setting: str) -> None:
+    """Makes the folder, which `setting` names, that of a source.
+
+    Raises:
+        SettingsError: it belongs to another one.
+    """
+    owner = folder / ".source"
     if not owner.exists():
-        _write_whole(owner, source, 0o644)
+        write_whole(owner, source, 0o644)
     elif (recorded := owner.read_text(encoding="utf-8").strip()) != source:
         raise SettingsError(
             f"this published folder belongs to the source {recorded!r}, not {source!r}",
-            where=published,
-            fix=f"set ECOMMERCE_DATA_DIR to another folder, or ECOMMERCE_SOURCE={recorded}",
+            where=folder,
+            fix=f"set {setting} to another folder, or ECOMMERCE_SOURCE={recorded}",
         )
+
+
+def as_published(snapshot: Path, entry: Mapping[str, Any]) -> None:
+    """Sees to it that a file of a snapshot is what was published: a damaged one would take the place of a good copy.
+
+    Raises:
+        InputError: it is not.
+    """
+    file = snapshot / entry["file"]
+    if entry.get("sha256") not in (None, fingerprint(file)):
+        raise InputError("its content is not what was published", where=file, fix="`ecommerce publish` writes it anew")
 
 
 def _own_hash_key(published: Path) -> str:
     """The key made for this folder when it was first published to, readable by its owner alone."""
     path = published / _KEY_FILE
     if not path.exists():
-        _write_whole(path, secrets.token_hex(32), 0o600)
+        write_whole(path, secrets.token_hex(32), 0o600)
     return path.read_text(encoding="utf-8").strip()
 
 
@@ -605,13 +621,13 @@ def read_hash_key(published: Path) -> str | None:
     return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
 
-def _write_whole(path: Path, line: str, mode: int) -> None:
-    """The file with its line or no file, whatever happens meanwhile: half a key would be a weak one."""
+def write_whole(path: Path, text: str, mode: int) -> None:
+    """The file with its text or as it was, whatever happens meanwhile: half a key would be a weak one."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(line + "\n")
+        file.write(text + "\n")
         file.flush()
         os.fsync(handle)
     os.replace(new, path)

@@ -249,12 +249,11 @@ def _update(
     with transaction(con):
         now, behind = unseen(con, contract.table, model.reads, model.code_version)
         if behind is not None and behind:
-            touched = _touch(con, table, behind)
-            rows = count_rows(con, contract)
-            if touched > max(1000, WHOLE_ABOVE * rows):
+            touched = touch(con, table, behind)
+            if touched is None:
                 behind = None
             elif touched:
-                written = _recompute(con, table, log, full_checks=full_checks, also_write=also_write)
+                written = recompute(con, table, log, full_checks=full_checks, also_write=also_write)
                 record_seen(con, contract.table, now)
                 return written
         if behind is not None:
@@ -270,8 +269,17 @@ def _as_it_was(con: DuckDBPyConnection, model: SqlModel, full_checks: bool) -> W
     )
 
 
-def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int]) -> int:
-    """Fills the temporary table `touched` with the keys that the unseen changes reach; how many there are."""
+def touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int]) -> int | None:
+    """Fills the temporary table `touched` with the keys that the unseen changes reach.
+
+    Args:
+        con: a connection, in a transaction.
+        table: the table.
+        behind: table → version last seen, as `unseen` gives it.
+
+    Returns:
+        How many keys there are; None if so many that the table is better built whole.
+    """
     selects = [
         f"select * from (with changed as (select * from ({changed_rows(name, since)}) as log) {table.touches(name)}) as t"
         for name, since in behind.items()
@@ -281,21 +289,40 @@ def _touch(con: DuckDBPyConnection, table: Incremental, behind: Mapping[str, int
         f"create or replace temp table touched as select distinct * from ({' union all '.join(selects)}) as keys "
         f"({table.scope}) where {not_null}"
     ).fetchone()
-    return int(row[0]) if row else 0
+    found = int(row[0]) if row else 0
+    return None if found > max(1000, WHOLE_ABOVE * count_rows(con, table.contract)) else found
 
 
-def _recompute(
-    con: DuckDBPyConnection, table: Incremental, log: Log | None, *, full_checks: bool, also_write: AlsoWrite | None
+def recompute(
+    con: DuckDBPyConnection,
+    table: Incremental,
+    log: Log | None,
+    *,
+    full_checks: bool,
+    also_write: AlsoWrite | None = None,
+    rows: str | None = None,
 ) -> Written:
+    """Makes the table hold, of the keys in `touched`, what its SELECT gives; in the transaction that this is called in.
+
+    Args:
+        con: a connection, in a transaction.
+        table: the table.
+        log: what is logged about its own changed rows.
+        full_checks: checks the whole table rather than the touched rows.
+        also_write: writes more whenever the table is written.
+        rows: a SELECT of rows that somebody else has worked out for these keys; rows of other keys are left out.
+
+    Raises:
+        DefinitionError: the rows do not fit the contract.
+        BlockedError: a blocking check failed.
+    """
     model, contract = table.model, table.contract
     assert model.table.sql is not None
     for name, select in table.kept.values():
         con.execute(f"create or replace temp table {name} as {select}")
     kept = {read: name for read, (name, _) in table.kept.items()}
-    con.execute(
-        f"create or replace temp table _new as select * from ({exchange(model.table.sql, kept)}) as narrowed "
-        f"where {table.own}"
-    )
+    narrowed_select = rows or exchange(model.table.sql, kept)
+    con.execute(f"create or replace temp table _new as select * from ({narrowed_select}) as narrowed where {table.own}")
     fits(con, contract, "select * from _new")
     con.execute(
         f"create or replace temp table _old as select rowid as _rowid, * from {contract.table} where {table.own}"
@@ -313,11 +340,16 @@ def _recompute(
         if full_checks
         else check_rows(con, contract, "_new", lambda c: exchange(c.sql, {**_where(c.keep), **narrowed}), asked)
     )
-    rows = count_rows(con, contract)
+    count = count_rows(con, contract)
     for name in ("_new", "_old", "touched", *kept.values()):
         con.execute(f"drop table {name}")
     return Written(
-        rows, difference.inserted, difference.updated, difference.deleted, tuple(results), changed=bool(difference.rows)
+        count,
+        difference.inserted,
+        difference.updated,
+        difference.deleted,
+        tuple(results),
+        changed=bool(difference.rows),
     )
 
 

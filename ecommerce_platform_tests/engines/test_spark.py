@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import md5
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -18,12 +19,12 @@ from ecommerce_platform.contracts.catalog import Table
 from ecommerce_platform.contracts.contract import Column, Contract, SqlCheck
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.engines.duck import DuckDbEngine
-from ecommerce_platform.engines.gold import Cluster, refresh_on_spark
+from ecommerce_platform.engines.gold import Cluster, refresh_on_spark, taken_over
 from ecommerce_platform.engines.interface import Differing, Engine
 from ecommerce_platform.engines.spark import SparkEngine, missing_for_spark, session
 from ecommerce_platform.engines.store import Store, bucket_sql
 from ecommerce_platform.engines.translate import expression_to_spark, to_spark
-from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform.errors import DefinitionError, PassingError
 from ecommerce_platform.warehouse.changes import record_change, table_versions
 from ecommerce_platform.warehouse.contract_checks import BlockedError
 from ecommerce_platform.warehouse.sql_model import SqlModel, parse_model
@@ -31,6 +32,7 @@ from ecommerce_platform.warehouse.write import Written
 from ecommerce_platform_tests.engines.parity import EQUAL, NEARLY, QUICK, SMALL, by_spark, jvms
 from ecommerce_platform_tests.leftout import leave_out
 from ecommerce_platform_tests.models.test_row_fixtures import CATALOG, CLAIMS, build
+from ecommerce_platform_tests.warehouse.tiny_models import Item, Tiny
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -277,6 +279,118 @@ def test_the_warehouse_takes_over_what_spark_made_and_the_store_follows_its_ledg
     refresh()
     assert counts(con) == {"card": 3, "cash": 2, "voucher": 1}
     assert engine_rows(cluster, "select sum(orders) as n from gold.counts") == [6]
+
+
+class OnSpark:
+    """Two incremental tables, one below the other: kept up to date on Spark, and by a twin in DuckDB."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tiny, self.twin = Tiny(folder / "models"), Tiny(folder / "twin")
+        self.cluster = Cluster(folder / "spark", "local[2]", "1000m", self.tiny.contracts)
+        self.store = self.cluster.store
+
+    def items(self, items: list[Item]) -> None:
+        for tiny in (self.tiny, self.twin):
+            tiny.items(items)
+
+    def prices(self, prices: dict[str, int]) -> None:
+        for tiny in (self.tiny, self.twin):
+            tiny.prices(prices)
+
+    def refresh(self, table: str) -> Written:
+        tiny = self.tiny
+        return refresh_on_spark(
+            lambda: nullcontext(tiny.con), self.cluster, tiny.models[table], tiny.incrementals[table],
+            log=tiny.logs.get(table),
+        )  # fmt: skip
+
+    def converges(self) -> None:
+        """Both tables are those of the twin, and what the store has of them is what its manifest says."""
+        self.refresh("gold.lines")
+        self.refresh("gold.totals")
+        self.twin.refresh_all()
+        for table in ("gold.lines", "gold.totals"):
+            assert self.tiny.content(table) == self.twin.content(table)
+            made = self.store.current(table)
+            if made and made.state == str(table_versions(self.tiny.con)[table].version):
+                rows = taken_over(self.tiny.contracts[table], self.store.files(made))
+                ours = self.tiny.con.execute(f"select * from {table} order by all").fetchall()
+                assert self.tiny.con.execute(f"{rows} order by all").fetchall() == ours
+
+
+@pytest.fixture
+def on_spark(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnSpark:
+    monkeypatch.setattr("ecommerce_platform.engines.gold.session", lambda *_: nullcontext(spark))
+    monkeypatch.setattr("ecommerce_platform.engines.store.ROWS_PER_BUCKET", 3)
+    return OnSpark(tmp_path)
+
+
+MANY: list[Item] = [(f"i{n}", f"o{n}", f"2024-01-{1 + n // 3:02}", "ab"[n % 2]) for n in range(9)]
+
+
+def test_of_an_incremental_table_spark_works_out_and_writes_what_a_change_touches(on_spark: OnSpark) -> None:
+    def with_last(day: str, product: str) -> list[Item]:
+        return [*MANY[:5], ("i5", "o5", day, product)]
+
+    on_spark.items(with_last("2024-01-02", "a"))
+    on_spark.refresh("gold.lines")
+    before = on_spark.store.current("gold.lines")
+    on_spark.items(with_last("2024-01-31", "a"))
+    written = on_spark.refresh("gold.lines")
+    assert (written.rows, written.inserted, written.updated, written.deleted) == (6, 0, 1, 0)
+    after = on_spark.store.current("gold.lines")
+    assert before
+    assert after
+    assert (before.buckets, after.buckets, after.version) == (2, 2, before.version + 1)
+    assert len([n for n in before.parts if before.parts[n].files != after.parts[n].files]) == 1
+    # A change that reaches no key; one that reaches a key and changes no row, after which nothing staged is left.
+    for prices, product in (({"a": 5, "b": 7, "c": 5}, "a"), ({"a": 5, "b": 7, "c": 5}, "c")):
+        on_spark.prices(prices)
+        on_spark.items(with_last("2024-01-31", product))
+        assert on_spark.refresh("gold.lines").changed is False
+        assert on_spark.store.current("gold.lines") == after
+    assert on_spark.store.expire("gold.lines", writers=timedelta(0)) == 0
+    on_spark.converges()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_changes_incremental_tables_on_spark_are_those_of_duckdb(on_spark: OnSpark, seed: int) -> None:
+    rng, items, prices = random.Random(seed), {item[0]: item for item in MANY[:6]}, {"a": 5, "b": 7}
+    for _ in range(8):
+        for _ in range(rng.choice([1, 1, 3])):
+            name = f"i{rng.randrange(9)}"
+            if rng.random() < 0.3:
+                items.pop(name, None)
+            else:
+                items[name] = (name, f"o{rng.randrange(5)}", f"2024-01-{rng.randrange(1, 5):02}", rng.choice("abc"))
+        if rng.random() < 0.3:
+            prices[rng.choice("abc")] = rng.randrange(1, 99)
+        if rng.random() < 0.2:
+            shutil.rmtree(on_spark.store.root, ignore_errors=True)  # a copy: it may go at any time
+        on_spark.items(list(items.values()))
+        on_spark.prices(prices)
+        on_spark.converges()
+
+
+def test_of_two_runs_that_work_out_the_same_keys_one_loses(on_spark: OnSpark, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_spark.items(MANY[:4])
+    on_spark.converges()
+    on_spark.items(MANY[:5])
+    stage = SparkEngine.stage_touched
+
+    def meanwhile(*given: Any) -> Any:
+        found = stage(*given)
+        on_spark.tiny.items(MANY[:6])
+        on_spark.tiny.refresh("gold.lines")  # by DuckDB
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SparkEngine, "stage_touched", meanwhile)
+        with pytest.raises(PassingError, match=r"another run has written gold\.lines"):
+            on_spark.refresh("gold.lines")
+    on_spark.twin.items(MANY[:6])
+    on_spark.converges()
 
 
 def engine_rows(cluster: Cluster, select: str) -> list[int]:

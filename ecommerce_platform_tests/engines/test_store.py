@@ -168,3 +168,17 @@ def test_rows_that_were_deleted_are_gone_from_the_copy(tmp_path: Path) -> None:
     emptied = mirror(con, store, CONTRACT)
     assert (emptied.rows, store.files(emptied)) == (0, [])
     assert con.execute(taken_over(CONTRACT, [])).fetchall() == []
+
+
+def test_what_a_killed_commit_or_expiry_has_left_goes_too(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = store.commit(None, write(store, "1"))
+    lost = Path(store.files(first)[0]).with_name("lost.parquet")
+    lost.write_text("its version expired, and the job was killed then")
+    draft = tmp_path / "gold" / "t" / "manifests" / ".0123456789abcdef"
+    draft.write_text("{}")
+    assert store.expire("gold.t") == 1
+    assert draft.exists()  # a commit of today may be about to name it
+    store.expire("gold.t", writers=NOW)
+    assert not draft.exists()
+    assert (store.tables(), content(store)) == (["gold.t"], ["1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 from pathlib import Path
@@ -19,6 +20,7 @@ from ecommerce_platform.publishing import mirror
 from ecommerce_platform.reading.snapshots import snapshots
 from ecommerce_platform.settings import Settings, read_settings
 from ecommerce_platform_tests.conftest import Shop
+from ecommerce_platform_tests.leftout import leave_out
 from ecommerce_platform_tests.objectstores import Bucket
 from ecommerce_platform_tests.reading.hostile import everything
 from ecommerce_platform_tests.warehouse.published import CUSTOMERS, SUMMARY, PublishingShop, record
@@ -140,6 +142,26 @@ def test_a_wrong_number_of_snapshots_to_keep_names_the_variable(shop: Shop, keep
     done = shop.run("publish", ECOMMERCE_KEEP_SNAPSHOTS=keep)
     assert done.returncode == 2
     assert "ECOMMERCE_KEEP_SNAPSHOTS" in done.stderr
+
+
+def test_the_command_and_the_asset_write_delta_tables(shop: Shop, tiny: PublishingShop) -> None:
+    if importlib.util.find_spec("deltalake") is None:
+        leave_out("deltalake is not installed", "pip install 'ecommerce_platform[delta]' -c constraints.txt")
+    folder = shop.folder / "delta"
+    delta = {"ECOMMERCE_DELTA_DIR": str(folder)}
+    assert "Delta tables in delta: 3 written, 0 unchanged" in shop.ok("publish", **delta)
+    assert "the Delta tables in delta are up to date" in shop.ok("publish", **delta)
+    tiny.write(9)
+    job = build_definitions(Settings(data_dir=shop.data, delta_dir=folder)).resolve_job_def(PUBLISH_JOB)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance).success
+        event = instance.get_latest_materialization_event(SNAPSHOT)
+        assert event is not None
+        assert event.asset_materialization is not None
+        metadata = event.asset_materialization.metadata
+    assert (metadata["delta"].value, metadata["delta_tables_written"].value) == (str(folder), 2)
+    newest = snapshots(tiny.published)[-1].id
+    assert json.loads((folder / "snapshot.json").read_text())["snapshot"] == newest
 
 
 def test_the_asset_copies_to_an_object_store_and_tries_again_when_it_cannot(

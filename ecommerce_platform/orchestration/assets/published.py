@@ -45,7 +45,7 @@ def snapshot_asset(
         project: what everything is declared from.
         tables: those that are published.
         seen: gives all tables and checks, for what the manifest tells of them.
-        by_hand: who waits for it: told what has come of it, instead of trying again. They copy it to `publish_url`, too.
+        by_hand: who waits for it: told what has come of it, instead of trying again. They copy it elsewhere, too.
     """
     settings, asked = project.settings, by_hand or ByHand(_WAIT)
 
@@ -56,7 +56,7 @@ def snapshot_asset(
             asked.error = error
             raise
         # Also when nothing was published now: an earlier copy may have failed.
-        copied = _copy(settings, settings.publish_url, step) if settings.publish_url and by_hand is None else {}
+        copied = _copy(settings, step) if by_hand is None else {}
         return _outcome(snapshot, copied)
 
     return table_asset(
@@ -107,9 +107,16 @@ def _publish(project: Project, step: Step, seen: "Watched", asked: ByHand) -> "S
     return publish(step.connect, project.catalog, settings.published, settings.source_name, options)
 
 
-def _copy(settings: Settings, url: str, step: Step) -> dict[str, Any]:
-    """Copies the snapshots to an object store; what there is to say of it."""
+def _copy(settings: Settings, step: Step) -> dict[str, Any]:
+    """Copies the snapshot to where the settings say; what there is to say of it."""
+    from ecommerce_platform.publishing.delta import copy_to_delta
     from ecommerce_platform.publishing.mirror import mirror
 
-    copy = mirror(settings.published, url, keep=settings.keep_snapshots, log=step.log)
-    return {"url": dg.MetadataValue.url(copy.url), "tables_uploaded": len(copy.uploaded)}
+    told: dict[str, Any] = {}
+    if settings.delta_dir:
+        tables = copy_to_delta(settings.published, settings.delta_dir, keep=settings.keep_snapshots, log=step.log)
+        told |= {"delta": dg.MetadataValue.path(str(tables.folder)), "delta_tables_written": len(tables.written)}
+    if settings.publish_url:
+        copy = mirror(settings.published, settings.publish_url, keep=settings.keep_snapshots, log=step.log)
+        told |= {"url": dg.MetadataValue.url(copy.url), "tables_uploaded": len(copy.uploaded)}
+    return told

@@ -33,13 +33,15 @@ def model_asset(project: Project, model: SqlModel) -> dg.AssetsDefinition:
     also_write = also_written(project.catalog).get(contract.table)
 
     def work(step: Step) -> Outcome:
-        log = project.logs.get(contract.table)
+        log, incremental = project.logs.get(contract.table), project.incrementals.get(contract.table)
         if on_spark(project, contract):
-            written = refresh_on_spark(step.connect, project.cluster, model, log=log, full_checks=step.full_checks)
+            written = refresh_on_spark(
+                step.connect, project.cluster, model, incremental, log=log, full_checks=step.full_checks
+            )
         with step.connect() as con:
             if not on_spark(project, contract):
                 written = refresh_table(
-                    con, model, project.incrementals.get(contract.table),
+                    con, model, incremental,
                     log=log, full_checks=step.full_checks, also_write=also_write,
                 )  # fmt: skip
             shown = {"preview": preview(con, contract), **data_to(con, contract)}
