@@ -193,6 +193,7 @@ def metadata(events: list[dg.DagsterEvent], table: str) -> dict[str, Any]:
     return [dict(e.materialization.metadata) for e in events if e.is_step_materialization and e.asset_key == key][-1]
 
 
+@pytest.mark.shops
 def test_every_day_of_a_range_has_its_own_numbers(executed_and_recorded: Any) -> None:
     found = {
         day: {name: metadata[name].value for name in ("rows_landed", "rows_loaded", "rows_rejected")}
@@ -203,6 +204,7 @@ def test_every_day_of_a_range_has_its_own_numbers(executed_and_recorded: Any) ->
     assert sum(n["rows_rejected"] for n in found.values()) > 0
 
 
+@pytest.mark.shops
 def test_a_materialization_tells_rows_changes_preview_and_lineage(executed: Any) -> None:
     found = metadata(executed, "gold.fct_order_items")
     assert found["dagster/row_count"].value > 250
@@ -219,6 +221,7 @@ def test_a_materialization_tells_rows_changes_preview_and_lineage(executed: Any)
     }
 
 
+@pytest.mark.shops
 def test_silver_lineage_leads_to_the_raw_columns(executed: Any) -> None:
     lineage = metadata(executed, "silver.orders")["dagster/column_lineage"].value.deps_by_column
     assert [(d.asset_key.to_user_string(), d.column_name) for d in lineage["ordered_at"]] == [
@@ -226,12 +229,14 @@ def test_silver_lineage_leads_to_the_raw_columns(executed: Any) -> None:
     ]
 
 
+@pytest.mark.shops
 def test_previews_never_show_personal_data(executed: Any) -> None:
     preview = metadata(executed, "silver.customers")["preview"].value
     assert "@" not in preview
     assert "•••" in preview
 
 
+@pytest.mark.shops
 def test_every_declared_check_is_evaluated_but_the_business_expectations_which_have_a_job_of_their_own(
     executed: Any, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from ecommerce_platform_tests.conftest import ROOT, Shop
 
+pytestmark = pytest.mark.shops
+
 NOTEBOOK = json.loads((ROOT / "docs" / "exploring-a-shop.ipynb").read_text(encoding="utf-8"))
 
 

@@ -7,8 +7,12 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
+
+pytestmark = pytest.mark.shops
 
 
 def drafted(folder: Path, test_data: Path, catalog: Catalog, export: str, currency: str = "EUR") -> Drafted:

@@ -13,6 +13,8 @@ from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.scaffold.systems import known_systems
 from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
 
+pytestmark = pytest.mark.shops
+
 FIXTURES = Path(__file__).parent / "fixtures"
 
 

@@ -320,7 +320,7 @@ def test_what_our_own_selects_read_is_seen_in_all_of_them(served: Served) -> Non
                 with suppress(MetricError):
                     texts.append(view.compiled(Query((name,), by, "month")))
         for text in texts:
-            (tree,) = duckdb.execute("select json_serialize_sql($1)", [text]).fetchone()  # type: ignore[misc]
+            ((tree,),) = duckdb.execute("select json_serialize_sql($1)", [text]).fetchall()
             parsed = {name for name in tables(json.loads(tree)) if not name.startswith(".")}
             assert {name for name, _ in view._opened.read_by(text)} == parsed, text
     assert len(texts) > 100
