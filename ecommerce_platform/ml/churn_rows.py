@@ -161,10 +161,14 @@ def described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> 
         from ({features_sql(days)}) as features
         inner join ({own_code(str(_OUTCOMES))}) as outcomes
             on features.as_of_date = outcomes.as_of_date and features.person_id = outcomes.person_id
-        order by features.as_of_date, features.person_id
     """
     gap, window = timedelta(days=found.gap), timedelta(days=found.window)
-    return con.sql(sql, params={"as_of_days": list(days), "gap_days": found.gap, "window_days": found.window}).pl().with_columns(
+    params = {"as_of_days": list(days), "gap_days": found.gap, "window_days": found.window}
+    # Sorted in a second step: at millions of orders the joins alone take most of the memory limit.
+    con.execute(f"create or replace temp table _described as {sql}", params)
+    rows = con.sql("from _described order by as_of_date, person_id").pl()
+    con.execute("drop table _described")
+    return rows.with_columns(
         (pl.col("as_of_date") + gap + timedelta(days=1)).alias("outcome_from"),
         (pl.col("as_of_date") + gap + window).alias("outcome_to"),
         pl.col(LABEL, "buying_days").cast(pl.Int64),
