@@ -65,7 +65,7 @@ def test_versions_are_trained_listed_pinned_and_taken_back(place: Place) -> None
     assert f"{first} is pinned and stays in force" in run("train", "segments", "--full")
     assert version(place) == first
     run("models", "promote", "segments")
-    assert version(place) > second
+    assert version(place) not in {first, second}  # two of one second differ by their hash alone
     with pytest.raises(InputError, match="there is no model 'horoscope'"):
         run("models", "promote", "horoscope")
 
