@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 SAMPLE = 25
 #: Share of the values that must be of a kind for the column to be.
 _SHARE = 0.9
-#: Fewer values say nothing about a kind.
 #: Characters of a value that are looked at.
 _LONGEST = 1_000
+#: Fewer values say nothing about a kind.
 _FEWEST = 5
 #: A column of JSON records that may be left out where it is empty is missed only in loads of so many records.
 _FEWEST_RECORDS = 20

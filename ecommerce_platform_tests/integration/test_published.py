@@ -144,6 +144,14 @@ def test_a_wrong_number_of_snapshots_to_keep_names_the_variable(shop: Shop, keep
     assert "ECOMMERCE_KEEP_SNAPSHOTS" in done.stderr
 
 
+def told(instance: dg.DagsterInstance) -> Any:
+    """The metadata of the newest snapshot."""
+    event = instance.get_latest_materialization_event(SNAPSHOT)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization.metadata
+
+
 def test_the_command_and_the_asset_write_delta_tables(shop: Shop, tiny: PublishingShop) -> None:
     if importlib.util.find_spec("deltalake") is None:
         leave_out("deltalake is not installed", "pip install 'ecommerce_platform[delta]' -c constraints.txt")
@@ -155,10 +163,7 @@ def test_the_command_and_the_asset_write_delta_tables(shop: Shop, tiny: Publishi
     job = build_definitions(Settings(data_dir=shop.data, delta_dir=folder)).resolve_job_def(PUBLISH_JOB)
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance).success
-        event = instance.get_latest_materialization_event(SNAPSHOT)
-        assert event is not None
-        assert event.asset_materialization is not None
-        metadata = event.asset_materialization.metadata
+        metadata = told(instance)
     assert (metadata["delta"].value, metadata["delta_tables_written"].value) == (str(folder), 2)
     newest = snapshots(tiny.published)[-1].id
     assert json.loads((folder / "snapshot.json").read_text())["snapshot"] == newest
@@ -171,10 +176,7 @@ def test_the_asset_copies_to_an_object_store_and_tries_again_when_it_cannot(
     job = build_definitions(settings).resolve_job_def(PUBLISH_JOB)
     with dg.DagsterInstance.ephemeral() as instance:
         assert job.execute_in_process(instance=instance).success
-        event = instance.get_latest_materialization_event(SNAPSHOT)
-        assert event is not None
-        assert event.asset_materialization is not None
-        metadata = event.asset_materialization.metadata
+        metadata = told(instance)
         assert metadata["url"].value == f"{bucket.url}/published"
         assert metadata["tables_uploaded"].value == 3
         tiny.write(9)
