@@ -114,3 +114,10 @@ def test_the_command_tells_found_from_survived_and_not_covered_and_leaves_the_tr
     assert "survived: warehouse/toy.py:9: n < LIMIT → (n <= LIMIT)" in said
     assert "not covered: warehouse/toy.py:13: n == 1 → (n != 1)" in said
     assert module.read_text() == TOY
+
+
+def test_seconds_of_what_a_file_shares_are_paid_once_by_the_first_test_taken_from_it() -> None:
+    seconds = {"a.py": 30.0, "a.py::one": 1.0, "a.py::two": 2.0, "b.py": 40.0, "b.py::one": 1.0, "c.py::one": 5.0}
+    every = {name for name in seconds if "::" in name}
+    assert command.chosen(every, seconds, "", 40) == ["c.py::one", "a.py::one", "a.py::two"]
+    assert command.named({"a.py"}, seconds) == {"a.py::one", "a.py::two"}

@@ -4,7 +4,7 @@ Makes a copy of the tree, runs the default tests once to learn which of them cov
 code or tests change), then tries random faults one after the other, each with the tests that cover its line, within
 `--limit` seconds. `--sql` changes SQL instead of Python; `--only silver/history.py` looks at a part; `--tests DIR`
 runs a part of the tests. The worktree is never changed. Not seen: code that only tests in other processes run (the
-installed command, killed builds) and long tests; such lines count as not covered. Faults that change nothing are not
+installed command, killed builds), long tests and those of whole shops; such lines count as not covered. Faults that change nothing are not
 told apart: read the survivors.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import queue
 import random
 import shutil
 import signal
@@ -22,7 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -32,6 +34,8 @@ from ecommerce_platform_tests.mutants.changes import Change, file_changes, pytho
 PACKAGE = "ecommerce_platform"
 #: What is looked at unless `--only` says so.
 PARTS = ("warehouse", "silver", "persons", "ingestion", "quality")
+#: Tests run for one fault.
+_MOST = 300
 #: Test → seconds; file → line → tests (a file of tests stands for all of it).
 Lines = dict[str, dict[int, set[str]]]
 
@@ -98,17 +102,28 @@ def _reader(file: str, lines: Lines) -> str:
 def named(tests: set[str], seconds: dict[str, float]) -> set[str]:
     """Tests that passed when they were noted, one by one where a file stands for all of its tests."""
     files = {test for test in tests if "::" not in test}
-    return {test for test in seconds if test in tests or test.partition("::")[0] in files}
+    return {test for test in seconds if "::" in test and (test in tests or test.partition("::")[0] in files)}
 
 
 def chosen(tests: set[str], seconds: dict[str, float], part: str, budget: float) -> list[str]:
-    """Tests to run, those of the same part and the quick ones first, as many as the time allows."""
-    taken, total = [], 0.0
-    for name in sorted(tests, key=lambda n: (f"/{part}/" not in n, seconds[n], n)):
-        total += seconds[name]
-        if taken and (total > budget or len(taken) == 200):
-            break
+    """Tests to run, those of the same part and the quick ones first, as many as the time allows.
+
+    Fixtures that a file shares are paid once, by the first test taken from it.
+    """
+    taken, total, files = list[str](), 0.0, set[str]()
+
+    def cost(name: str) -> float:
+        file = name.partition("::")[0]
+        return seconds[name] + (0.0 if file in files else seconds.get(file, 0.0))
+
+    for name in sorted(tests, key=lambda n: (f"/{part}/" not in n, cost(n), n)):
+        if taken and total + cost(name) > budget:
+            continue
+        total += cost(name)
         taken.append(name)
+        files.add(name.partition("::")[0])
+        if len(taken) == _MOST:
+            break
     return taken
 
 
@@ -153,7 +168,7 @@ def learn(copy: Path, root: Path, notes: Path, tests: Sequence[str], workers: in
     print(f"learning what tests cover: {' '.join(tests)} …", flush=True)
     spread = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
     command = [sys.executable, "-m", "pytest", "-p", "ecommerce_platform_tests.mutants.contexts", "-p", "no:cacheprovider",
-               "-q", "--no-header", "-m", "not long", *spread, *tests]  # fmt: skip
+               "-q", "--no-header", "-m", "not long and not shops", *spread, *tests]  # fmt: skip
     subprocess.run(command, cwd=copy, env=_environment(copy, root, notes), check=False)
     known.write_text(key)
 
@@ -179,7 +194,7 @@ def read_lines(copy: Path, notes: Path) -> tuple[Lines, dict[str, float]]:
     return lines, json.loads((notes / "seconds.json").read_text())
 
 
-def ask(copy: Path, environment: dict[str, str], tests: Sequence[str], limit: float) -> str:
+def ask(copy: Path, environment: Mapping[str, str], tests: Sequence[str], limit: float) -> str:
     """Runs tests on the copy as it is: found, survived or timed out."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", *tests]
     process = subprocess.Popen(
@@ -205,17 +220,16 @@ def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> No
     parser = argparse.ArgumentParser(prog="python -m ecommerce_platform_tests.mutants", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=240, help="no fault is begun later than this")
+    parser.add_argument("--minutes", type=float, default=240, help="no fault is begun later than this, from when the first is")
     parser.add_argument("--limit", type=float, default=90, help="seconds per fault")
     parser.add_argument("--only", action="append", help=f"files or folders below {PACKAGE}/")
-    parser.add_argument("--tests", action="append", help="tests to choose from (default: all that are not long)")
+    parser.add_argument("--tests", action="append", help="tests to choose from (default: all of `make test`)")
     parser.add_argument("--sql", action="store_true", help="change SQL instead of Python")
-    parser.add_argument("--workers", type=int, default=1, help="processes that learn what tests cover")
+    parser.add_argument("--workers", type=int, default=1, help="processes that learn what tests cover, and then try faults")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "ecommerce-mutants")
     asked = parser.parse_args(arguments)
     root = root or Path(__file__).resolve().parents[2]
     copy, notes = asked.work.resolve() / "tree", asked.work.resolve() / "map"
-    until = time.monotonic() + asked.minutes * 60
     tests = asked.tests or [f"{PACKAGE}_tests"]
     learn(copy, root, notes, tests, asked.workers, copy_tree(root, copy))
     lines, seconds = read_lines(copy, notes)
@@ -225,24 +239,52 @@ def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> No
     print(f"{len(sample)} of {len(mutants)} faults, seed {asked.seed}", flush=True)
     outcomes: Counter[str] = Counter()
     left: dict[str, list[str]] = defaultdict(list)
-    for number, mutant in enumerate(sample):
-        if time.monotonic() > until:
-            print(f"time is up after {number}")
-            break
-        path = copy / PACKAGE / mutant.file
-        text = path.read_text()
-        said = mutant.describe(text)
-        known = named(covering(mutant, text, lines), seconds)
-        wanted = chosen(known, seconds, mutant.file.partition("/")[0], asked.limit / 2)
-        try:
-            path.write_text(mutant.change.apply(text))
-            outcome = ask(copy, environment, wanted, asked.limit) if wanted else "not covered"
-        finally:
-            path.write_text(text)
+    for outcome, said, tests_run in _try_all(sample, _copies(copy, asked.workers), environment, lines, seconds, asked):
         outcomes[outcome] += 1
         left[outcome].append(said)
-        print(f"{outcome:11} ({len(wanted)} of {len(known)} tests) {said}", flush=True)
+        print(f"{outcome:11} ({tests_run}) {said}", flush=True)
     _report(outcomes, left)
+
+
+def _copies(copy: Path, workers: int) -> list[Path]:
+    """A tree for each process that tries faults."""
+    more = [copy.with_name(f"{copy.name}-{n}") for n in range(2, workers + 1)]
+    for path in more:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(copy, path)
+    return [copy, *more]
+
+
+def _try_all(
+    sample: Sequence[Mutant], copies: Sequence[Path], environment: Mapping[str, str], lines: Lines,
+    seconds: dict[str, float], asked: argparse.Namespace,
+) -> Iterator[tuple[str, str, str]]:  # fmt: skip
+    """Tries faults, as many at a time as there are copies: outcome, the fault, how many tests of how many were run."""
+    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for path in copies:
+        free.put(path)
+    until = time.monotonic() + asked.minutes * 60
+
+    def attempt(mutant: Mutant) -> tuple[str, str, str]:
+        tree = free.get()
+        path = tree / PACKAGE / mutant.file
+        text = path.read_text()
+        known = named(covering(mutant, text, lines), seconds)
+        wanted = chosen(known, seconds, mutant.file.partition("/")[0], asked.limit / 2)
+        outcome = "not covered"
+        try:
+            if time.monotonic() > until:
+                outcome = "not tried"
+            elif wanted:
+                path.write_text(mutant.change.apply(text))
+                outcome = ask(tree, {**environment, "PYTHONPATH": str(tree)}, wanted, asked.limit)
+        finally:
+            path.write_text(text)
+            free.put(tree)
+        return outcome, mutant.describe(text), f"{len(wanted)} of {len(known)} tests"
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        yield from pool.map(attempt, sample)
 
 
 def _report(outcomes: Counter[str], left: dict[str, list[str]]) -> None:
@@ -252,7 +294,7 @@ def _report(outcomes: Counter[str], left: dict[str, list[str]]) -> None:
         print(
             f"found {found} of {of} that were {what}: {found / max(of, 1):.1%} (95 % interval {low:.1%} to {high:.1%})"
         )
-    print(", ".join(f"{outcome} {outcomes[outcome]}" for outcome in ("found", "survived", "timed out", "not covered")))
+    print(", ".join(f"{outcome} {outcomes[outcome]}" for outcome in ("found", "survived", "timed out", "not covered", "not tried")))
     for outcome in ("survived", "timed out", "not covered"):
         for said in left[outcome]:
             print(f"{outcome}: {said}")

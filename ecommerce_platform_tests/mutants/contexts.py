@@ -1,14 +1,15 @@
 """A plugin of pytest: notes which test runs which line of the platform, and how long tests take.
 
 Used with `-p ecommerce_platform_tests.mutants.contexts`, also under xdist: each process writes a file of its own into
-the folder ECOMMERCE_MUTANTS_MAP. What a fixture runs that several tests share is noted for their whole file. Code that
-tests run in another process is not seen.
+the folder ECOMMERCE_MUTANTS_MAP. What a fixture runs that several tests share is noted for their whole file, and so are
+its seconds, which every run of one of these tests pays. Code that tests run in another process is not seen.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 _FOLDER = Path(os.environ["ECOMMERCE_MUTANTS_MAP"])
+#: Under this name a test's report carries the seconds of shared fixtures set up for it.
+_SHARED = "seconds of shared fixtures"
 
 
 class _Notes:
@@ -33,6 +36,9 @@ class _Notes:
         self.seconds: Counter[str] = Counter()
         self.failed: set[str] = set()
         self.now = ""
+        #: What is run, and how many shared fixtures are being set up within each other.
+        self.item: pytest.Item | None = None
+        self.depth = 0
 
     def switch(self, context: str) -> str:
         """What runs from now on belongs to `context`; what it belonged to before."""
@@ -53,6 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """What a test runs is its own."""
     _NOTES.switch(item.nodeid)
+    _NOTES.item = item
     try:
         return (yield)
     finally:
@@ -62,18 +69,24 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef, request: pytest.FixtureRequest) -> Iterator[object]:
     """What a shared fixture runs belongs to the file."""
-    shared = fixturedef.scope != "function"
-    before = _NOTES.switch(_NOTES.now.partition("::")[0]) if shared else ""
+    if fixturedef.scope == "function":
+        return (yield)
+    before, started = _NOTES.switch(_NOTES.now.partition("::")[0]), time.perf_counter()
+    _NOTES.depth += 1
     try:
         return (yield)
     finally:
-        if shared:
-            _NOTES.switch(before)
+        _NOTES.switch(before)
+        _NOTES.depth -= 1
+        if not _NOTES.depth and _NOTES.item:
+            _NOTES.item.user_properties.append((_SHARED, time.perf_counter() - started))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keeps seconds and failures."""
-    _NOTES.seconds[report.nodeid] += report.duration
+    shared = sum(took for name, took in report.user_properties if name == _SHARED) if report.when == "setup" else 0
+    _NOTES.seconds[report.nodeid] += report.duration - shared
+    _NOTES.seconds[report.nodeid.partition("::")[0]] += shared
     if report.outcome != "passed":
         _NOTES.failed.add(report.nodeid)
 
