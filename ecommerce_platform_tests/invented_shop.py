@@ -63,8 +63,8 @@ SILVER = {
     "['page_view', 'product_view', 'add_to_cart', 'checkout', 'purchase'][1 + step] as event_type, 'p' || (n % 40) as product_id, "
     "if(step = 4, 'o' || n, null) as order_id, ['search', 'direct', 'newsletter'][1 + n % 3] as channel, 'phone' as device "
     "from range(3000) t(n), range(5) s(step) where step <= 5 * r(n, 90) * r(n, 91) + 1",
-    "silver.row_accounting": "select t.name as _raw_table, date '2024-07-01' as _load_date, 1000 as rows_landed, 950 as rows_used, 40 as rows_superseded, "
-    "10 as rows_rejected, 0 as rows_left_out from (values ('orders'), ('customers')) t(name)",
+    "silver.row_accounting": "select t.name as _raw_table, date '2024-07-01' as _load_date, 1000 as rows_landed, 945 as rows_used, 40 as rows_superseded, "
+    "10 as rows_rejected, 5 as rows_left_out from (values ('orders'), ('customers')) t(name)",
     "silver.rejects": "select 'orders' as entity, 'orders' as _raw_table, date '2024-07-01' as _load_date, 'orders.csv' as _source_file, n as _source_row, "
     "if(n < 5, 'not_convertible', 'load_set_aside') as reason_code, 'total: ''abc'' is no amount' as reason, '{}' as raw_row from range(10) t(n)",
     "silver.sellers": "select 'x' as seller_id where false",

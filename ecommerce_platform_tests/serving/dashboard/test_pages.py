@@ -365,6 +365,13 @@ def test_forecasts_say_which_model_won_over_what(shop: data.Shop) -> None:
     assert found["published_as"].to_list() == ["baseline:recency_alone", "best_per_series"]
 
 
+def test_every_delivered_row_has_its_place_in_the_picture_of_rows(shop: data.Shop) -> None:
+    figure = next(p for p in plots(page("trust")) if p["data"][0].get("name") == "Used")
+    assert [t["name"] for t in figure["data"]] == ["Used", "Replaced by newer", "Left out on purpose", "Set aside"]
+    shares = [sum(parts) for parts in zip(*(t["x"] for t in figure["data"]), strict=True)]
+    assert shares == pytest.approx([1.0] * len(shares))
+
+
 def test_decisions_show_the_ledger_and_each_plan(shop: data.Shop) -> None:
     test = page("decisions")
     assert [

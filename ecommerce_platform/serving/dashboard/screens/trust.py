@@ -163,16 +163,16 @@ def _accounting(shop: Shop) -> None:
         return
     section(
         "Where every delivered row went",
-        "Used, replaced by a newer version, or set aside with a reason: nothing is lost.",
+        "Used, replaced by a newer version, left out as source.yml says, or set aside with a reason: nothing is lost.",
     )
     left, right = st.columns([1, 1], gap="large")
     with left:
         frame = shop.frame(
             "select _raw_table as value, sum(rows_landed) as now, sum(rows_used) as used, sum(rows_superseded) as replaced, "
-            "sum(rows_rejected) as set_aside from silver.row_accounting group by 1 order by 2 desc"
+            "sum(rows_left_out) as left_out, sum(rows_rejected) as set_aside from silver.row_accounting group by 1 order by 2 desc"
         )
         figure = _stack(frame)
-        picture(figure, frame, "rows_by_table", "Delivered rows by table: used, replaced, set aside")
+        picture(figure, frame, "rows_by_table", "Delivered rows by table: used, replaced, left out, set aside")
     with right:
         if not shop.has("silver.rejects"):
             st.success("No row was set aside.", icon=":material/check_circle:")
@@ -195,6 +195,7 @@ def _stack(frame: pl.DataFrame) -> Any:
     parts = {
         "used": ("Used", charts.BLUE),
         "replaced": ("Replaced by newer", charts.GREY),
+        "left_out": ("Left out on purpose", charts.PURPLE),
         "set_aside": ("Set aside", charts.RED),
     }
     values = frame["value"].to_list()
