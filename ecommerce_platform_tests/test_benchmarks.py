@@ -7,10 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks import first_minutes, nested
+from benchmarks import first_minutes, nested, spark
 from benchmarks.__main__ import main
 from benchmarks.build import APART, COMPARED
 from benchmarks.equal import differences
+from ecommerce_platform.engines.spark import missing_for_spark
+from ecommerce_platform_tests.conftest import Shop
+from ecommerce_platform_tests.leftout import leave_out
 
 
 def test_the_bare_script_makes_the_platforms_tables_and_each_part_of_a_build_is_listed(
@@ -53,7 +56,7 @@ def test_what_a_newcomer_waits_for_is_measured(tmp_path: Path, capsys: pytest.Ca
     lines = (tmp_path / "first-minutes.md").read_text().splitlines()
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
     figures = {name: float(value.replace(",", "")) for name, value in rows if name != "what" and "---" not in name}
-    assert len(figures) == 13
+    assert len(figures) == 14
     assert min(figures.values()) > 0
     assert figures["its tables (s)"] + figures["its bookkeeping (s)"] == pytest.approx(
         figures["a build from nothing (s)"], abs=0.02
@@ -72,3 +75,20 @@ def test_nested_orders_become_the_same_rows_both_ways_and_time_and_memory_are_to
     assert layout == ("array" if "array" in more else "lines")
     assert (float(largest) > 39) is ("--record" in more)
     assert all(float(figure.replace(",", "")) > 0 for figure in (ours, bare, ratio, *peaks))
+
+
+@pytest.mark.long
+def test_both_engines_are_timed_on_the_same_tables(shop: Shop, tmp_path: Path) -> None:
+    if missing := missing_for_spark():
+        leave_out(*missing)
+    shop.ok("generate", "--orders", "300", "--days", "20", "--dirty", "0")
+    shop.ok("build")
+    before = shop.query("select max(version) from changes.versions")
+    spark.main([str(shop.data), str(shop.data), "--results", str(tmp_path)])
+    lines = (tmp_path / "spark.md").read_text().splitlines()
+    (first, second) = (line.strip("| ").split(" | ") for line in lines if line.startswith("| 300 "))
+    assert first[:2] == second[:2] == ["300", f"{shop.query('select count(*) from gold.fct_order_items')[0][0]:,}"]
+    assert all(float(figure.replace(",", "")) > 0 for figure in first)
+    assert sum(line.startswith("| `gold.") for line in lines) == spark.DEAREST
+    assert shop.query("select max(version) from changes.versions") == before
+    assert not (shop.data / "spark-benchmark").exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -31,7 +31,8 @@ def build(
 ) -> None:
     """Materializes what the drops deliver, from bronze to models, through Dagster in this process.
 
-    Without --partitions that is what is new, changed, redelivered or removed. Rows that a rule rejects are kept and
+    Without --partitions that is what is new, changed, redelivered or removed; if everything is as the last complete build
+    left it, no table is looked at. Rows that a rule rejects are kept and
     counted and leave the exit code at 0; files, lines and whole loads that could not be used make it 3.
     """
     from ecommerce_platform.operations.builds import run_build
@@ -41,6 +42,13 @@ def build(
     with bar("loading definitions") as progress:
         result = run_build(settings, select, progress.built, days=days, full_checks=full_checks)
     _tell_findings(result)
+    if result.as_it_was_at:
+        say(
+            f"nothing is new: drops, definitions, settings and tables are as the build of {_time(result.as_it_was_at)} left them "
+            "([bold]--full-checks[/] looks at every table all the same)"
+        )
+        _summary(settings)
+        return
     built = f"{len(result.built)} tables built in {result.seconds:.1f} s"
     if result.failed:
         skipped = f", {result.skipped} not attempted" if result.skipped else ""
@@ -60,6 +68,10 @@ def build(
     )
     if result.findings:
         raise typer.Exit(INCOMPLETE)
+
+
+def _time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"
 
 
 def _tell_findings(result: BuildResult) -> None:

@@ -12,6 +12,7 @@ are in two frequent pairs of the same basket.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,8 +35,8 @@ MEMORY_BYTES = 512_000_000
 _NODE_BYTES, _SET_BYTES = 700, 400
 #: By how much the minimum is raised at a time where the budget does not hold it.
 _RAISE = 1.25
-#: Memory of the DuckDB that counts pairs; it writes to disk beyond.
-_DUCKDB_MEMORY = "2GB"
+#: Memory of the DuckDB that counts pairs, beside that of the warehouse; it writes to disk beyond.
+_DUCKDB_MEMORY = "600MB"
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,15 @@ def count_pairs(baskets: Baskets, min_baskets: int = 1) -> tuple[np.ndarray, np.
 
 def _queried(sql: str, tables: Mapping[str, Mapping[str, np.ndarray]], **said: int) -> dict[str, np.ndarray]:
     """The columns that a SELECT over tables of whole numbers gives."""
+    from tempfile import TemporaryDirectory
+
     import duckdb
     import pyarrow as pa
 
-    with duckdb.connect(config={"memory_limit": _DUCKDB_MEMORY}) as con:
+    with (
+        TemporaryDirectory(prefix="baskets-") as spill,
+        duckdb.connect(config={"memory_limit": _DUCKDB_MEMORY, "temp_directory": spill}) as con,
+    ):
         for name, columns in tables.items():
             con.register(name, pa.table(dict(columns)))
         found = con.execute(sql, said).fetchnumpy()
@@ -138,24 +144,37 @@ def _longer_sets(
     baskets: Baskets, pairs: np.ndarray, together: np.ndarray, min_baskets: int, memory_bytes: int
 ) -> tuple[dict[Products, int], int]:
     """Sets of three and more with their counts, and the minimum that the memory budget let them be counted with."""
-    least, kept = min_baskets, baskets
-    while True:
-        # What a higher minimum leaves is part of what a lower one left.
-        kept = _that_can_hold_three(kept, pairs[together >= least])
+    minima = [min_baskets]
+    while minima[-1] <= together.max(initial=0):
+        minima.append(max(minima[-1] + 1, int(minima[-1] * _RAISE)))
+    fitting: dict[int, Baskets] = {}
+
+    def fits(least: int) -> bool:
+        kept = _that_can_hold_three(baskets, pairs[together >= least])
         if not len(kept.basket) or _estimated_bytes(kept, least) <= memory_bytes:
-            return _fpgrowth(kept, least), least
-        least = max(least + 1, int(least * _RAISE))
+            fitting[least] = kept
+        return least in fitting
+
+    # What a higher minimum leaves is part of what a lower one leaves, so it takes less.
+    least = min_baskets if fits(min_baskets) else minima[bisect_left(minima, True, lo=1, key=fits)]
+    return _fpgrowth(fitting[least], least), least
 
 
 def _that_can_hold_three(baskets: Baskets, pairs: np.ndarray) -> Baskets:
     """The rows that a frequent set of three can lie in: the product is in two frequent pairs of its own basket."""
     kept = _queried(
         """
-        with together as (
-            select a.basket, pairs.first, pairs.second
+        -- Materialized: joined with the pairs first, each product would meet all others it was ever bought with.
+        with beside as materialized (
+            select a.basket, a.product as first, b.product as second
             from held as a
             inner join held as b on a.basket = b.basket and a.product < b.product
-            inner join pairs on a.product = pairs.first and b.product = pairs.second
+        ),
+
+        together as (
+            select basket, first, second
+            from beside
+            semi join pairs using (first, second)
         )
         select basket, product
         from (select basket, first as product from together union all select basket, second as product from together)

@@ -101,16 +101,13 @@ def read_shop(lines: pl.DataFrame, products: pl.DataFrame, min_baskets: int) -> 
         .sort("product")
     )
     orders = lines.group_by("order_id").agg(pl.col("order_date").min()).sort("order_date", "order_id")
-    held = (
-        lines.select("order_id", "product_id")
-        .unique()
-        .join(orders.select("order_id").with_row_index("basket"), on="order_id")
-        .join(known.select("product_id", "product"), on="product_id")
-        .sort("basket", "product")
-    )
-    baskets = Baskets(
-        held["basket"].cast(pl.Int64).to_numpy(), held["product"].cast(pl.Int64).to_numpy(), orders.height, known.height
-    )  # fmt: skip
+    # As one number for each: frames of millions of rows with texts in them would take the memory.
+    product = lines["product_id"].cast(pl.Enum(known["product_id"])).to_physical().cast(pl.Int64).to_numpy()
+    number = lines.select("order_id").join(
+        orders.select("order_id").with_row_index("basket"), on="order_id", how="left", maintain_order="left"
+    )["basket"].cast(pl.Int64).to_numpy()  # fmt: skip
+    held = np.unique(number * max(known.height, 1) + product)
+    baskets = Baskets(held // max(known.height, 1), held % max(known.height, 1), orders.height, known.height)
     return Shop(
         baskets,
         orders["order_date"].to_physical().cast(pl.Int64).to_numpy() + date(1970, 1, 1).toordinal(),

@@ -13,6 +13,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.operations.as_it_is import (
+    LastBuild,
+    last_build,
+    remember,
+    stamps_of_definitions,
+    state_of_tables,
+)
 from ecommerce_platform.operations.in_process import FROM_HERE, NO_CONSOLE, quiet_dagster
 from ecommerce_platform.orchestration.evaluations import failure_text
 from ecommerce_platform.orchestration.partitions import (
@@ -58,6 +65,8 @@ class BuildResult:
     #: (raw table, reason code, lines, an example): what stands in bronze.rejects.
     unparsable: list[tuple[str, str, int, str]] = field(default_factory=list)
     rejected: int = 0
+    #: When the last complete build ended, if this one found everything as it left it and so looked at no table.
+    as_it_was_at: float | None = None
 
 
 def run_build(
@@ -84,41 +93,74 @@ def run_build(
         SettingsError: the engine is one that cannot run here.
     """
     from ecommerce_platform.engines.spark import require_spark
-    from ecommerce_platform.orchestration.assembly import declare
     from ecommerce_platform.orchestration.instance import open_instance
-    from ecommerce_platform.orchestration.jobs import EXPECTATIONS_JOB
     from ecommerce_platform.orchestration.project import read_project
     from ecommerce_platform.orchestration.resources import open_warehouse
 
     remember_ranges()
     progress = _Progress(listener)
+    declared = stamps_of_definitions(settings)
     project = read_project(settings, listener=progress.step)
     _has_drops(project)
     if settings.engine == "spark":
         require_spark()
-    with open_instance(settings) as instance, open_warehouse(settings).kept_open(), closing(project.cluster):
-        new = [days] if days else pending_ranges(project)
-        ranges = new or [_newest_load(project)]
-        for first, last in ranges:
-            _have_partitions(project.source, first, last)
-            ask_for(settings.home, first, last)
-        definitions = declare(project)
-        keys = _selected(definitions, select)
-        if (ask := _asks(project, keys)) and new:
-            _import_ahead(project)
-        progress.total = len(keys) * len(ranges) + ask
-        run = _Jobs(instance, definitions, full_checks=full_checks)
-        tags = ({} if days else {ONLY_PENDING: "true"}) | ({WHEN_DUE: "true"} if select == "*" else {})
-        result = run.build(keys, ranges, tags)
-        if ask and not result.failed:
-            progress.tell("business expectations", "start")
-            run.execute(definitions.resolve_job_def(EXPECTATIONS_JOB), {})
-            progress.tell("business expectations", "done")
-        result.seconds = time.monotonic() - run.started
-        result.unparsable = _unparsable(settings)
-        tables = {".".join(key.path) for key in keys}
-        result.skipped = len(tables - set(result.built) - set(result.failed))
+    everything = select == "*" and not days
+    with open_instance(settings) as instance:
+        with open_warehouse(settings).kept_open(), closing(project.cluster):
+            new = [days] if days else pending_ranges(project)
+            if everything and not new and not full_checks:
+                last = last_build(project, instance, declared, _state_of_tables(settings))
+                if last:
+                    return _as_it_was(last, settings)
+            result = _build(project, instance, progress, select, new, again=bool(days), full_checks=full_checks)
+            tables = _state_of_tables(settings) if everything else None
+        remember(project, instance, declared, tables, result)
     return result
+
+
+def _build(
+    project: Project, instance: dg.DagsterInstance, progress: _Progress, select: str, new: list[tuple[date, date]],
+    *, again: bool, full_checks: bool,
+) -> BuildResult:  # fmt: skip
+    """Runs what is selected over the ranges of days that are `new`, or over the newest load, then the expectations."""
+    from ecommerce_platform.orchestration.assembly import declare
+    from ecommerce_platform.orchestration.jobs import EXPECTATIONS_JOB
+
+    ranges = new or [_newest_load(project)]
+    for first, last in ranges:
+        _have_partitions(project.source, first, last)
+        ask_for(project.settings.home, first, last)
+    definitions = declare(project)
+    keys = _selected(definitions, select)
+    if (ask := _asks(project, keys)) and new:
+        _import_ahead(project)
+    progress.total = len(keys) * len(ranges) + ask
+    run = _Jobs(instance, definitions, full_checks=full_checks)
+    tags = ({} if again else {ONLY_PENDING: "true"}) | ({WHEN_DUE: "true"} if select == "*" else {})
+    result = run.build(keys, ranges, tags)
+    if ask and not result.failed:
+        progress.tell("business expectations", "start")
+        run.execute(definitions.resolve_job_def(EXPECTATIONS_JOB), {})
+        progress.tell("business expectations", "done")
+    result.seconds = time.monotonic() - run.started
+    result.unparsable = _unparsable(project.settings)
+    tables = {".".join(key.path) for key in keys}
+    result.skipped = len(tables - set(result.built) - set(result.failed))
+    return result
+
+
+def _state_of_tables(settings: Settings) -> str | None:
+    from ecommerce_platform.orchestration.resources import open_warehouse
+
+    with open_warehouse(settings).connect() as con:
+        return state_of_tables(con)
+
+
+def _as_it_was(last: LastBuild, settings: Settings) -> BuildResult:
+    """What a build says that has nothing to look at: what the last one would say again."""
+    return BuildResult(
+        run_id=last.run_id, warnings=last.warnings, unparsable=_unparsable(settings), as_it_was_at=last.at
+    )
 
 
 def _asks(project: Project, keys: Iterable[dg.AssetKey]) -> bool:

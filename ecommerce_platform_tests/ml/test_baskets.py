@@ -119,7 +119,11 @@ def test_counts_are_those_of_gold_product_affinity(trained: lifecycle.Trained, i
             "from lines; insert into silver.shop (min_pair_orders) values (5)"
         )
         affinity = con.sql(sql).pl()
-        assert MODEL.inputs["lines"].fetch(con).sort("order_id", "product_id").equals(inputs["lines"])
+        fetched = MODEL.inputs["lines"].fetch(con)
+    orders = inputs["lines"].select("order_date", "order_id").unique().sort("order_date", "order_id")
+    numbered = inputs["lines"].join(orders.with_row_index("number", offset=1), on=["order_date", "order_id"])
+    assert set(fetched.rows()) == set(numbered.select(pl.col("number"), "order_date", "product_id").rows())
+    assert fetched.height == numbered.height
     rules = MODEL.score(trained.fitted, inputs, RULES).filter(pl.col("antecedent_products") == 1)
     known = {
         frozenset((a, b)): counts

@@ -220,12 +220,16 @@ def main(arguments: Sequence[str] | None = None, root: Path | None = None) -> No
     parser = argparse.ArgumentParser(prog="python -m ecommerce_platform_tests.mutants", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=240, help="no fault is begun later than this, from when the first is")
+    parser.add_argument(
+        "--minutes", type=float, default=240, help="no fault is begun later than this, from when the first is"
+    )
     parser.add_argument("--limit", type=float, default=90, help="seconds per fault")
     parser.add_argument("--only", action="append", help=f"files or folders below {PACKAGE}/")
     parser.add_argument("--tests", action="append", help="tests to choose from (default: all of `make test`)")
     parser.add_argument("--sql", action="store_true", help="change SQL instead of Python")
-    parser.add_argument("--workers", type=int, default=1, help="processes that learn what tests cover, and then try faults")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that learn what tests cover, and then try faults"
+    )
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "ecommerce-mutants")
     asked = parser.parse_args(arguments)
     root = root or Path(__file__).resolve().parents[2]
@@ -294,7 +298,12 @@ def _report(outcomes: Counter[str], left: dict[str, list[str]]) -> None:
         print(
             f"found {found} of {of} that were {what}: {found / max(of, 1):.1%} (95 % interval {low:.1%} to {high:.1%})"
         )
-    print(", ".join(f"{outcome} {outcomes[outcome]}" for outcome in ("found", "survived", "timed out", "not covered", "not tried")))
+    print(
+        ", ".join(
+            f"{outcome} {outcomes[outcome]}"
+            for outcome in ("found", "survived", "timed out", "not covered", "not tried")
+        )
+    )
     for outcome in ("survived", "timed out", "not covered"):
         for said in left[outcome]:
             print(f"{outcome}: {said}")
