@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ecommerce_platform.orchestration.assets.expectations import EXPECTATIONS
 from ecommerce_platform.orchestration.partitions import today_in
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.changes import behind, table_versions
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import dagster as dg
     from duckdb import DuckDBPyConnection
 
-    from ecommerce_platform.operations.builds import BuildResult
     from ecommerce_platform.orchestration.project import Project
 
 #: In DAGSTER_HOME, with whose history it goes.
@@ -74,21 +72,26 @@ def last_build(project: Project, instance: dg.DagsterInstance, declared: str, ta
 
 
 def remember(
-    project: Project, instance: dg.DagsterInstance, declared: str, tables: str | None, result: BuildResult
+    project: Project,
+    instance: dg.DagsterInstance,
+    declared: str,
+    tables: str | None,
+    run_id: str,
+    warnings: Sequence[tuple[str, str, str]],
 ) -> None:
-    """Notes that a build has looked at every table, if nothing failed and all input was used.
+    """Notes that a build has looked at every table, that nothing failed and all input was used.
 
     Args:
         project: what was built; its warehouse is closed by now, and `tables` was asked before.
         instance: its history.
         declared: `stamps_of_definitions`.
-        tables: `state_of_tables`.
-        result: of the build.
+        tables: `state_of_tables`; of tables that are behind nothing is noted.
+        run_id: of the build.
+        warnings: what its business expectations warned of.
     """
-    if result.failed or result.skipped or result.findings or not tables:
+    if not tables:
         return
-    asked = [warning for warning in result.warnings if warning[1] == EXPECTATIONS]
-    build = LastBuild(_mark(project, instance, declared, tables), time.time(), result.run_id, asked)
+    build = LastBuild(_mark(project, instance, declared, tables), time.time(), run_id, list(warnings))
     with suppress(OSError):  # without the note the next build looks at every table
         (project.settings.home / NOTE).write_text(json.dumps(asdict(build)), encoding="utf-8")
 

@@ -68,6 +68,18 @@ class BuildResult:
     #: When the last complete build ended, if this one found everything as it left it and so looked at no table.
     as_it_was_at: float | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether every table that was asked for was made, of all the input there is."""
+        return not (self.failed or self.skipped or self.findings)
+
+    @property
+    def expected(self) -> list[tuple[str, str, str]]:
+        """The warnings of business expectations, which are about tables as they are, not about what a load brought."""
+        from ecommerce_platform.orchestration.assets.expectations import EXPECTATIONS
+
+        return [warning for warning in self.warnings if warning[1] == EXPECTATIONS]
+
 
 def run_build(
     settings: Settings,
@@ -114,7 +126,8 @@ def run_build(
                     return _as_it_was(last, settings)
             result = _build(project, instance, progress, select, new, again=bool(days), full_checks=full_checks)
             tables = _state_of_tables(settings) if everything else None
-        remember(project, instance, declared, tables, result)
+        if result.complete:
+            remember(project, instance, declared, tables, result.run_id, result.expected)
     return result
 
 

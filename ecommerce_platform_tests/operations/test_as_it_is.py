@@ -48,13 +48,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path)
 
 
-def result(**more: Any) -> BuildResult:
-    others = [("gold.days", "no_gaps", "a gap")]
-    return BuildResult(run_id="r1", built=["gold.orders"], warnings=[WARNING, *others], **more)
+NOTED = ("r1", [WARNING])
 
 
 def test_the_last_complete_build_is_known_with_what_its_expectations_warned_of(place: Place) -> None:
-    remember(*place.given, result())
+    remember(*place.given, *NOTED)
     found = last_build(*place.given)
     assert found
     assert (found.run_id, found.warnings) == ("r1", [WARNING])
@@ -69,9 +67,13 @@ def test_the_last_complete_build_is_known_with_what_its_expectations_warned_of(p
     ],
     ids=["a table failed", "one was not attempted", "input was left"],
 )
-def test_an_incomplete_build_is_not_remembered(place: Place, more: dict[str, Any]) -> None:
-    remember(*place.given, result(**more))
-    assert last_build(*place.given) is None
+def test_such_a_build_is_not_complete(more: dict[str, Any]) -> None:
+    assert BuildResult(built=["gold.days"], warnings=[WARNING]).complete
+    assert not BuildResult(built=["gold.orders"], **more).complete
+
+
+def test_of_warnings_those_stay_that_are_about_tables_as_they_are() -> None:
+    assert BuildResult(warnings=[WARNING, ("gold.days", "no_gaps", "a gap")]).expected == [WARNING]
 
 
 def _add(path: Callable[[Place], Path]) -> Callable[[Place], None]:
@@ -99,14 +101,14 @@ def _add(path: Callable[[Place], Path]) -> Callable[[Place], None]:
     ],
 )
 def test_after_a_change_every_table_is_looked_at(place: Place, change: Callable[[Place], object]) -> None:
-    remember(*place.given, result())
+    remember(*place.given, *NOTED)
     assert last_build(*place.given)
     change(place)
     assert last_build(*place.given) is None
 
 
 def test_what_has_a_cadence_is_looked_at_on_the_next_day(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    remember(*place.given, result())
+    remember(*place.given, *NOTED)
     monkeypatch.setattr(as_it_is, "today_in", lambda source: date(2024, 3, 2))
     assert last_build(*place.given) is None
 
@@ -114,7 +116,7 @@ def test_what_has_a_cadence_is_looked_at_on_the_next_day(place: Place, monkeypat
 def test_a_definition_changed_during_the_build_has_not_been_applied(place: Place) -> None:
     before = place.given
     (place.settings.source_folder / "source.yml").write_text("written while the build ran")
-    remember(*before, result())
+    remember(*before, *NOTED)
     assert last_build(*place.given) is None
 
 
