@@ -165,7 +165,7 @@ async def phases(
 
     acts = [acting(n, u) for n, u in enumerate(everybody)]
     found[f"{users} users, an action each {PAUSE:.0f} s"] = await phase(server, acts)
-    publishing = asyncio.create_task(switching(data / "published", seconds))
+    publishing = asyncio.create_task(switching(data / "published", seconds, 5, changed=False))
     found["the same while the snapshot changes every 5 s"] = await phase(server, acts)
     await publishing
     return found, memory

@@ -74,7 +74,7 @@ def main() -> None:
                 url = f"{'az' if kind == 'azure' else 's3'}://shop/raw"
                 store = ObjectStore(url)
                 store.fs.mkdir("shop")
-                each(lambda p, to=store: to.write(str(p.relative_to(raw)), p.read_bytes()), files)  # type: ignore[misc]
+                each(lambda p, to=store: to.write(str(p.relative_to(raw)), p.read_bytes()), files)
                 print(json.dumps({"zone": kind, **measure(base / kind, url, environment)}), flush=True)
             finally:
                 server.process.kill()
