@@ -351,14 +351,19 @@ def _drivers(con: DuckDBPyConnection, start: date, end: date) -> list[Driver]:
 
 
 def _by_value() -> str:
-    return " union all ".join(
-        f"select '{dimension}' as dimension, coalesce({expression}, 'unknown') as value, "
-        "coalesce(sum(i.revenue_amount) filter (where i.order_date between $start and $end), 0) as inside, "
-        "coalesce(sum(i.revenue_amount) filter (where i.order_date < $start), 0) as before "
+    """SELECT of dimension, value, revenue inside the window and before it: the lines are joined once for all dimensions."""
+    names = ", ".join(_DIMENSIONS)
+    values = ", ".join(f"coalesce({expression}, 'unknown') as {name}" for name, expression in _DIMENSIONS.items())
+    dimension = " ".join(f"when grouping({name}) = 0 then '{name}'" for name in _DIMENSIONS)
+    return (
+        f"with lines as (select i.order_date, i.revenue_amount, {values} "
         "from gold.fct_order_items as i left join gold.fct_orders as o on o.order_id = i.order_id "
         "left join gold.dim_product as p on p.product_id = i.product_id "
-        "where i.is_valid and i.order_date between $from and $end group by all"
-        for dimension, expression in _DIMENSIONS.items()
+        "where i.is_valid and i.order_date between $from and $end) "
+        f"select case {dimension} end as dimension, coalesce({names}) as value, "
+        "coalesce(sum(revenue_amount) filter (where order_date between $start and $end), 0) as inside, "
+        "coalesce(sum(revenue_amount) filter (where order_date < $start), 0) as before "
+        f"from lines group by grouping sets ({', '.join(f'({name})' for name in _DIMENSIONS)})"
     )
 
 
