@@ -61,19 +61,19 @@ def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
     Where documents are pages of records the files are a raw table of their own, and the layout's is made of it; so are the
     tables of arrays.
     """
-    found: dict[tuple[str, str, str, str | None], list[tuple[SampleTable, Recognised]]] = {}
+    found: dict[tuple[str, str, str, str | None, str | None], list[tuple[SampleTable, Recognised]]] = {}
     tables = {}
     for table in sample.tables.values():
         if (of_files := _of_all_files(table)) is None:
             tables[table.name] = table
             continue
         recognised, pages = of_files
-        key = (recognised.system.name, recognised.table, table.raw.encoding, pages)
+        key = (recognised.system.name, recognised.table, table.raw.encoding, pages, table.raw.sheet)
         found.setdefault(key, []).append((table, recognised))
     known: dict[str, Recognised] = {}
     made: dict[str, SampleTable] = {}
     names: dict[str, tuple[str, ...]] = {}
-    for (system, layout, _, pages), parts in found.items():
+    for (system, layout, _, pages, _), parts in found.items():
         name = _free(f"{system}_{layout}", {**tables, **made})
         whole = reduce(Recognised.and_as, (recognised for _, recognised in parts))
         merged = _merged(name, [table for table, _ in parts])
@@ -81,7 +81,8 @@ def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
             merged.name, merged.container = _free(f"{name}_pages", {**tables, **made}), True
             made[name] = _exploded(name, merged, f'{merged.name}."{pages}"', {}, whole.layout.description)
         tables[merged.name] = merged
-        names[merged.name] = whole.layout.names
+        if not merged.raw.sheet:
+            names[merged.name] = whole.layout.names
         known[name] = whole
         for inner, explode, around in _arrays_of(whole.system, layout, name):
             of = Recognised(whole.system, inner, {})
@@ -144,6 +145,9 @@ def _of_file(file: SampleFile) -> tuple[Recognised, str | None] | None:
 def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
     names = sorted({file.file.name for table in tables for file in table.files})
     patterns = tuple(dict.fromkeys(next_names(name)[0] for name in names))
+    if tables[0].raw.sheet:
+        # All sheets of a workbook have its patterns.
+        patterns = tuple(dict.fromkeys(pattern for table in tables for pattern in table.raw.files))
     files = tuple(file for table in tables for file in table.files)
     notes = list(dict.fromkeys(note for table in tables for note in table.notes))
     return SampleTable(name, replace_files(tables[0].raw, patterns), files, notes=notes)

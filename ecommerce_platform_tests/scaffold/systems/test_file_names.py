@@ -3,6 +3,7 @@ date or number; never one file for two tables."""
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Mapping
 from itertools import combinations
@@ -14,6 +15,7 @@ from ecommerce_platform.scaffold.known import recognise_tables
 from ecommerce_platform.scaffold.names import could_meet, named
 from ecommerce_platform.scaffold.sample import SampleTable, read_sample
 from ecommerce_platform.scaffold.systems import known_systems
+from ecommerce_platform_tests.ingestion.workbooks import workbook
 from ecommerce_platform_tests.scaffold.conftest import TODAY
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -95,6 +97,18 @@ def test_files_whose_names_do_not_tell_them_apart_are_taken_by_name_and_that_is_
         "amazon_orders": ("20240301123.txt",), "amazon_settlement": ("20240302456.txt",)
     }  # fmt: skip
     assert all("only these files are taken" in " ".join(table.notes) for table in found.values())
+
+
+def test_sheets_of_a_workbook_keep_its_name_and_none_is_lost(tmp_path: Path) -> None:
+    with (FIXTURES / "stripe" / "payments.csv").open(newline="", encoding="utf-8") as file:
+        payments = list(csv.reader(file))
+    sheets = {"Paid 2023": payments, "Paid 2024": payments, "Notes": [["order", "note"], ["#1", "x"]]}
+    found = tables(tmp_path, {"shop_1.xlsx": workbook(sheets)})
+    assert {name: (table.raw.files, table.raw.sheet) for name, table in found.items()} == {
+        "stripe_payments": (("shop_1.xlsx",), "Paid 2023"),
+        "stripe_payments_2": (("shop_1.xlsx",), "Paid 2024"),
+        "notes": (("shop_1.xlsx",), "Notes"),
+    }
 
 
 def test_no_two_tables_of_all_systems_at_once_could_take_one_file(tmp_path: Path) -> None:
