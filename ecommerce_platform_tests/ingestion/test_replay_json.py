@@ -7,8 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given as given_values
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from ecommerce_platform.contracts.source import ReplayTable
 from ecommerce_platform.errors import InputError
+from ecommerce_platform.ingestion.landing import Given
+from ecommerce_platform.ingestion.sniff import Shape
+from ecommerce_platform.ingestion.split_json import split_json
 from ecommerce_platform_tests.ingestion.test_replay import Export
 
 SOURCE_YML = """
@@ -229,3 +236,32 @@ def test_states_of_records_in_pages_are_written_within_them(tmp_path: Path) -> N
     assert export.drops("page_1.json") == {
         "2024-01-05": (BEFORE + first + AFTER).encode(), "2024-01-08": (BEFORE + record + AFTER).encode()
     }  # fmt: skip
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a"\\[]{},: \n\u00e9\U0001f600'), max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab{[", max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given_values(
+    records=st.lists(st.dictionaries(st.sampled_from(["id", "x", "orders"]), VALUES, max_size=3), max_size=5),
+    around=st.dictionaries(st.sampled_from(["a", "data2", "orders"]), VALUES, max_size=3),
+    indent=st.sampled_from([None, 0, 2]),
+    ascii_only=st.booleans(),
+    first=st.booleans(),
+)
+def test_a_page_is_cut_into_its_records_and_made_of_them_again(
+    records: list[dict], around: dict, indent: int | None, ascii_only: bool, first: bool
+) -> None:
+    inner = {"orders": records, "more": around}
+    page = {"data": inner, **around} if first else {**around, "data": inner}
+    data = json.dumps(page, indent=indent, ensure_ascii=ascii_only).encode()
+    given = Given("page.json", "orders", Path("page.json"), len(data), lambda: iter((data,)))
+    split, _ = split_json(given, Shape("json", layout="objects"), data, ReplayTable(created="id"), ("data", "orders"))
+    pieces = [data[start:stop] for start, stop in split.spans]
+    assert [json.loads(piece) for piece in pieces] == records
+    assert json.loads(split.joined(pieces)) == page
+    assert json.loads(split.joined(pieces[:1])) == {**page, "data": {**inner, "orders": records[:1]}}
