@@ -1,5 +1,5 @@
 -- What an order is besides its products: discounts, shipping, fees and the tax of all, on one line. It is of no units, but
--- of one where there are fees.
+-- of one where there are fees. Sums, and what orders were paid with, are neither.
 select
     opencart_order as order_id,
     0 as line_number,
@@ -10,5 +10,4 @@ select
     sum(case when opencart_kind = 'shipping' then opencart_value else 0 end) as shipping_amount,
     sum(case when opencart_kind = 'tax' then opencart_value else 0 end) as tax_amount
 from bronze.order_total
-where opencart_kind not in ('sum', 'paid')
 group by _load_date, _source_file, opencart_order

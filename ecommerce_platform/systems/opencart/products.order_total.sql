@@ -3,4 +3,3 @@ select
     {prefix}'order' as product_id,
     'Discounts, shipping, fees and tax' as name
 from bronze.order_total
-where opencart_kind not in ('sum', 'paid')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from datetime import date, datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.scaffold.systems import known_systems
-from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
+from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft, silver
 
 pytestmark = pytest.mark.shops
 
@@ -371,12 +372,16 @@ def test_woocommerce_documents_and_rows_of_the_same_orders_are_taken_once(tmp_pa
 
 def test_prestashop_tables_come_to_what_was_paid_with_a_line_for_the_order_as_a_whole(shops: Shops) -> None:
     shop = shops["prestashop-tables"]
+    assert shop.report.of("doubt") == []
     assert due(shop) == {"1": "47.60", "2": "11.90", "3": "11.90", "4": "11.90", "5": "11.90"}
     whole = {
         r["order_id"]: (r["quantity"], f"{r['discount_amount']:.2f}", f"{r['shipping_amount']:.2f}", r["tax_amount"])
         for r in shop.rows("order_items", product_id="order")
     }
-    assert whole == {"1": (0, "5.00", "5.00", 0), "4": (0, "11.90", "0.00", 0)}, "tax taken off is a discount"
+    nothing = (0, "0.00", "0.00", 0)
+    assert whole == {
+        "1": (0, "5.00", "5.00", 0), "2": nothing, "3": nothing, "4": (0, "11.90", "0.00", 0), "5": nothing
+    }, "tax taken off is a discount"  # fmt: skip
     assert shop.total("order_items", "quantity") == 7
     assert {r["order_id"]: f"{r['amount']:.2f}" for r in shop.rows("payments")} == {
         "1": "47.60", "3": "11.90", "4": "11.90"
@@ -392,6 +397,26 @@ def test_prestashop_tables_come_to_what_was_paid_with_a_line_for_the_order_as_a_
     assert {r["customer_id"]: (r["full_name"], r["birth_date"]) for r in shop.rows("customers")} == {
         "7": ("Ann Ash", date(1990, 2, 3)), "8": ("Ben Birch", None)
     }  # fmt: skip
+
+
+def test_prestashop_tables_that_come_again_bring_orders_whole(tmp_path: Path, catalog: Catalog) -> None:
+    shop = draft(tmp_path, FIXTURES / "prestashop-tables", catalog)
+    first, second = tmp_path / "drops" / "2024-04-10", tmp_path / "drops" / "2024-04-11"
+    shutil.copytree(FIXTURES / "prestashop-tables", first)
+    second.mkdir()
+    none = {f"total_{of}_tax_{tax}": "0" for of in ("discounts", "shipping", "wrapping") for tax in ("incl", "excl")}
+    for name, changed in (("orders_table.csv", none), ("order_detail.csv", {"id_order_detail": "9"})):
+        with (first / name).open(newline="", encoding="utf-8") as file:
+            row = next(csv.DictReader(file)) | changed
+        with (second / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([list(row), list(row.values())])
+    lines = {
+        (r["order_id"], r["line_number"]): r["shipping_amount"]
+        for r in silver(shop.new.folder, tmp_path / "drops", catalog)["order_items"]
+    }
+    assert {number for order, number in lines if order == "1"} == {0, 9}, "a row that was taken off goes"
+    assert lines["1", 0] == 0, "so does the shipping"
+    assert ("4", 5) in lines
 
 
 def test_opencart_products_and_totals_come_to_what_is_due_in_the_shops_currency(shops: Shops) -> None:
@@ -419,6 +444,7 @@ def test_opencart_products_and_totals_come_to_what_is_due_in_the_shops_currency(
     }  # fmt: skip
     assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"3": "11.90"}
     assert {r["currency"] for r in shop.rows("orders")} == {None}, "whatever they were shown in"
+    assert shop.report.of("doubt") == []
     assert {r["customer_id"][:6] for r in shop.rows("customers")} == {"7", "guest-"}
 
 
