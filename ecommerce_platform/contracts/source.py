@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -284,7 +284,7 @@ class ReplayTable(Strict):
     """When the rows of one raw table came in, for `ecommerce land --by`, which splits an export into drops.
 
     A table either has dates of its own (`created`, and `events` when its rows change later) or its rows come with
-    those of another table (`follows`).
+    those of another table (`follows`). Of a table made of the array in pages (`{"orders": [ … ]}`) the pages are split.
     """
 
     #: Column with the time from which a row exists. In a table that follows another its rows come then.
@@ -306,7 +306,7 @@ class ReplayTable(Strict):
     @classmethod
     def _gives_a_day(cls, value: str | None) -> str | None:
         if value is not None:
-            day = datetime(2017, 11, 28)
+            day = datetime(2017, 11, 28, tzinfo=UTC)
             try:
                 same = datetime.strptime(day.strftime(value), value).date() == day.date()
             except ValueError:
@@ -458,6 +458,12 @@ class SourceFile(Strict):
         while (path := self.tables[raw_table].exploded) is not None:
             raw_table = path.table
         return raw_table
+
+    @property
+    def replayed(self) -> dict[str, str]:
+        """Raw table of files → the table of `replay` by whose records they are split: itself, or that of an array in pages."""
+        named = {name: self.tables[name].exploded for name in self.replay if name in self.tables}
+        return {path.table if path else name: name for name, path in named.items()}
 
     def first_sheet(self, raw_table: str) -> str:
         """Of raw tables that are sheets of the same files the first, which these are listed under; else the table itself."""
@@ -773,18 +779,24 @@ def _check_replay(file: SourceFile) -> None:
         raw = file.tables.get(name)
         if raw is None:
             raise refuse(f"there is no raw table {name!r}", f"use one of {', '.join(file.tables)}", name)
-        if raw.explode:
+        around = raw.exploded.table if raw.exploded else name
+        files = file.tables[around]
+        if raw.exploded and (files.explode or len(raw.exploded.levels) > 1):
             raise refuse(
                 f"its records stand in those of {file.root(name)!r}", "leave it out: they come with these", name
             )
-        if raw.delivery == "full":
+        if other := next((n for n in file.replay if n != name and file.replayed.get(around) == n), None):
+            raise refuse(f"files of {around!r} are split by {other!r} already", "leave one of the two out", name)
+        if files.delivery == "full":
             raise refuse(
                 "each delivery of this table is the whole table, so it cannot be split",
                 "leave it out: it is then delivered in the first drop",
                 name,
             )
-        if raw.format not in (None, "csv"):
-            raise refuse(f"only CSV can be split, not {raw.format}", "leave it out or deliver it as CSV", name)
+        if files.format in ("parquet", "xlsx"):
+            raise refuse(
+                f"only CSV and JSON can be split, not {files.format}", "leave it out or deliver it as CSV", name
+            )
         if table.follows and table.followed[0] not in dated:
             raise refuse(
                 f"{table.followed[0]!r} is no table with dates of its own",

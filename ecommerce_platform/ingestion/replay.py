@@ -18,15 +18,17 @@ Everything that is split is held in memory, once.
 from __future__ import annotations
 
 import gzip
+import re
 from calendar import monthrange
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
-from ecommerce_platform.contracts.source import RawTable, ReplayTable, Source
+from ecommerce_platform.contracts.source import ReplayTable, Source
 from ecommerce_platform.errors import InputError
 from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.landing import Folder, Given, Place, choose, explained
@@ -100,13 +102,14 @@ def replay(
     """
     table = check_by(source, by)
     given, left = choose(Path(directory), source)
-    if not any(file.table == table for file in given):
+    around = source.file.root(table)
+    if not any(file.table == around for file in given):
         raise InputError(
-            f"holds no file of the raw table {table}",
+            f"holds no file of the raw table {around}",
             where=directory,
-            fix=f"its files are named {', '.join(source.file.tables[table].files)} (also with .gz)",
+            fix=f"its files are named {', '.join(source.file.tables[around].files)} (also with .gz)",
         )
-    calendar = Calendar(every, source.file.start_date, today)
+    calendar = Calendar(every, source.file.start_date, today, source.file.time_zone)
     plan = plan_replay(given, source, calendar, progress)
     if not plan.periods:
         raise InputError(
@@ -172,25 +175,29 @@ def check_by(source: Source, by: str) -> str:
     return table
 
 
+#: A moment as `as_local_timestamp` reads it: what stands before its offset, and that.
+_MOMENT = re.compile(r"(.{10})[T ]+([0-9:.]+) ?(?:Z|UTC|GMT|([+-][01]\d):?([0-5]\d)?)", re.IGNORECASE)
+
+
 class Calendar:
-    """Tells the period, and so the drop, that a time falls into.
+    """Tells the period, and so the drop, that a time falls into: that of its day on the shop's clock.
 
     A period is known by its last day. `latest` is the last day that any usable time fell on.
     """
 
-    def __init__(self, every: Every, start: date, today: date) -> None:
+    def __init__(self, every: Every, start: date, today: date, time_zone: str) -> None:
         self.every, self.start, self.today = every, start, today
+        self.zone = ZoneInfo(time_zone)
         self.latest = start
 
     def period(self, text: str, time_format: str | None = None) -> date | None:
-        """The period of a time as it is written; None when it is no usable time."""
+        """The period of a time as it is written, with an offset or by the shop's clock; None when it is no usable time."""
         try:
-            moment = datetime.strptime(text, time_format) if time_format else datetime.fromisoformat(text)
-        except ValueError:
+            moment = datetime.strptime(text, time_format) if time_format else _time(text)
+            day = (moment.astimezone(self.zone) if moment.tzinfo else moment).date()
+        except (ValueError, OverflowError):
             return None
-        day = moment.date()
-        # A time with an offset is rejected later on, too, rather than shifted.
-        if moment.tzinfo is not None or not self.start <= day <= self.today:
+        if not self.start <= day <= self.today:
             return None
         self.latest = max(self.latest, day)
         return day if self.every == "day" else day.replace(day=monthrange(day.year, day.month)[1])
@@ -198,6 +205,20 @@ class Calendar:
     def day(self, period: date) -> date:
         """The day of a period's drop: its last one, or the last that is known of a month that is not over."""
         return period if period <= self.today else self.latest
+
+
+def _time(text: str) -> datetime:
+    """A time in ISO 8601; one with an offset as mappings read it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if found := _MOMENT.fullmatch(text):
+        return datetime.fromisoformat(f"{found[1]}T{found[2]}{found[3] or '+00'}:{found[4] or '00'}")
+    time = datetime.fromisoformat(text)
+    if time.tzinfo:
+        raise ValueError(f"{text} has an offset that mappings do not read")
+    return time
 
 
 def _whole(given: Given) -> tuple[bytes, Head]:
@@ -214,20 +235,21 @@ def _whole(given: Given) -> tuple[bytes, Head]:
     return data, head
 
 
-def split_file(given: Given, table: RawTable, dates: ReplayTable) -> Split | None:
+def split_file(given: Given, source: Source) -> Split | None:
     """Cuts a file into its records; None when it holds none.
 
     Args:
-        given: the file.
-        table: its raw table.
-        dates: how that is replayed.
+        given: the file, with the raw table that its records are; of pages the one that is made of their array.
+        source: says how that is read and replayed.
 
     Raises:
         InputError: the file cannot be read, is damaged, is neither CSV nor JSON, or more of its lines are no records than
             the table tolerates; names the line.
     """
+    table, dates = source.file.tables[given.table], source.file.replay[given.table]
+    keys = table.exploded.levels[0] if table.exploded else ()
     data, head = _whole(given)
-    shape = sniff(head, table)
+    shape = sniff(head, source.file.tables[source.file.root(given.table)])
     if isinstance(shape, Unusable):
         if shape.kind == "empty":
             return None
@@ -242,7 +264,13 @@ def split_file(given: Given, table: RawTable, dates: ReplayTable) -> Split | Non
             where=given.path,
             fix="export it as CSV or JSON in UTF-8, or take the table out of `replay` in source.yml",
         )
-    split, why = split_json(given, shape, data, dates) if is_json else split_csv(given, shape, data)
+    if keys and not is_json:
+        raise InputError(
+            f"is CSV, which holds no records of {given.table}",
+            where=given.path,
+            fix="replace the file by the JSON that its raw table is made of, or take it away",
+        )
+    split, why = split_json(given, shape, data, dates, keys) if is_json else split_csv(given, shape, data)
     if len(split.faulty) > table.max_unparsable_share * len(split.spans):
         number = min(split.faulty)
         raise InputError(
@@ -433,13 +461,13 @@ def plan_replay(given: list[Given], source: Source, calendar: Calendar, progress
         InputError: a file that is to be split cannot be.
     """
     plan = Plan(source, calendar)
-    tables = source.file.replay
-    dated = [file for file in given if file.table in tables]
-    plan.whole = [file for file in given if file.table not in tables]
+    tables, replayed = source.file.replay, source.file.replayed
+    dated = [replace(file, table=replayed[file.table]) for file in given if file.table in replayed]
+    plan.whole = [file for file in given if file.table not in replayed]
     done, size = 0, sum(file.size for file in dated)
     # Who is followed comes first.
     for file in sorted(dated, key=lambda file: (bool(tables[file.table].follows), file.name)):
-        split = split_file(file, source.file.tables[file.table], tables[file.table])
+        split = split_file(file, source)
         if split is None:
             plan.whole.append(file)
         else:
@@ -490,7 +518,7 @@ class _Times:
                 raise InputError(
                     f"{what}; the first is {text!r}",
                     where=f"{split.given.path}:{split.line(number)}",
-                    fix=f"a time is ISO 8601 without offset, or as `time_format` in `replay` of source.yml says, "
+                    fix=f"a time is ISO 8601, or as `time_format` in `replay` of source.yml says, "
                     f"between start_date ({self.calendar.start}) and today ({self.calendar.today})",
                 )
             notes.append(f"{name}: {what} (the first in line {split.line(number)}: {text!r}); they {then}")

@@ -19,7 +19,15 @@ from ecommerce_platform.contracts.source import RawTable
 from ecommerce_platform.scaffold.guess import Draft, DraftColumn, Guesses
 from ecommerce_platform.scaffold.joins import Join, reconcile
 from ecommerce_platform.scaffold.match import RawTableView
-from ecommerce_platform.scaffold.sample import Sample, SampleFile, SampleTable, any_number, replace_files, tell_apart
+from ecommerce_platform.scaffold.names import next_names
+from ecommerce_platform.scaffold.sample import (
+    Sample,
+    SampleFile,
+    SampleTable,
+    replace_files,
+    take_more,
+    tell_apart,
+)
 from ecommerce_platform.scaffold.systems import Recognised, System, columns_named, recognise
 from ecommerce_platform.silver.conversions import as_sql, on_the_clock_of, parsed
 
@@ -53,18 +61,19 @@ def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
     Where documents are pages of records the files are a raw table of their own, and the layout's is made of it; so are the
     tables of arrays.
     """
-    found: dict[tuple[str, str, str, str | None], list[tuple[SampleTable, Recognised]]] = {}
+    found: dict[tuple[str, str, str, str | None, str | None], list[tuple[SampleTable, Recognised]]] = {}
     tables = {}
     for table in sample.tables.values():
         if (of_files := _of_all_files(table)) is None:
             tables[table.name] = table
             continue
         recognised, pages = of_files
-        key = (recognised.system.name, recognised.table, table.raw.encoding, pages)
+        key = (recognised.system.name, recognised.table, table.raw.encoding, pages, table.raw.sheet)
         found.setdefault(key, []).append((table, recognised))
     known: dict[str, Recognised] = {}
     made: dict[str, SampleTable] = {}
-    for (system, layout, _, pages), parts in found.items():
+    names: dict[str, tuple[str, ...]] = {}
+    for (system, layout, _, pages, _), parts in found.items():
         name = _free(f"{system}_{layout}", {**tables, **made})
         whole = reduce(Recognised.and_as, (recognised for _, recognised in parts))
         merged = _merged(name, [table for table, _ in parts])
@@ -72,6 +81,8 @@ def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
             merged.name, merged.container = _free(f"{name}_pages", {**tables, **made}), True
             made[name] = _exploded(name, merged, f'{merged.name}."{pages}"', {}, whole.layout.description)
         tables[merged.name] = merged
+        if not merged.raw.sheet:
+            names[merged.name] = whole.layout.names
         known[name] = whole
         for inner, explode, around in _arrays_of(whole.system, layout, name):
             of = Recognised(whole.system, inner, {})
@@ -79,6 +90,7 @@ def recognise_tables(sample: Sample) -> tuple[Sample, dict[str, Recognised]]:
             known[around] = of
     if known:
         tell_apart(list(tables.values()))
+        take_more(list(tables.values()), names)
     return Sample(sample.directory, {**tables, **made}, sample.skipped), known
 
 
@@ -108,11 +120,18 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _of_all_files(table: SampleTable) -> tuple[Recognised, str | None] | None:
-    """The layout that all files of a raw table have, and the array that holds its records, if documents are pages of them."""
-    found = [_of_file(file) for file in table.files]
-    if len({(f[0].system.name, f[0].table, f[1]) if f else None for f in found}) > 1 or found[0] is None:
+    """The layout that all files of a raw table have, and the array that holds its records, if documents are pages of them.
+
+    A page without records, as the last one may be, is of the layout of the others.
+    """
+    of_files = [(file, _of_file(file)) for file in table.files]
+    found = [of for _, of in of_files if of]
+    pages = found[0][1] if found else None
+    if len({(of[0].system.name, of[0].table, of[1]) for of in found}) != 1:
         return None
-    return reduce(Recognised.and_as, [f[0] for f in found if f]), found[0][1]
+    if any(of is None and (pages is None or file.inside or file.keys != (pages,)) for file, of in of_files):
+        return None
+    return reduce(Recognised.and_as, [of[0] for of in found]), pages
 
 
 def _of_file(file: SampleFile) -> tuple[Recognised, str | None] | None:
@@ -125,7 +144,10 @@ def _of_file(file: SampleFile) -> tuple[Recognised, str | None] | None:
 
 def _merged(name: str, tables: list[SampleTable]) -> SampleTable:
     names = sorted({file.file.name for table in tables for file in table.files})
-    patterns = tuple(dict.fromkeys(map(any_number, names)))
+    patterns = tuple(dict.fromkeys(next_names(name)[0] for name in names))
+    if tables[0].raw.sheet:
+        # All sheets of a workbook have its patterns.
+        patterns = tuple(dict.fromkeys(pattern for table in tables for pattern in table.raw.files))
     files = tuple(file for table in tables for file in table.files)
     notes = list(dict.fromkeys(note for table in tables for note in table.notes))
     return SampleTable(name, replace_files(tables[0].raw, patterns), files, notes=notes)

@@ -10,10 +10,9 @@ import codecs
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +26,16 @@ from ecommerce_platform.ingestion.gunzip import gunzip
 from ecommerce_platform.ingestion.landing import RawFile, explained, read_chunks
 from ecommerce_platform.ingestion.sniff import RESERVED, Shape, Unusable, read_head, sniff
 from ecommerce_platform.ingestion.workbook import sheet_names, unpack
+from ecommerce_platform.scaffold.names import (
+    VARYING,
+    any_number,
+    could_meet,
+    dated,
+    named,
+    next_names,
+    stem_of,
+    without_gz,
+)
 from ecommerce_platform.scaffold.words import snake
 from ecommerce_platform.warehouse.lookup import column_types
 
@@ -38,19 +47,12 @@ _ENCODINGS = ("ascii", "utf-8", "cp1252", "latin-1")
 _DELIMITERS = (",", ";", "\t", "|")
 #: Files that are no tables.
 _NO_TABLES = (".md", ".pdf", ".html", ".htm", ".sql", ".yml", ".yaml", ".py", ".ini", ".log", ".docx")
-_MONTHS = (
-    "january|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar|apr|jun|jul|aug|"
-    "sep|sept|oct|nov|dec|januar|februar|maerz|märz|mai|juni|juli|oktober|dezember|enero|febrero|marzo|abril|mayo|junio|"
-    "julio|agosto|septiembre|octubre|noviembre|diciembre|janeiro|fevereiro|março|marco|maio|junho|julho|setembro|outubro|"
-    "novembro|dezembro|janvier|février|fevrier|mars|avril|juin|juillet|août|aout|septembre|octobre|novembre|décembre|decembre"
-)
-#: The part of a file's name that changes from delivery to delivery: a date, a number, a month.
-_VARYING = re.compile(
-    rf"(?:(?<![a-z])(?:q|kw|w|v))?\d+(?:[-_.t ]?\d+)*(?![a-z])|(?<![a-zà-ÿ])(?:{_MONTHS})(?![a-zà-ÿ])", re.IGNORECASE
-)
-_DATED = re.compile(r"(19|20)\d{2}|\d{6,}")
 #: Files of one name whose columns agree by at least this share are one table; its columns came and went.
 _SAME_COLUMNS = 0.5
+_ONLY_THESE = (
+    "a later delivery's name could be another table's, too, so only these files are taken: name each table's files in a way of "
+    "its own, and write that pattern"
+)
 #: How much of a JSON file, and how many of its records, are looked at for their keys.
 _JSON_HEAD, _FEW_RECORDS = 1 << 20, 20
 _BEFORE_RECORD = re.compile(r"[\s,]*(?=\{)")
@@ -334,26 +336,16 @@ def _overlap(some: Sequence[str], others: Sequence[str]) -> float:
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
-def _stem(name: str) -> tuple[str, str]:
-    """A file's name without its endings, and these; `.gz` is left out, for a pattern finds that anyhow."""
-    plain = name[:-3] if name.lower().endswith(".gz") else name
-    stem, dot, ending = plain.rpartition(".")
-    return (stem, dot + ending) if stem else (plain, "")
-
-
 def _fixed(name: str) -> str:
-    stem, ending = _stem(name)
-    return _VARYING.sub("*", stem).lower() + ending.lower()
+    stem, ending = stem_of(name)
+    return VARYING.sub("*", stem).lower() + ending.lower()
 
 
 def _table(group: list[SampleFile], others: dict[str, SampleTable]) -> SampleTable:
     names = sorted({f.file.name for f in group})
-    stem, ending = _stem(names[0])
-    varies = len({_stem(n)[0] for n in names}) > 1
-    # A single file's number may be part of its name; a date never is.
-    dated = varies or any(_DATED.search(m[0]) or not m[0][-1].isdigit() for m in _VARYING.finditer(stem))
-    pattern = any_number(names[0]) if dated else escape(stem) + ending
-    base = snake(_VARYING.sub(" ", stem) if dated else stem) or "table"
+    stem, ending = stem_of(names[0])
+    pattern = any_number(names[0]) if dated(names) else escape(stem) + ending
+    base = snake(VARYING.sub(" ", stem) if dated(names) else stem) or "table"
     sheet = group[0].sheet
     base = (snake(sheet) or base) if sheet else base
     name, number = base, 1
@@ -384,32 +376,63 @@ def _could_be(file: SampleFile, delimiter: str) -> bool:
     return isinstance(found, Shape) and 2 <= len(file.shape.columns) <= len(found.columns)
 
 
-def _wildcard(found: re.Match[str]) -> str:
-    return "[0-9]*" if found[0][0].isdigit() else "*"
-
-
-def any_number(name: str) -> str:
-    """The pattern of a file's name with whatever date or number: what the next delivery will be called."""
-    stem, ending = _stem(name)
-    return _VARYING.sub(_wildcard, escape(stem)) + ending
-
-
 def tell_apart(tables: list[SampleTable]) -> None:
-    """Makes every pattern find its own table's files only: digit by digit where need be, else file by file."""
+    """Makes every pattern name its own table's files only, those of later deliveries, too: digit by digit where need be, else
+    file by file."""
     for table in tables:
-        mine = {f.file.name for f in table.files}
-        foreign = {f.file.name for other in tables if other is not table for f in other.files} - mine
-        exact = tuple(sorted({re.sub(r"\d", "[0-9]", escape(_without_gz(n))) for n in mine}))
-        for files in (table.raw.files, exact, tuple(sorted(escape(_without_gz(n)) for n in mine))):
-            if not any(fnmatchcase(_without_gz(n), p) for n in foreign for p in files):
-                table.raw = replace_files(table.raw, files)
-                break
+        foreign = {f.file.name for other in tables for f in other.files} - {f.file.name for f in table.files}
+        found = (way for way in _narrower(table) if not any(named(n, way) for n in foreign))
+        table.raw = replace_files(table.raw, next(found, table.raw.files))
+    for table in tables:
+        others = [pattern for other in _besides(table, tables) for pattern in other.raw.files]
+        ways = _narrower(table)
+        files = next((way for way in ways if not any(could_meet(p, q) for p in way for q in others)), ways[-1])
+        # Sheets of one workbook have the same files.
+        sheets = [t for t in tables if t.raw.sheet and table.raw.sheet and t.raw.files == table.raw.files]
+        for sheet in sheets or [table]:
+            sheet.raw = replace_files(sheet.raw, files)
+    for table in tables:
+        table.notes = [note for note in table.notes if note != _ONLY_THESE]
+        if table.raw.files == _narrower(table)[-1] and dated([f.file.name for f in table.files]):
+            table.notes.append(_ONLY_THESE)
+
+
+def _narrower(table: SampleTable) -> tuple[tuple[str, ...], ...]:
+    """The patterns a table has, and narrower ones for its files: with so many digits, and the names themselves."""
+    names = {without_gz(f.file.name) for f in table.files}
+    exact = tuple(sorted({re.sub(r"\d", "[0-9]", escape(name)) for name in names}))
+    return table.raw.files, exact, tuple(sorted(map(escape, names)))
+
+
+def _besides(table: SampleTable, tables: Iterable[SampleTable]) -> list[SampleTable]:
+    """The other tables, but for further sheets of the same workbooks."""
+    mine = {f.file.name for f in table.files}
+    return [t for t in tables if t is not table and not mine & {f.file.name for f in t.files}]
+
+
+def take_more(tables: list[SampleTable], known: Mapping[str, Sequence[str]]) -> None:
+    """Adds patterns by which later deliveries are taken: the names that a system gives its files, and for other files of its
+    tables what they may be called next. None that could name a file of another table is added.
+
+    Args:
+        tables: all of the sample; their patterns tell them apart.
+        known: raw table of a known system → patterns of the names that it gives.
+    """
+    wanted = {
+        table.name: [*known[table.name], *(p for f in table.files for p in next_names(f.file.name)[1:])]
+        for table in tables
+        if table.name in known
+    }
+    for table in [table for table in tables if table.name in known]:
+        others = [p for other in _besides(table, tables) for p in (*other.raw.files, *wanted.get(other.name, ()))]
+        free = [p for p in wanted[table.name] if not any(could_meet(p, other) for other in others)]
+        added = [p for p in free if p in known[table.name]]
+        left = [f.file.name for f in table.files if not named(f.file.name, added)]
+        kept = [p for p in table.raw.files if p not in added and any(named(n, [p]) for n in left)]
+        numbered = [p for name in left for p in next_names(name)[1:] if p in free]
+        table.raw = replace_files(table.raw, tuple(dict.fromkeys((*kept, *added, *numbered))))
 
 
 def replace_files(raw: RawTable, files: tuple[str, ...]) -> RawTable:
     """The same raw table with other patterns."""
     return raw.model_copy(update={"files": files})
-
-
-def _without_gz(name: str) -> str:
-    return name[:-3] if name.lower().endswith(".gz") else name

@@ -52,6 +52,8 @@ class Layout(Strict):
     """
 
     description: str = Field(min_length=10)
+    #: What the system calls its files, as patterns.
+    names: tuple[str, ...] = ()
     delivery: Literal["delta", "full"] = "delta"
     required: tuple[str, ...] = Field(min_length=1)
     optional: tuple[str, ...] = ()
@@ -231,11 +233,26 @@ Written by `ecommerce docs` from `ecommerce_platform/systems`; `ecommerce_platfo
 
 `ecommerce new-source NAME --from DIR` recognises these exports by their columns, whatever the files are called, in whatever order and with
 whatever further columns. It writes complete mappings instead of guesses; what is left is what stands under “you say”. Files of one
-layout are one raw table. Exports of several shops in one folder become one source, whose keys begin with the system's name; of a
+layout are one raw table, which later files are taken into that the system itself names so, or that are named as those of the sample with
+another date or number; never could two tables take one file. Exports of several shops in one folder become one source, whose keys begin with the system's name; of a
 payment provider beside a shop only what the shop does not say itself is taken, and never its payments once more.
 
 A cell names the tables of the export that fill it. Money counts as [What counts as money](money.md) says. Rows keep their currency:
 those of another one than the shop's count by the rates you deliver (`exchange_rates`), and in no figure of money without.
+"""
+
+
+_UNREAD = """
+## Not known
+
+Looked for on 2026-11-30, and left out, because no page of the vendor's that lists the columns could be read; `new-source` drafts
+these as it drafts any file, and what it drafts is a guess:
+
+- Etsy: sold orders and sold order items (CSV). Only other people's code names their columns.
+- eBay: the orders report of the Seller Hub (CSV). Of the order report of the Merchant Integration Platform the first columns alone could be
+  read, up to the buyer's address, and nothing about its items.
+- Square: transactions and items (CSV). The glossary of the reports' words could be read, not the columns of the files.
+- Google Ads and Meta: campaign exports (CSV), whose columns are chosen for each report.
 """
 
 
@@ -253,9 +270,14 @@ def systems_page() -> str:
         lines.append(f"| {' | '.join(cells)} |")
     for system in systems:
         lines += ["", f"## {system.title}", ""]
-        lines += [f"- `{name}`: {layout.description}" for name, layout in system.files.items()]
+        lines += [f"- `{name}`: {layout.description}{_called(layout)}" for name, layout in system.files.items()]
         asks = system.asks
         lines += ["", f"You say: currency: {asks.currency}. Time zone: {asks.time_zone}. Tax: {asks.tax}.", ""]
         lines += [f"Read on {page.date}: <{page.page}>: {page.says}." for page in system.read]
         lines += [f"\nNot read, and left out: {what}." for what in system.not_read]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + _UNREAD
+
+
+def _called(layout: Layout) -> str:
+    """What the system calls files of a layout."""
+    return f" Files: {', '.join(f'`{name}`' for name in layout.names)}." if layout.names else ""

@@ -264,8 +264,34 @@ def test_a_mistake_in_replay_names_file_and_line(tmp_path: Path, change: tuple[s
 
 def test_a_replay_of_what_is_no_csv_is_refused(tmp_path: Path) -> None:
     yml = SOURCE_YML.replace("Lines without numbers., ", "Lines., format: parquet, ") + REPLAY
-    with pytest.raises(DefinitionError, match="only CSV can be split, not parquet"):
+    with pytest.raises(DefinitionError, match="only CSV and JSON can be split, not parquet"):
         source(tmp_path, yml)
+
+
+PAGES = """  pages: {files: ["pages*.json"], description: Pages of notes.}
+  notes: {explode: pages.notes, description: Notes.}
+  marks: {explode: notes.marks, description: Marks of notes.}
+"""
+
+
+@pytest.mark.parametrize(
+    ("replay", "says"),
+    [
+        ("{notes: {created: at}}", None),
+        ("{notes: {created: at}, marks: {created: at}}", "replay.marks: its records stand in those of 'pages'"),
+        ("{pages: {created: at}, notes: {created: at}}", "files of 'pages' are split by 'notes' already"),
+        ("{notes: {created: at}, others: {created: at}}", "files of 'pages' are split by 'others' already"),
+    ],
+)
+def test_pages_are_replayed_by_the_records_in_their_array_alone(tmp_path: Path, replay: str, says: str | None) -> None:
+    tables = PAGES + "  others: {explode: pages.others, description: Others.}\n"
+    yml = SOURCE_YML.replace("tables:\n", f"tables:\n{tables}") + f"replay: {replay}\n"
+    if says is None:
+        assert source(tmp_path, yml).file.replayed == {"pages": "notes"}
+        return
+    with pytest.raises(DefinitionError) as error:
+        source(tmp_path, yml)
+    assert says in str(error.value)
 
 
 def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecommerce_platform.contracts.source import Source, find_source, read_source
 from ecommerce_platform.errors import InputError
-from ecommerce_platform.ingestion.replay import Every, Replayed, replay
+from ecommerce_platform.ingestion.replay import Calendar, Every, Replayed, replay
+from ecommerce_platform.warehouse.connection import MACROS
 from ecommerce_platform_tests.conftest import Shop
 
 pytestmark = pytest.mark.shops
@@ -81,6 +83,13 @@ class Export:
 @pytest.fixture
 def export(tmp_path: Path) -> Export:
     return Export(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def macros() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect()
+    con.execute(MACROS.read_text())
+    return con
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -338,7 +347,9 @@ def test_progress_tells_reading_and_writing(export: Export):
 # -- bad exports -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("placed", ["", "soon", "2024-13-01", "1999-01-01", "2924-01-01", "2024-01-09T10:00:00Z"])
+@pytest.mark.parametrize(
+    "placed", ["", "soon", "2024-13-01", "1999-01-01", "2924-01-01", "2024-01-09Z", "0001-01-01T00:00:00Z"]
+)
 def test_an_order_without_a_usable_creation_stands_as_it_is_in_the_first_drop(export: Export, placed: str):
     export.orders("1,p,created,2024-01-05,,,,", f"2,q,shipped,{placed},2024-01-08,2024-01-09,,")
     export.write("items", "order_id\n2\n")
@@ -349,6 +360,55 @@ def test_an_order_without_a_usable_creation_stands_as_it_is_in_the_first_drop(ex
     assert export.lines("items.csv") == {"2024-01-05": ["2"]}
     assert "line 3" in done.notes[0]
     assert done.notes[0].endswith("they stand in the first drop")
+
+
+@pytest.mark.parametrize(
+    ("placed", "day"),
+    [
+        ("2024-01-09T10:00:00Z", "2024-01-09"),
+        ("2024-01-09T23:30:00Z", "2024-01-10"),
+        ("2024-01-09 23:30 UTC", "2024-01-10"),
+        ("2024-03-01T23:30:00-05:00", "2024-03-02"),
+        ("2024-03-02 00:30:00 +0900", "2024-03-01"),
+        ("2024-03-31T22:30:00.123456+00", "2024-04-01"),
+        ("2024-03-30T22:30:00gmt", "2024-03-30"),
+    ],
+)
+def test_a_time_with_an_offset_is_of_the_shops_own_day(export: Export, placed: str, day: str):
+    export.orders(f"1,p,created,{placed},,,,", "2,p,created,2024-01-05,,,,")
+    assert export.replay().notes == ()
+    assert list(export.drops()) == ["2024-01-05", day]
+    assert export.lines()[day] == [f"1,p,created,{placed},,,,"]
+
+
+def test_events_with_offsets_happen_on_the_shops_days_too(tmp_path: Path):
+    export = Export(
+        tmp_path, SOURCE_YML.replace("Europe/Berlin", "Asia/Tokyo").replace("%d.%m.%Y", "%d.%m.%Y %H:%M %z")
+    )
+    export.orders("1,p,approved,2024-01-05T20:00:00Z,2024-01-06T15:00:00Z,,,")
+    export.write("visits", "on,who\n05.01.2024 16:00 +0000,a\n")
+    export.replay()
+    assert export.lines() == {
+        "2024-01-06": ["1,p,created,2024-01-05T20:00:00Z,,,,"],
+        "2024-01-07": ["1,p,approved,2024-01-05T20:00:00Z,2024-01-06T15:00:00Z,,,"],
+    }
+    assert list(export.lines("visits.csv")) == ["2024-01-06"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    moment=st.datetimes(datetime(2024, 1, 2), datetime(2024, 12, 10)).map(lambda t: t.replace(microsecond=0)),
+    mark=st.sampled_from(["T", " ", "t", "  "]),
+    offset=st.sampled_from(["Z", " UTC", "gmt", "+02:00", " -0530", "+14", "-11:00", "+25:00", " CET", "+2"]),
+    zone=st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "UTC"]),
+)
+def test_the_day_of_a_moment_is_the_one_that_mappings_see(
+    macros: duckdb.DuckDBPyConnection, moment: datetime, mark: str, offset: str, zone: str
+):
+    text = f"{moment:%Y-%m-%d}{mark}{moment:%H:%M:%S}{offset}"
+    sql = f"select cast(as_local_timestamp(?, '{zone}') as date)"
+    (seen,) = macros.execute(sql, [text]).fetchone()  # type: ignore[misc]
+    assert Calendar("day", date(2024, 1, 1), TODAY, zone).period(text) == seen
 
 
 def test_a_later_time_that_is_none_comes_with_the_last_state(export: Export):

@@ -53,10 +53,11 @@ def draft(folder: Path, export: Path, catalog: Catalog, currency: str = "EUR", z
     text = re.sub(r"(?m)^currency: .*$", f"currency: {currency}", path.read_text(encoding="utf-8"))
     path.write_text(re.sub(r"(?m)^time_zone: .*$", f"time_zone: {zone}", text), encoding="utf-8")
     report = check_source(new.folder, catalog, export, TODAY, threads=2)
-    return Drafted(new, report, _silver(new.folder, export, catalog))
+    return Drafted(new, report, silver(new.folder, export, catalog))
 
 
-def _silver(folder: Path, export: Path, catalog: Catalog) -> dict[str, list[dict[str, Any]]]:
+def silver(folder: Path, export: Path, catalog: Catalog) -> dict[str, list[dict[str, Any]]]:
+    """The silver tables of a source that an export, or a folder of drops, fills."""
     source = read_source(folder, catalog.entities)
     contracts = {entity: catalog.contract(f"silver.{entity}") for entity in catalog.entities}
     compiled, problems = examine_mappings(source, contracts)

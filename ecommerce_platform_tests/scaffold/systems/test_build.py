@@ -196,3 +196,20 @@ def test_amazon_settlements_reach_gold_and_one_that_comes_again_changes_nothing(
     shop.ok("land", str(FIXTURES / "amazon"), "--date", "2024-05-02")
     build(shop)
     assert tables(shop) == before
+
+
+@pytest.mark.parametrize(
+    ("export", "expected", "paid"),
+    [
+        ("prestashop-tables", ("3", "5", "70.00", "16.90", "53.10", "28.56"), "71.40"),
+        ("opencart", ("4", "7", "75.00", "5.00", "70.00", "11.90"), "76.16"),
+        ("woocommerce-rows", ("2", "6", "35.00", "3.19", "31.81", "10.00"), "45.46"),
+    ],
+)
+def test_tables_of_databases_and_rows_of_items_reach_gold_with_what_was_paid(
+    tmp_path: Path, export: str, expected: tuple[str, ...], paid: str
+) -> None:
+    shop = built(tmp_path, FIXTURES / export)
+    assert figures(shop) == expected
+    ((amount,),) = shop.query("select sum(amount) from gold.fct_payments")
+    assert f"{amount:.2f}" == paid

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from ecommerce_platform.contracts.catalog import Catalog
 from ecommerce_platform.scaffold.systems import known_systems
-from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft
+from ecommerce_platform_tests.scaffold.systems.loading import Drafted, draft, silver
 
 pytestmark = pytest.mark.shops
 
@@ -73,6 +74,9 @@ def test_shopify_lines_come_to_the_subtotal_whatever_the_discount_was_on(shops: 
         ("magento", {False: {"1", "2", "3", "4"}}),
         ("prestashop", {False: {"1", "2", "3", "4", "5"}}),
         ("amazon", {None: {"028-1", "028-2", "028-3"}}),
+        ("woocommerce-rows", {False: {"101", "102", "103", "104", "105"}}),
+        ("prestashop-tables", {False: {"1", "2", "3", "4", "5"}}),
+        ("opencart", {False: {"1", "2", "3", "4", "5", "6"}}),
     ],
 )
 def test_whether_prices_include_tax_is_worked_out_or_left_open(
@@ -309,3 +313,145 @@ def test_woocommerce_refunds_products_and_guests(shops: Shops) -> None:
     }  # fmt: skip
     persons = {r["customer_id"][:6]: r["full_name"] for r in shop.rows("customers")}
     assert persons == {"7": "Ann Ash", "guest-": "Ben Birch"}
+
+
+def due(shop: Drafted) -> dict[str, str]:
+    """What each order comes to: lines less discounts, with shipping and tax."""
+    total: dict[str, Decimal] = {}
+    for row in shop.rows("order_items"):
+        amount = row["quantity"] * row["unit_price"] - (row["discount_amount"] or 0) + (row["tax_amount"] or 0)
+        total[row["order_id"]] = total.get(row["order_id"], Decimal(0)) + amount + (row["shipping_amount"] or 0)
+    return {order: f"{amount:.2f}" for order, amount in total.items()}
+
+
+def test_woocommerce_exports_with_a_row_per_item_come_to_the_orders_totals(shops: Shops) -> None:
+    shop = shops["woocommerce-rows"]
+    assert due(shop) == {"101": "34.75", "102": "10.71", "103": "11.90", "104": "11.90", "105": "8.00"}
+    assert {(r["order_id"], r["line_number"]): r["quantity"] for r in shop.rows("order_items")} == {
+        ("101", 11): 2, ("101", 12): 1, ("102", 13): 3, ("103", 14): 1, ("104", 15): 1, ("105", 16): 1
+    }  # fmt: skip
+    assert shop.total("order_items", "shipping_amount") == Decimal("6.20"), "fees stand with the shipping"
+    assert {r["order_id"]: f"{r['amount']:.2f}" for r in shop.rows("payments")} == {
+        "101": "34.75", "102": "10.71", "105": "8.00"
+    }  # fmt: skip
+    assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"101": "10.00"}
+    assert {r["order_id"]: (r["status"], r["is_valid"], r["currency"]) for r in shop.rows("orders")} == {
+        "101": ("processing", True, "EUR"), "102": ("shipped", True, "EUR"), "103": ("canceled", False, "EUR"),
+        "104": ("created", False, "EUR"), "105": ("shipped", True, "USD"),
+    }  # fmt: skip
+    (first,) = shop.rows("orders", order_id="101")
+    assert (first["ordered_at"], first["postal_code"]) == (datetime(2024, 3, 31, 0, 30), "04229")
+    assert {r["product_id"]: r["name"] for r in shop.rows("products")} == {
+        "31": "Mug", "32": "Plate, small", "33": "Bowl", "name-Vase": "Vase"
+    }  # fmt: skip
+    assert {r["customer_id"][:6]: (r["full_name"], r["postal_code"]) for r in shop.rows("customers")} == {
+        "7": ("Ann Ash", "04109"), "guest-": ("Ben Birch", "10115")
+    }  # fmt: skip
+
+
+def test_woocommerce_rows_without_ids_are_numbered_and_what_was_paid_is_a_payment(shops: Shops) -> None:
+    shop = shops["woocommerce-webtoffee"]
+    assert due(shop) == {"201": "20.23", "202": "11.90"}
+    lines = {(r["order_id"], r["line_number"]): f"{r['discount_amount']:.2f}" for r in shop.rows("order_items")}
+    assert lines == {("201", 1): "1.00", ("201", 2): "0.00", ("202", 1): "0.00"}
+    assert [(r["order_id"], f"{r['amount']:.2f}") for r in shop.rows("payments")] == [("201", "20.23")], "paid on hold"
+    assert shop.rows("returns") == []
+
+
+def test_woocommerce_documents_and_rows_of_the_same_orders_are_taken_once(tmp_path: Path, catalog: Catalog) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    shutil.copy(FIXTURES / "woocommerce" / "orders.json", export)
+    shutil.copy(FIXTURES / "woocommerce-rows" / "item_rows.csv", export)
+    shop = draft(tmp_path, export, catalog)
+    assert {r["_raw_table"] for entity in shop.tables for r in shop.rows(entity)} <= {
+        "woocommerce_orders", "woocommerce_order_lines", "woocommerce_order_fees", "woocommerce_order_refunds"
+    }  # fmt: skip
+    assert due(shop)["101"] == "18.09"
+
+
+def test_prestashop_tables_come_to_what_was_paid_with_a_line_for_the_order_as_a_whole(shops: Shops) -> None:
+    shop = shops["prestashop-tables"]
+    assert shop.report.of("doubt") == []
+    assert due(shop) == {"1": "47.60", "2": "11.90", "3": "11.90", "4": "11.90", "5": "11.90"}
+    whole = {
+        r["order_id"]: (r["quantity"], f"{r['discount_amount']:.2f}", f"{r['shipping_amount']:.2f}", r["tax_amount"])
+        for r in shop.rows("order_items", product_id="order")
+    }
+    nothing = (0, "0.00", "0.00", 0)
+    assert whole == {
+        "1": (0, "5.00", "5.00", 0), "2": nothing, "3": nothing, "4": (0, "11.90", "0.00", 0), "5": nothing
+    }, "tax taken off is a discount"  # fmt: skip
+    assert shop.total("order_items", "quantity") == 7
+    assert {r["order_id"]: f"{r['amount']:.2f}" for r in shop.rows("payments")} == {
+        "1": "47.60", "3": "11.90", "4": "11.90"
+    }  # fmt: skip
+    assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"3": "11.90", "1": "16.66"}
+    assert {r["order_id"]: (r["status"], r["is_valid"]) for r in shop.rows("orders")} == {
+        "1": ("delivered", True), "2": ("created", True), "3": ("canceled", False), "4": ("delivered", True),
+        "5": ("created", False),
+    }  # fmt: skip
+    assert {r["product_id"]: r["name"] for r in shop.rows("products") if r["product_id"] != "order"} == {
+        "31-7": "Mug - Red, large", "31": "Mug", "32": "Bowl"
+    }  # fmt: skip
+    assert {r["customer_id"]: (r["full_name"], r["birth_date"]) for r in shop.rows("customers")} == {
+        "7": ("Ann Ash", date(1990, 2, 3)), "8": ("Ben Birch", None)
+    }  # fmt: skip
+
+
+def test_prestashop_tables_that_come_again_bring_orders_whole(tmp_path: Path, catalog: Catalog) -> None:
+    shop = draft(tmp_path, FIXTURES / "prestashop-tables", catalog)
+    first, second = tmp_path / "drops" / "2024-04-10", tmp_path / "drops" / "2024-04-11"
+    shutil.copytree(FIXTURES / "prestashop-tables", first)
+    second.mkdir()
+    none = {f"total_{of}_tax_{tax}": "0" for of in ("discounts", "shipping", "wrapping") for tax in ("incl", "excl")}
+    for name, changed in (("orders_table.csv", none), ("order_detail.csv", {"id_order_detail": "9"})):
+        with (first / name).open(newline="", encoding="utf-8") as file:
+            row = next(csv.DictReader(file)) | changed
+        with (second / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([list(row), list(row.values())])
+    lines = {
+        (r["order_id"], r["line_number"]): r["shipping_amount"]
+        for r in silver(shop.new.folder, tmp_path / "drops", catalog)["order_items"]
+    }
+    assert {number for order, number in lines if order == "1"} == {0, 9}, "a row that was taken off goes"
+    assert lines["1", 0] == 0, "so does the shipping"
+    assert ("4", 5) in lines
+
+
+def test_opencart_products_and_totals_come_to_what_is_due_in_the_shops_currency(shops: Shops) -> None:
+    shop = shops["opencart"]
+    assert due(shop) == {"1": "46.41", "2": "11.90", "3": "11.90", "4": "11.90", "5": "17.85", "6": "11.90"}
+    whole = {
+        r["order_id"]: (
+            r["quantity"],
+            f"{r['unit_price']:.2f}",
+            f"{r['discount_amount']:.2f}",
+            f"{r['tax_amount']:.2f}",
+        )
+        for r in shop.rows("order_items", product_id="order")
+    }
+    assert whole["1"] == (0, "0.00", "5.00", "7.41")
+    assert whole["5"] == (1, "5.00", "0.00", "2.85"), "a fee is paid for, and both taxes"
+    assert whole["6"] == (0, "0.00", "0.00", "1.90"), "a gift voucher is no discount"
+    assert shop.total("order_items", "shipping_amount") == 4
+    assert {r["order_id"]: (r["status"], r["is_valid"]) for r in shop.rows("orders")} == {
+        "1": ("shipped", True), "2": ("created", False), "3": ("returned", True), "4": ("canceled", False),
+        "5": ("processing", True), "6": ("processing", True),
+    }, "a state of the shop's own counts"  # fmt: skip
+    assert {r["order_id"]: f"{r['amount']:.2f}" for r in shop.rows("payments")} == {
+        "1": "46.41", "3": "11.90", "5": "17.85"
+    }  # fmt: skip
+    assert {r["order_id"]: f"{r['refund_amount']:.2f}" for r in shop.rows("returns")} == {"3": "11.90"}
+    assert {r["currency"] for r in shop.rows("orders")} == {None}, "whatever they were shown in"
+    assert shop.report.of("doubt") == []
+    assert {r["customer_id"][:6] for r in shop.rows("customers")} == {"7", "guest-"}
+
+
+def test_opencart_products_without_totals_say_their_own_tax(tmp_path: Path, catalog: Catalog) -> None:
+    export = tmp_path / "export"
+    export.mkdir()
+    for name in ("orders.csv", "order_product.csv"):
+        shutil.copy(FIXTURES / "opencart" / name, export)
+    shop = draft(tmp_path, export, catalog)
+    assert shop.total("order_items", "tax_amount", order_id="1") == Decimal("7.60")
