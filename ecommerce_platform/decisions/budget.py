@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 READS = ("gold.fct_orders", "silver.campaigns", "silver.ad_spend")
 SELECTS = ("campaign_flights",)
+ROWS = (
+    "gold.fct_orders where is_counted and region is not null", "silver.campaigns where channel is not null", "silver.ad_spend",
+)  # fmt: skip
 MISSING = "`decisions: budget:` in source.yml is not there; `budget: {}` takes what is spent now and may be moved by its defaults"
 #: Exponents tried: from nearly no answer to more money to nearly one in proportion.
 EXPONENTS = np.linspace(0.05, 0.95, 37)
@@ -275,5 +278,5 @@ def _judged(rows: list[dict[str, Any]], gains: Floats, price: float, regret: flo
     made = chance >= CHANCE and gain > 0
     return Decided(
         "made" if made else "abstained", said, rows if made else (), assumptions, gain, min(low, gain), max(high, gain),
-        "orders a round of flights",
+        "orders a round of flights", made_from=ROWS,
     )  # fmt: skip

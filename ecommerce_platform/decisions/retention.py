@@ -148,8 +148,14 @@ def list_actions(
         f"as without; over {days} days; a voucher is redeemed once by everybody who orders, also who would have anyway; value: doubly "
         "robust, of the experiment's persons whom the same rule reaches, times those reached now; intervals at 90 %",
         value=found.doubly_robust * whole, low=found.low * whole, high=found.high * whole, unit=f"currency in {days} days",
-        beside=beside,
+        made_from=_made_from(rules.experiment), beside=beside,
     )  # fmt: skip
+
+
+def _made_from(experiment: str) -> list[str]:
+    mine = "where experiment_id = '" + experiment.replace("'", "''") + "'"
+    whole = ("ml.churn_scores", "ml.clv_scores")
+    return [f"{uplift.ROWS[0]} {mine}", *uplift.ROWS[1:], f"ml.uplift_scores {mine}", *whole]
 
 
 def _said(values: Mapping[str, PolicyValue], offered: int, customers: int) -> str:

@@ -19,7 +19,8 @@ from ecommerce_platform.decisions.recommendation import Decided, frame, refresh_
 from ecommerce_platform.decisions.roi import decide_roi
 from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.decisions.staffing import decide_staffing, whole_weeks
-from ecommerce_platform.decisions.stock import decide_stock
+from ecommerce_platform.decisions.stock import READS, decide_stock
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 
 CATALOG = read_catalog()
 MONDAY = date(2024, 1, 1)
@@ -57,6 +58,7 @@ def test_people_follow_the_quantile_of_each_weekday(con: duckdb.DuckDBPyConnecti
         con, [*[40, 5, 5, 5, 5, 5, 5], *[10, 5, 5, 5, 5, 5, 5], *[20, 5, 5, 5, 5, 5, 5], *[30, 5, 5, 5, 5, 5, 5], 99]
     )
     found = decide_staffing(con, STAFF)
+    assert rests_on_rows(con, found, ("gold.fct_orders",))
     monday, tuesday = found.rows[0], found.rows[1]
     assert (monday["orders_mean"], monday["orders_quantile"], monday["people_needed"]) == (25, 30, 3)
     assert tuesday["people_needed"] == 1
@@ -103,6 +105,7 @@ def test_a_product_that_runs_out_is_to_be_ordered_earlier(con: duckdb.DuckDBPyCo
     weekly = np.random.default_rng(1).poisson(6, 26)
     shelves(con, weekly, on_hand=9, reorder=5)
     found = decide_stock(con, SHELF)
+    assert rests_on_rows(con, found, READS)
     (row,) = [row for row in found.rows if row["product_id"] == "a"]
     assert row["weeks_observed"] == 26
     assert row["units_per_week"] == pytest.approx(weekly.mean())

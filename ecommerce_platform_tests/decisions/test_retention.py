@@ -120,6 +120,7 @@ def test_offers_go_to_those_whom_they_move_with_the_reason_and_the_cost() -> Non
     ages = dict(now.select("person_id", "age_group").iter_rows())
     young = [ages[row["person_id"]] == "young" for row in found.rows]
     assert found.status == "made"
+    assert "ml.uplift_scores where experiment_id = 'e'" in found.made_from
     assert np.mean(young) > 0.95
     assert sum(young) > 0.95 * (now["age_group"] == "young").sum()
     first = found.rows[0]
