@@ -100,10 +100,10 @@ def lost_gain(made: Planted) -> float:
     return float((optimum - reached) / (optimum - present))
 
 
-@pytest.mark.parametrize(("orders", "allowed"), [(100_000, 0.16), (250_000, 0.10)])
+@pytest.mark.parametrize(("orders", "allowed"), [(100_000, 0.11), (250_000, 0.10)])
 def test_the_recommended_split_is_nearly_the_best(orders: int, allowed: float) -> None:
     lost = []
-    for seed in range(9541, 9561):
+    for seed in range(8801, 8821):
         made = Planted.of(orders=orders, days=730, seed=seed, vary_ads=True)
         lost.append(lost_gain(made))
         made.con.close()
