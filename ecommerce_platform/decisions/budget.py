@@ -157,7 +157,8 @@ def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
         counts: as `campaign_flights` gives them.
 
     Returns:
-        channel, cost, expected (orders without it), incremental, error and profit per campaign; whether later orders count.
+        channel, cost, expected (orders without it; counted: by the counts alone), incremental, error and profit per campaign;
+        whether later orders count.
     """
 
     def read(part: str) -> Floats:
@@ -179,7 +180,8 @@ def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
     expected, incremental, error = compare(
         read("with_during") + more[0], read("without_during") + more[1], days + more[2]
     )
-    found = {"expected": expected, "incremental": incremental, "error": error}
+    counted = usual * (read("without_during") + more[1])
+    found = {"counted": counted, "expected": expected, "incremental": incremental, "error": error}
     known = {name: counts[name].to_list() for name in ("channel", "cost", "profit")}
     return {**known, **{name: values.tolist() for name, values in found.items()}}, lasts
 
@@ -228,16 +230,18 @@ def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
         )
     if missing or rules is None:
         return refused(missing)
-    return split_budget(_who_counts(counts, known), rules)
+    return split_budget(_who_counts(counts, known), rules, counts)
 
 
-def split_budget(counts: pl.DataFrame, rules: Budget) -> Decided:
-    """The same from what `campaign_flights` counts of each campaign."""
+def split_budget(counts: pl.DataFrame, rules: Budget, everybody: pl.DataFrame | None = None) -> Decided:
+    """The same from what `campaign_flights` counts of each campaign; `everybody`: of all orders, where `counts` are of some."""
     flights, _ = measure(_enough(counts))
     if len(set(flights["channel"])) < 2:
         return refused([f"fewer than two channels have {_FEWEST_FLIGHTS} campaigns whose incremental orders are known"])
     cost, expected, incremental, error = (np.array(flights[n]) for n in ("cost", "expected", "incremental", "error"))
-    spread = _spread(flights["channel"], cost / expected)
+    # By counts as they are: drawn towards other days, they would follow demand less, and spend that does would seem to vary.
+    plain, _ = measure(_enough(counts if everybody is None else everybody))
+    spread = _spread(plain["channel"], np.array(plain["cost"]) / np.maximum(plain["counted"], 1))
     if spread < LEAST_SPREAD:
         return refused(
             [

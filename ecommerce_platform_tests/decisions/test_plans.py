@@ -211,6 +211,8 @@ def test_spend_that_hardly_varied_tells_nothing() -> None:
     found = split_budget(flights(spread=1.1)[0], Budget())
     assert (found.status, found.rows) == ("refused", ())
     assert "varied too little" in found.reason
+    # Whether it did is told by all orders, whichever the curves are fitted to.
+    assert split_budget(flights(spread=8)[0], Budget(), flights(spread=1.1)[0]).reason == found.reason
 
 
 def test_a_channel_with_two_campaigns_has_no_curve() -> None:
