@@ -48,7 +48,7 @@ for command in (
     building.build, building.status, building.rejects,
     publishing.publish, publishing.snapshots, publishing.sql,
     looking.dashboard, looking.report, looking.powerbi, serving.api, serving.mcp,
-    documents.docs, documents.questions, documents.targets, instance.ui, documents.data_docs,
+    documents.docs, documents.questions, documents.by_source, documents.targets, instance.ui, documents.data_docs,
     models.train, models.predict,
     persons.forget,
     sources.new_source, sources.check_source,

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 READS = ("gold.fct_orders", "silver.campaigns", "silver.ad_spend")
 SELECTS = ("campaign_flights",)
+ROWS = (
+    "gold.fct_orders where is_counted and region is not null", "silver.campaigns where channel is not null", "silver.ad_spend",
+)  # fmt: skip
 MISSING = "`decisions: budget:` in source.yml is not there; `budget: {}` takes what is spent now and may be moved by its defaults"
 #: Exponents tried: from nearly no answer to more money to nearly one in proportion.
 EXPONENTS = np.linspace(0.05, 0.95, 37)
@@ -40,6 +43,10 @@ LEAST_SPREAD = 0.3
 CHANCE = 0.8
 #: Days around a campaign from which its regions' usual share of orders is taken.
 _AROUND = 180
+#: Days around a campaign whose ordinary days foretell what the regions without it have during it.
+_NEAR = 35
+#: Standard errors from which on campaigns together surely brought orders.
+_SURE = 1.96
 
 
 @dataclass(frozen=True)
@@ -143,13 +150,15 @@ def fit_responses(
 def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
     """Incremental orders of each campaign with their standard errors, as a ratio of counts that scatter as counts do.
 
-    Where all campaigns together surely brought orders in the days after them, too, these are counted with them.
+    What the regions without a campaign had is drawn towards what ordinary days near it foretell (`_level`). Where all campaigns
+    together surely brought orders in the days after them, too, these are counted with them.
 
     Args:
         counts: as `campaign_flights` gives them.
 
     Returns:
-        channel, cost, expected (orders without it), incremental, error and profit per campaign; whether later orders count.
+        channel, cost, expected (orders without it; counted: by the counts alone), incremental, error and profit per campaign;
+        whether later orders count.
     """
 
     def read(part: str) -> Floats:
@@ -158,40 +167,81 @@ def measure(counts: pl.DataFrame) -> tuple[dict[str, list[Any]], bool]:
     usual = read("with_ordinarily") / np.maximum(read("without_ordinarily"), 1)
     uncertain = 1 / np.maximum(read("with_ordinarily"), 1) + 1 / np.maximum(read("without_ordinarily"), 1)
 
-    def compare(during: Floats, elsewhere: Floats) -> tuple[Floats, Floats, Floats]:
-        expected = usual * elsewhere
-        variance = expected + expected**2 * (1 / np.maximum(elsewhere, 1) + uncertain)
+    def compare(during: Floats, elsewhere: Floats, days: Floats) -> tuple[Floats, Floats, Floats]:
+        level, unsure = _level(elsewhere, days, read("without_nearby"), read("nearby_days"))
+        expected = usual * level
+        variance = expected + expected**2 * (unsure + uncertain)
         return expected, during - expected, np.sqrt(np.maximum(variance, 1))
 
-    _, later, error = compare(read("with_later"), read("without_later"))
-    lasts = bool(later.sum() > 1.96 * np.sqrt((error**2).sum()))
-    more = [read("with_later"), read("without_later")] if lasts else [0.0, 0.0]
-    expected, incremental, error = compare(read("with_during") + more[0], read("without_during") + more[1])
-    found = {"expected": expected, "incremental": incremental, "error": error}
+    days, after = read("days"), read("days_after")
+    _, later, error = compare(read("with_later"), read("without_later"), after)
+    lasts = bool(later.sum() > _SURE * np.sqrt((error**2).sum()))
+    more = [read("with_later"), read("without_later"), after] if lasts else [0.0, 0.0, 0.0]
+    expected, incremental, error = compare(
+        read("with_during") + more[0], read("without_during") + more[1], days + more[2]
+    )
+    counted = usual * (read("without_during") + more[1])
+    found = {"counted": counted, "expected": expected, "incremental": incremental, "error": error}
     known = {name: counts[name].to_list() for name in ("channel", "cost", "profit")}
     return {**known, **{name: values.tolist() for name, values in found.items()}}, lasts
+
+
+def _level(counted: Floats, days: Floats, nearby: Floats, nearby_days: Floats) -> tuple[Floats, Floats]:
+    """Orders that regions had on so many days, less chance, and how unsure that is (variance of its logarithm).
+
+    Empirical Bayes (Morris 1983): each count is drawn towards what ordinary days nearby foretell of it, the more the better those
+    foretell over all campaigns.
+    """
+    known = (counted > 0) & (nearby > 0) & (nearby_days > 0)
+    counts, others = np.maximum(counted, 1), np.maximum(nearby, 1)
+    gap = np.where(known, np.log(counts / (others / np.maximum(nearby_days, 1) * np.maximum(days, 1))), 0)
+    between = max(float(np.mean((gap**2 - 1 / counts - 1 / others)[known])), 0) if known.any() else 0.0
+    weight = np.where(known, 1 / (between + 1 / others), 0)
+    return counted * np.exp(-gap * weight / (counts + weight)), 1 / (counts + weight)
+
+
+def _who_counts(everybody: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Counts of known customers' orders alone where campaigns surely brought some of theirs, and of others' showed none."""
+    if known.height != everybody.height:
+        return everybody
+    counted = [name for name in everybody.columns if name.startswith(("with_", "without_"))]
+    others = everybody.with_columns(everybody[name].fill_null(0) - known[name].fill_null(0) for name in counted)
+    return known if _is_sure(known) and not _is_sure(others) else everybody
+
+
+def _is_sure(counts: pl.DataFrame) -> bool:
+    """Whether campaigns together surely brought orders."""
+    found, _ = measure(counts)
+    return bool(np.sum(found["incremental"]) > _SURE * np.sqrt(np.sum(np.square(found["error"]))))
 
 
 def decide_budget(con: DuckDBPyConnection, rules: Budget | None) -> Decided:
     """The split of what flights of all channels cost together, by the response of orders to spend."""
     after = (rules or Budget()).carry_over_days
-    counts = rows_of(con, "campaign_flights", after=after, around=_AROUND).pl()
+    counts, known = (
+        rows_of(con, "campaign_flights", after=after, around=_AROUND, closest=_NEAR, known=who).pl()
+        for who in (False, True)
+    )
     missing = [MISSING] if rules is None else []
     if counts.is_empty():
         missing.append(
             "no campaign has its channel, its cost and regions without it to compare with (campaigns, ad_spend and the campaign and "
             "region of orders are needed)"
         )
-    return refused(missing) if missing or rules is None else split_budget(counts, rules)
+    if missing or rules is None:
+        return refused(missing)
+    return split_budget(_who_counts(counts, known), rules, counts)
 
 
-def split_budget(counts: pl.DataFrame, rules: Budget) -> Decided:
-    """The same from what `campaign_flights` counts of each campaign."""
+def split_budget(counts: pl.DataFrame, rules: Budget, everybody: pl.DataFrame | None = None) -> Decided:
+    """The same from what `campaign_flights` counts of each campaign; `everybody`: of all orders, where `counts` are of some."""
     flights, _ = measure(_enough(counts))
     if len(set(flights["channel"])) < 2:
         return refused([f"fewer than two channels have {_FEWEST_FLIGHTS} campaigns whose incremental orders are known"])
     cost, expected, incremental, error = (np.array(flights[n]) for n in ("cost", "expected", "incremental", "error"))
-    spread = _spread(flights["channel"], cost / expected)
+    # By counts as they are: drawn towards other days, they would follow demand less, and spend that does would seem to vary.
+    plain, _ = measure(_enough(counts if everybody is None else everybody))
+    spread = _spread(plain["channel"], np.array(plain["cost"]) / np.maximum(plain["counted"], 1))
     if spread < LEAST_SPREAD:
         return refused(
             [
@@ -267,7 +317,7 @@ def _judged(rows: list[dict[str, Any]], gains: Floats, price: float, regret: flo
         f"wrong about the curves costs {regret:,.1f} orders a round of flights on average"
     )
     assumptions = (
-        "orders of the days after a flight count where flights together surely brought any; channels do not help each other; one exponent for all, taken to "
+        "orders of the days after a flight, and of customers who had not ordered before, count where flights together surely brought any; channels do not help each other; one exponent for all, taken to "
         f"be {USUAL} ± {SURE} before looking; the next flights meet the demand of the past ones; 95 % interval over refits"
     )
     gain = float(gains[0])
@@ -275,5 +325,5 @@ def _judged(rows: list[dict[str, Any]], gains: Floats, price: float, regret: flo
     made = chance >= CHANCE and gain > 0
     return Decided(
         "made" if made else "abstained", said, rows if made else (), assumptions, gain, min(low, gain), max(high, gain),
-        "orders a round of flights",
+        "orders a round of flights", made_from=ROWS,
     )  # fmt: skip

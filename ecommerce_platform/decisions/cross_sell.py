@@ -53,6 +53,9 @@ def decide_cross_sell(con: DuckDBPyConnection, rules: CrossSell | None) -> Decid
         f"bought beside the other anyway, as source.yml says; baskets of the newest {rules.days} days come again; offers in one basket "
         "do not take from each other; ends of intervals (90 % of the share, and of what is taken the whole range) added up",
         value=sums[0], low=sums[1], high=sums[2], unit=f"currency in {rules.days} days",
+        made_from=("ml.bought_together where basis = 'rule'", "ml.segments", "gold.fct_order_items where is_valid",
+                   "gold.fct_orders where is_counted and person_id is not null and order_date > "
+                   f"(select max(order_date) from gold.fct_orders where is_counted) - {rules.days}"),
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from ecommerce_platform.decisions.statistics import holm
 
 READS = ("silver.shipments", "gold.fct_orders")
 SELECTS = ("shipments_known", "carrier_lanes")
+ROWS = ("silver.shipments where carrier is not null", "gold.fct_orders where is_counted")
 #: Newest days that parcels are taken from, and the fewest of a carrier on a lane.
 DAYS, FEWEST = 182, 50
 ALPHA, _Z95 = 0.05, 1.96
@@ -126,5 +127,5 @@ def _summed_up(rows: list[dict[str, Any]]) -> Decided:
     money = "" if None in costs else f", for {sum(costs):+,.0f} of shipping cost"
     return Decided(
         "made", f"on {len(better)} of {len(rows)} lanes and carriers another is surely less often late: {fewer:,.0f} late parcels fewer"
-        f"{money}", rows, assumptions, value=fewer, low=low, high=high, unit=f"late parcels in {DAYS} days",
+        f"{money}", rows, assumptions, value=fewer, low=low, high=high, unit=f"late parcels in {DAYS} days", made_from=ROWS,
     )  # fmt: skip

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 READS = ("gold.fct_order_items", "gold.dim_product", "gold.price_elasticity", "silver.reviews")
 SELECTS = ("product_prices", "price_responses", "product_review_scores")
+ROWS = (
+    "gold.fct_order_items where is_valid and quantity > 0", "gold.dim_product where category is not null",
+    "gold.price_elasticity where elasticity_high < 0", "silver.reviews where score is not null",
+)  # fmt: skip
 MISSING = "`decisions: prices:` in source.yml is not there; `prices: {}` allows moves of up to 5 % that keep each category's average price"
 #: Newest days that units are counted on, and the fewest units that a product needs there.
 DAYS, _FEWEST_UNITS, _FEWEST_PRODUCTS = 91, 13, 3
@@ -142,7 +146,7 @@ def _summed_up(rows: list[dict[str, Any]], categories: int, rules: Prices) -> De
     value, low, high = (sum(row[f"category_{name}"] for row in kept) for name in ("value", "value_low", "value_high"))
     return Decided(
         "made", f"{sum(row['move'] != 0 for row in rows):,} prices of {len(kept)} categories", rows, assumptions,
-        value, low, high, "currency a week",
+        value, low, high, "currency a week", ROWS,
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Decided:
     low: float | None = None
     high: float | None = None
     unit: str | None = None
-    #: Tables whose rows it was made from; by default those that it may read.
+    #: Which rows it was made from, each `table` or `table where condition`; by default all of the tables that it may read.
     made_from: Sequence[str] = field(default=())
     #: Rows of tables that are written beside the decision's own, whole.
     beside: Mapping[str, Rows] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def _entry(contract: Contract, found: Decided, reads: Sequence[str]) -> dict[str
     return {
         "decision": contract.name, "status": found.status, "reason": found.reason, "rows": len(found.rows),
         "assumptions": found.assumptions or None, "expected_value": found.value, "value_low": found.low,
-        "value_high": found.high, "value_unit": found.unit, "made_from": ", ".join(found.made_from or reads),
+        "value_high": found.high, "value_unit": found.unit, "made_from": "; ".join(found.made_from or reads),
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ go to whom they move, not to whom is likeliest to leave (Ascarza 2018).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ecommerce_platform.decisions.policy import (
     choose,
     cross_fitted,
     effect_intervals,
+    forecast,
     offer_cost,
     value_of,
 )
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 READS = (*uplift.READS, "ml.uplift_scores", "ml.churn_scores", "ml.clv_scores")
-SELECTS = (*uplift.SELECTS, "uplift_of_experiment", "circumstances", "profit_of_last_year")
+SELECTS = (
+    *uplift.SELECTS, "uplift_of_experiment", "circumstances", "profit_of_last_year", "persons_before", "usual_pace",
+)  # fmt: skip
 MISSING = (
     "`decisions: retention:` in source.yml lacks budget, experiment and actions: what offers may cost together, whose arms they "
     "are, and what each costs"
@@ -58,6 +61,18 @@ class Trial:
     arm: NDArray[np.int64]
     orders: Floats
     shares: Floats
+
+
+@dataclass(frozen=True)
+class Before:
+    """Customers as they were one window of the experiment before the newest order, and what they ordered since.
+
+    `pace` is what the shop sells in a usual window beside what it sold in this one.
+    """
+
+    known: pl.DataFrame
+    orders: Floats
+    pace: float
 
 
 def decide_retention(con: DuckDBPyConnection, plans: ExperimentPlans, rules: Retention | None) -> Decided:
@@ -81,8 +96,19 @@ def decide_retention(con: DuckDBPyConnection, plans: ExperimentPlans, rules: Ret
     if not mine:
         return Decided("abstained", "no arm's ranking of persons is above noise (ml.uplift_scores has no rows of them)")
     return list_actions(
-        side_by_side(mine), uplift.persons_now(con), scores, rows_of(con, "circumstances").pl(), rules, float(margin)
-    )
+        side_by_side(mine), uplift.persons_now(con), scores, rows_of(con, "circumstances").pl(), rules, float(margin),
+        customers_before(con, mine[0].window_days),
+    )  # fmt: skip
+
+
+def customers_before(con: DuckDBPyConnection, days: int) -> Before | None:
+    """Customers as they were so many days ago; None where there were none."""
+    persons = rows_of(con, "persons_before", days=days).pl()
+    pace = rows_of(con, "usual_pace", days=days).fetchall()[0][0]
+    if persons.is_empty() or pace is None:
+        return None
+    known = uplift.features_at(con, persons.select("person_id", "at"))
+    return Before(known, persons["since"].to_numpy().astype(np.float64), float(pace))
 
 
 def side_by_side(arms: list[uplift.Arm]) -> Trial:
@@ -103,7 +129,13 @@ def side_by_side(arms: list[uplift.Arm]) -> Trial:
 
 
 def list_actions(
-    trial: Trial, now: pl.DataFrame, scores: pl.DataFrame, circumstances: pl.DataFrame, rules: Retention, margin: float
+    trial: Trial,
+    now: pl.DataFrame,
+    scores: pl.DataFrame,
+    circumstances: pl.DataFrame,
+    rules: Retention,
+    margin: float,
+    before: Before | None = None,
 ) -> Decided:
     """The list of today's customers and what its policy would have brought in the experiment.
 
@@ -114,6 +146,8 @@ def list_actions(
         circumstances: `person_id`, `churn_probability`, `is_at_risk`, `expected_revenue`, `horizon_days`, where known.
         rules: budget and costs.
         margin: profit of an order, on average.
+        before: customers of one window ago, to tell how much less such people order than the experiment's did; None takes them to
+            order as much.
     """
     offers = [rules.actions[name] for name in trial.names[1:]]
     terms = Terms(
@@ -122,6 +156,12 @@ def list_actions(
     ages = uplift.age_groups(trial.known)
     features, scale = standardise(uplift.design(trial.known, ages))
     today, _ = standardise(uplift.design(now, ages), scale)
+    slower = 1.0
+    if before is not None:
+        then, _ = standardise(uplift.design(before.known, ages), scale)
+        slower = _slower(trial, features, terms, then, before)
+    # Who orders half as often is moved half as often: an extra order of the experiment is so many of today.
+    margin, terms = margin * slower, replace(terms, margin=margin * slower)
     effect, cost = _today(trial, features, terms, now, today, scores)
     worth = effect * margin - cost
     given, price = allot(worth, cost, rules.budget)
@@ -144,12 +184,25 @@ def list_actions(
     return Decided(
         "made", f"{said}; one more unit of budget brings {price:.2f}",
         [row | {"experiment_id": rules.experiment, "window_days": days} for row in rows],
-        assumptions=f"what moved people in {rules.experiment} moves them now; an order brings {margin:.2f} on average, with an offer "
-        f"as without; over {days} days; a voucher is redeemed once by everybody who orders, also who would have anyway; value: doubly "
-        "robust, of the experiment's persons whom the same rule reaches, times those reached now; intervals at 90 %",
+        assumptions=_assumed(rules.experiment, margin, slower, days),
         value=found.doubly_robust * whole, low=found.low * whole, high=found.high * whole, unit=f"currency in {days} days",
-        beside=beside,
+        made_from=_made_from(rules.experiment), beside=beside,
     )  # fmt: skip
+
+
+def _assumed(experiment: str, margin: float, slower: float, days: int) -> str:
+    return (
+        f"what moved people in {experiment} moves them now, in proportion to what they order: {slower:.2f} times as much as those of "
+        f"the experiment did; an extra order of the experiment then brings {margin:.2f}, with an offer as without; over {days} days; a "
+        "voucher is redeemed once by everybody who orders, also who would have anyway; value: doubly robust, of the experiment's persons "
+        "whom the same rule reaches, times those reached now; intervals at 90 %"
+    )
+
+
+def _made_from(experiment: str) -> list[str]:
+    mine = "where experiment_id = '" + experiment.replace("'", "''") + "'"
+    whole = ("ml.churn_scores", "ml.clv_scores")
+    return [f"{uplift.ROWS[0]} {mine}", *uplift.ROWS[1:], f"ml.uplift_scores {mine}", *whole]
 
 
 def _said(values: Mapping[str, PolicyValue], offered: int, customers: int) -> str:
@@ -173,6 +226,19 @@ def _today(
         effect[:, n] = [by_person.get(person, -np.inf) for person in now["person_id"].to_list()]
         cost[:, n] = offer_cost(features, trial.arm, trial.orders, terms, n, today)
     return effect, cost
+
+
+def _slower(trial: Trial, features: Floats, terms: Terms, then: Floats, before: Before) -> float:
+    """How many orders those whom the list reaches place now for each that the experiment's placed without an offer.
+
+    Of people like today's customers, one window ago, whom the same rule would have reached, at the shop's usual pace.
+    """
+    reached = choose(*forecast(features, trial.arm, trial.orders, trial.shares, terms, then), 0.0) > 0
+    worth, cost, _ = cross_fitted(features, trial.arm, trial.orders, trial.shares, terms)
+    control = (choose(worth, cost, 0.0) > 0) & (trial.arm == 0)
+    if min(reached.sum(), control.sum()) < FEWEST or not trial.orders[control].any():
+        return 1.0
+    return float(before.orders[reached].mean() * before.pace / trial.orders[control].mean())
 
 
 def judged(trial: Trial, features: Floats, terms: Terms, price: float) -> dict[str, PolicyValue]:

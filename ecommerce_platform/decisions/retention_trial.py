@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 READS = (*uplift.READS, "ml.churn_scores", "ml.clv_scores", "silver.shop")
 SELECTS = (*uplift.SELECTS, "churn_and_value", "profit_of_last_year")
+ROWS = ("ml.churn_scores", "ml.clv_scores", "gold.fct_orders where is_counted and profit_amount is not null")
 MISSING = (
     "`decisions: retention_trial:` in source.yml lacks customers, discount, and response or experiment and arm: how many get a "
     "discount, how much it is, and which share of those who would have left it keeps"
@@ -219,4 +220,5 @@ def _summed_up(rows: list[dict[str, Any]], response: Response, why: str) -> Deci
         "who orders takes the discount once; who is kept brings what one who stays brings; nobody orders more, or earlier, for it; "
         f"what is not a range is moved by {MOVED:.0%}; interval 90 % by {DRAWS:,} draws; value of the group {first['who']}",
         value=first["net"], low=first["net_low"], high=first["net_high"], unit=f"currency in {first['days']} days",
+        made_from=(*ROWS, *(uplift.ROWS if response.source == "measured" else ())),
     )  # fmt: skip

@@ -90,6 +90,7 @@ def decide_staffing(con: DuckDBPyConnection, rules: Staffing | None) -> Decided:
         "needs; 95 % interval over weeks drawn again",
         value=float(saved[0]), low=min(float(low), float(saved[0])), high=max(float(high), float(saved[0])),
         unit="currency a week",
+        made_from=("gold.fct_orders where is_counted and order_date is not null",),
     )  # fmt: skip
 
 

@@ -85,6 +85,8 @@ def decide_stock(con: DuckDBPyConnection, rules: Stock | None) -> Decided:
         "already is not delivered by the source; value of the reorder point against the present one over one lead time, "
         "interval 90 % of what one lead time may bring, products taken as going together",
         value=value[0], low=value[1], high=value[2], unit="currency per lead time",
+        made_from=("silver.inventory_snapshots", "gold.fct_order_items where is_valid and order_date > "
+                   f"(select max(order_date) from gold.fct_order_items where is_valid) - {days}"),
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 READS = ("silver.experiment_assignments", "silver.customer_identities", "gold.fct_orders")
 SELECTS = ("experiment_arms", "experiment_units", "counted_orders")
+#: The rows of `READS` that count.
+ROWS = (*READS[:2], "gold.fct_orders where is_counted and person_id is not null")
 #: Days in which outcomes of experiments without a plan count.
 DEFAULT_WINDOW = 90
 CONTROLS = ("control", "a", "baseline", "placebo")
@@ -81,6 +83,7 @@ def _summed_up(rows: list[dict[str, Any]], skipped: list[str]) -> Decided:
         rows,
         assumptions="arms were drawn at random; what one unit gets does not change what others do; intervals at 95 % unless "
         "experiments.yml says otherwise, of each comparison by itself; verdicts after Holm",
+        made_from=ROWS,
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 READS = (*trials.READS, "gold.dim_customer")
 SELECTS = (*trials.SELECTS, "persons_at_moments", "persons_of_last_year")
+ROWS = (*trials.ROWS, "gold.dim_customer")
 #: Units of an arm from which on effects per person are looked for.
 FEWEST = 500
 _AGES = 8
@@ -163,7 +164,7 @@ def decide_uplift(con: DuckDBPyConnection, plans: ExperimentPlans) -> Decided:
     )
     status = "made" if rows else "abstained"
     reason = "; ".join([*said, *wrong])
-    return Decided(status, reason, rows, assumptions, beside={"ml.uplift_curves": curves})  # type: ignore[arg-type]
+    return Decided(status, reason, rows, assumptions, made_from=ROWS, beside={"ml.uplift_curves": curves})  # type: ignore[arg-type]
 
 
 def evaluate(arms: list[Arm]) -> Iterator[tuple[Arm, Effects, Qini, Qini]]:

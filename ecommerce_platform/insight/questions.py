@@ -7,7 +7,7 @@ Where a shop's tables hold nothing to answer with, the page says so.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,12 +125,17 @@ def _shown(found: Answer) -> list[str]:
         return [found.why_not]
     columns = [as_read(name, [_worded(row[n]) for row in found.rows]) for n, name in enumerate(found.columns)]
     marks = ["---:" if figures else "---" for _, figures in columns]
-    return [_line(found.columns), _line(marks), *(_line(row) for row in zip(*(v for v, _ in columns), strict=True))]
+    return [
+        markdown_line(found.columns),
+        markdown_line(marks),
+        *(markdown_line(row) for row in zip(*(v for v, _ in columns), strict=True)),
+    ]
 
 
 def _worded(value: Any) -> Any:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
-def _line(cells: Sequence[str]) -> str:
+def markdown_line(cells: Collection[str]) -> str:
+    """A line of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -13,6 +13,7 @@ from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.decision_rules import CrossSell, Range
 from ecommerce_platform.decisions.cross_sell import MISSING, READS, decide_cross_sell, offers
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 
 RULES = CrossSell(taken=Range(low=0.1, likely=0.2, high=0.4), offers=2)
 
@@ -80,6 +81,7 @@ def test_baskets_count_by_segment_and_what_is_missing_is_named() -> None:
             "is_valid": True, "profit_amount": 6.0,
         })  # fmt: skip
         found = decide_cross_sell(con, RULES)
+        assert rests_on_rows(con, found, READS)
         (row,) = found.rows
         assert (row["segment_name"], row["other_product_id"], row["baskets"], row["with_both"]) == ("s", "b", 40, 10)
         assert found.value == row["expected_value"] == pytest.approx(30 * 0.25 * 0.2 * 6)

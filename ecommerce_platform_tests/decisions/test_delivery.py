@@ -12,7 +12,8 @@ import pytest
 
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
-from ecommerce_platform.decisions.delivery import decide_delivery, plan_lanes
+from ecommerce_platform.decisions.delivery import READS, decide_delivery, plan_lanes
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 
 
 def lane(
@@ -83,6 +84,7 @@ def test_parcels_count_by_the_promised_day_and_what_is_missing_is_named() -> Non
             con.register("rows", rows)
             con.execute(f"insert into {table} by name select * from rows")
         found = decide_delivery(con)
+        assert rests_on_rows(con, found, READS)
         a, b = found.rows
         # The parcel of the newest day is not yet known to be late or not.
         assert (found.status, a["late_share"], b["late_share"], b["parcels"]) == ("made", 0, 1, 60)

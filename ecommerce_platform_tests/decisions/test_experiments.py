@@ -18,6 +18,7 @@ from ecommerce_platform.contracts.experiment_plan import ExperimentPlan, Experim
 from ecommerce_platform.decisions.experiments import Reading, Units, analyse
 from ecommerce_platform.decisions.trials import READS, decide_experiments
 from ecommerce_platform.errors import DefinitionError
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 
 CATALOG = read_catalog()
 BEGIN = datetime(2024, 3, 1)
@@ -192,6 +193,7 @@ def test_without_a_plan_an_experiment_is_exploratory_and_with_one_it_is_not(con:
         ("exploratory", "Control", 90)
     }
     assert not found.rows[0]["is_complete"]
+    assert rests_on_rows(con, found, READS)
     other = ExperimentPlans(experiments={"X": planned(control="none")})
     refused = decide_experiments(con, other)
     assert (refused.status, refused.rows) == ("refused", ())

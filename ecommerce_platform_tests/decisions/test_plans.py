@@ -14,12 +14,13 @@ import pytest
 from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.decision_rules import Budget, DecisionRules, Staffing, Stock
-from ecommerce_platform.decisions.budget import decide_budget, fit_responses, measure, split_budget
+from ecommerce_platform.decisions.budget import _level, _who_counts, decide_budget, fit_responses, measure, split_budget
 from ecommerce_platform.decisions.recommendation import Decided, frame, refresh_decision, refused
 from ecommerce_platform.decisions.roi import decide_roi
 from ecommerce_platform.decisions.selects import rows_of
 from ecommerce_platform.decisions.staffing import decide_staffing, whole_weeks
-from ecommerce_platform.decisions.stock import decide_stock
+from ecommerce_platform.decisions.stock import READS, decide_stock
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 
 CATALOG = read_catalog()
 MONDAY = date(2024, 1, 1)
@@ -57,6 +58,7 @@ def test_people_follow_the_quantile_of_each_weekday(con: duckdb.DuckDBPyConnecti
         con, [*[40, 5, 5, 5, 5, 5, 5], *[10, 5, 5, 5, 5, 5, 5], *[20, 5, 5, 5, 5, 5, 5], *[30, 5, 5, 5, 5, 5, 5], 99]
     )
     found = decide_staffing(con, STAFF)
+    assert rests_on_rows(con, found, ("gold.fct_orders",))
     monday, tuesday = found.rows[0], found.rows[1]
     assert (monday["orders_mean"], monday["orders_quantile"], monday["people_needed"]) == (25, 30, 3)
     assert tuesday["people_needed"] == 1
@@ -103,6 +105,7 @@ def test_a_product_that_runs_out_is_to_be_ordered_earlier(con: duckdb.DuckDBPyCo
     weekly = np.random.default_rng(1).poisson(6, 26)
     shelves(con, weekly, on_hand=9, reorder=5)
     found = decide_stock(con, SHELF)
+    assert rests_on_rows(con, found, READS)
     (row,) = [row for row in found.rows if row["product_id"] == "a"]
     assert row["weeks_observed"] == 26
     assert row["units_per_week"] == pytest.approx(weekly.mean())
@@ -145,6 +148,7 @@ def flights(
             "with_during": random.poisson(usual + brought), "without_during": random.poisson(usual),
             "with_later": random.poisson(1_000 + later * brought), "without_later": random.poisson(usual / 2),
             "with_ordinarily": random.poisson(5 * usual), "without_ordinarily": random.poisson(5 * usual),
+            "without_nearby": random.poisson(usual), "nearby_days": 14, "days": 14, "days_after": 7,
         }
     ), worth  # fmt: skip
 
@@ -171,6 +175,31 @@ def test_orders_after_the_last_day_count_where_there_surely_are_any() -> None:
     assert sum(more["incremental"]) > 1.3 * sum(none["incremental"])
 
 
+def test_what_regions_without_it_have_is_drawn_towards_what_days_nearby_foretell() -> None:
+    counted, days = np.array([100.0, 100, 100, 100]), np.full(4, 14.0)
+    # Days nearby that foretell as well as counts can, and far worse.
+    near, unsure = _level(counted, days, np.array([110.0, 90, 110, 90]), days)
+    far, alone = _level(counted, days, np.array([300.0, 30, 300, 30]), days)
+    assert near == pytest.approx([104.9, 94.9, 104.9, 94.9], abs=0.6)
+    assert np.abs(far - counted).max() < 2
+    assert unsure.max() < 0.0055
+    assert alone == pytest.approx(0.01, rel=0.03)
+    # Where nothing is known of days nearby, the count stands.
+    assert _level(counted, days, np.zeros(4), days)[0].tolist() == counted.tolist()
+
+
+def test_orders_of_new_customers_count_where_campaigns_surely_brought_any() -> None:
+    known, _ = flights(spread=8)
+    others, _ = flights(spread=8, seed=2)
+    parts = [name for name in known.columns if name.startswith(("with_", "without_"))]
+    both = known.with_columns(known[name] + others[name] for name in parts)
+    assert _who_counts(both, known) is both
+    flat = known.with_columns(known[name] + 500 for name in parts)
+    assert _who_counts(flat, known) is known
+    # Where nobody is known, everybody counts.
+    assert _who_counts(known, known.with_columns(pl.lit(0).alias(name) for name in parts)) is known
+
+
 def test_a_budget_of_another_size_is_split_within_the_bounds() -> None:
     counts, _ = flights(spread=8)
     rows = split_budget(counts, Budget(amount=1_500, at_least=0.5, at_most=2)).rows
@@ -182,6 +211,8 @@ def test_spend_that_hardly_varied_tells_nothing() -> None:
     found = split_budget(flights(spread=1.1)[0], Budget())
     assert (found.status, found.rows) == ("refused", ())
     assert "varied too little" in found.reason
+    # Whether it did is told by all orders, whichever the curves are fitted to.
+    assert split_budget(flights(spread=8)[0], Budget(), flights(spread=1.1)[0]).reason == found.reason
 
 
 def test_a_channel_with_two_campaigns_has_no_curve() -> None:
@@ -208,12 +239,19 @@ def test_campaigns_are_counted_by_region_and_day(con: duckdb.DuckDBPyConnection)
         "order_id": list(map(str, range(len(placed)))), "region": [r for r, _ in placed], "is_counted": True, "profit_amount": 4.0,
         "order_date": [MONDAY + timedelta(d) for _, d in placed], "campaign_id": ["c" if p == ("north", 10) else None for p in placed],
     })  # fmt: skip
-    (row,) = rows_of(con, "campaign_flights", after=2, around=15).pl().iter_rows(named=True)
+    given = {"after": 2, "around": 15, "closest": 4}
+    (row,) = rows_of(con, "campaign_flights", **given, known=False).pl().iter_rows(named=True)
     assert (row["cost"], row["profit"]) == (15, 4)
     assert (row["with_during"], row["without_during"]) == (17, 6)
     assert (row["with_later"], row["without_later"]) == (7 + 2, 3 + 4)
     # Days 0 to 9 and 14 to 26.
     assert (row["with_ordinarily"], row["without_ordinarily"]) == (2 * 23, 3 * 23)
+    # Days 6 to 9, 14 and 15.
+    assert (row["without_nearby"], row["nearby_days"], row["days"], row["days_after"]) == (3 * 6, 6, 2, 2)
+    # One person orders on every day in the south; the first of these orders is nobody's who had ordered before.
+    con.execute("update gold.fct_orders set person_id = 'p' where region = 'south'")
+    (row,) = rows_of(con, "campaign_flights", **given, known=True).pl().iter_rows(named=True)
+    assert (row["with_during"], row["without_during"], row["without_ordinarily"]) == (0, 6, 3 * 22)
 
 
 def test_campaigns_nobody_knows_and_figures_nobody_gave_are_named(con: duckdb.DuckDBPyConnection) -> None:

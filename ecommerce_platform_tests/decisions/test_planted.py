@@ -9,7 +9,7 @@ import pytest
 
 from ecommerce_platform.contracts.decision_rules import Budget, Prices, Stock
 from ecommerce_platform.contracts.experiment_plan import ExperimentPlan, ExperimentPlans
-from ecommerce_platform.decisions.budget import allocate, decide_budget
+from ecommerce_platform.decisions.budget import READS, allocate, decide_budget
 from ecommerce_platform.decisions.prices import decide_prices
 from ecommerce_platform.decisions.stock import decide_stock
 from ecommerce_platform.decisions.trials import decide_experiments
@@ -19,6 +19,7 @@ from ecommerce_platform.simulation.experiments import Trial
 from ecommerce_platform.simulation.orders import DELIVERED, FAVOURITE_SHARE
 from ecommerce_platform.simulation.seasons import SECONDS
 from ecommerce_platform.simulation.simulate import Shop
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 from ecommerce_platform_tests.planted_shop import Planted
 
 pytestmark = pytest.mark.long
@@ -84,6 +85,7 @@ def lost_gain(made: Planted) -> float:
     found = decide_budget(made.con, Budget())
     if found.status != "made":
         return 1.0
+    assert rests_on_rows(made.con, found, READS)
     flights, orders = made.shop.seasons.flights, made.shop.orders
     free = orders.region[(orders.caused_by < 0) & (orders.fate == DELIVERED)]
     base = np.mean([np.isin(free, f.regions).sum() for f in flights]) / made.shop.seasons.days * 14
@@ -98,10 +100,10 @@ def lost_gain(made: Planted) -> float:
     return float((optimum - reached) / (optimum - present))
 
 
-@pytest.mark.parametrize(("orders", "allowed"), [(100_000, 0.16), (250_000, 0.10)])
+@pytest.mark.parametrize(("orders", "allowed"), [(100_000, 0.11), (250_000, 0.10)])
 def test_the_recommended_split_is_nearly_the_best(orders: int, allowed: float) -> None:
     lost = []
-    for seed in range(9541, 9561):
+    for seed in range(8801, 8821):
         made = Planted.of(orders=orders, days=730, seed=seed, vary_ads=True)
         lost.append(lost_gain(made))
         made.con.close()

@@ -15,6 +15,7 @@ from ecommerce_platform.contracts.catalog import read_catalog
 from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.decision_rules import Prices
 from ecommerce_platform.decisions.prices import READS, Market, best_moves, decide_prices
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 
 CATALOG = read_catalog()
 
@@ -110,6 +111,7 @@ def test_what_earns_little_gets_dearer_and_the_average_stays(con: duckdb.DuckDBP
     found = decide_prices(con, Prices())
     rows = {row["product_id"]: row for row in found.rows}
     assert found.status == "made"
+    assert rests_on_rows(con, found, READS)
     assert rows["dear"]["move"] > 0 > rows["fine"]["move"]
     # A price that was never another one stays.
     assert rows["still"]["recommended_price"] == pytest.approx(20)

@@ -5,20 +5,37 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
 
+from ecommerce_platform.contracts.catalog import read_catalog
+from ecommerce_platform.contracts.ddl import create_table_sql
 from ecommerce_platform.contracts.decision_rules import Offer, Retention
-from ecommerce_platform.contracts.experiment_plan import ExperimentPlans
+from ecommerce_platform.contracts.experiment_plan import ExperimentPlan, ExperimentPlans
 from ecommerce_platform.decisions.policy import Terms, allot, value_of
-from ecommerce_platform.decisions.recommendation import Decided
-from ecommerce_platform.decisions.retention import MISSING, decide_retention, list_actions, side_by_side
-from ecommerce_platform.decisions.uplift import Arm, scored
-from ecommerce_platform_tests.planted_shop import Planted
+from ecommerce_platform.decisions.recommendation import Decided, frame
+from ecommerce_platform.decisions.retention import (
+    MISSING,
+    Before,
+    customers_before,
+    decide_retention,
+    list_actions,
+    side_by_side,
+)
+from ecommerce_platform.decisions.uplift import Arm, decide_uplift, scored
+from ecommerce_platform.simulation.orders import DELIVERED
+from ecommerce_platform.simulation.seasons import SECONDS
+from ecommerce_platform_tests.planted_shop import START, Planted
 
 MARGIN = 10.0
 RULES = Retention(budget=1e6, experiment="e", actions={"voucher": Offer(contact_cost=0.2, voucher_cost=3)})
+OFFERS = Retention(
+    budget=1e6, experiment="EXP-WINBACK",
+    actions={"reminder": Offer(contact_cost=0.2), "voucher": Offer(contact_cost=0.2, voucher_cost=3)},
+)  # fmt: skip
+CATALOG = read_catalog()
 UNKNOWN = pl.DataFrame(
     schema={"person_id": pl.String, "churn_probability": pl.Float64, "is_at_risk": pl.Boolean, "expected_revenue": pl.Float64,
             "horizon_days": pl.Int64}
@@ -120,6 +137,7 @@ def test_offers_go_to_those_whom_they_move_with_the_reason_and_the_cost() -> Non
     ages = dict(now.select("person_id", "age_group").iter_rows())
     young = [ages[row["person_id"]] == "young" for row in found.rows]
     assert found.status == "made"
+    assert "ml.uplift_scores where experiment_id = 'e'" in found.made_from
     assert np.mean(young) > 0.95
     assert sum(young) > 0.95 * (now["age_group"] == "young").sum()
     first = found.rows[0]
@@ -150,6 +168,104 @@ def test_twenty_lists_are_worth_what_their_intervals_say() -> None:
         covered += found.low <= true_value(found.rows, now, 0.8) <= found.high
     print("covered", covered, "of 20")
     assert covered >= 16
+
+
+def test_who_orders_half_as_often_now_is_moved_half_as_often() -> None:
+    arm, now = shop(4_000, 1, 0.8)
+    trial, scores = side_by_side([arm]), pl.DataFrame(scored(arm, now, arm.orders))
+    # All that the rule reaches order 0.5 times without an offer.
+    slow = Before(now, np.full(now.height, 0.5), pace=0.5)
+    as_before = list_actions(trial, now, scores, UNKNOWN, RULES, MARGIN)
+    slower = list_actions(trial, now, scores, UNKNOWN, RULES, MARGIN, slow)
+    assert "0.5" in slower.assumptions.split("they order: ")[1][:4]
+    first, same = slower.rows[0], {row["person_id"]: row for row in as_before.rows}
+    old = same[first["person_id"]]
+    assert first["expected_value"] + first["cost"] == pytest.approx(
+        0.5 * (old["expected_value"] + old["cost"]), rel=0.1
+    )
+    assert slower.value is not None
+    assert as_before.value is not None
+    assert slower.value < 0.55 * as_before.value
+
+
+def test_what_people_like_todays_ordered_is_counted_at_the_usual_pace() -> None:
+    with duckdb.connect() as con:
+        con.execute("create schema gold")
+        for table in ("gold.fct_orders", "gold.dim_customer"):
+            con.execute(create_table_sql(CATALOG.contract(table)))
+        # Of 100 days: a on the first and on two of the newest ten, b on the first, c on the newest.
+        con.execute(
+            "insert into gold.fct_orders by name select 'o' || row_number() over () as order_id, p as person_id, true as is_counted, "
+            "timestamp '2024-01-01 12:00' + to_days(d) as ordered_at from (values ('a', 0), ('a', 95), ('a', 96), ('b', 0), ('c', 99)) "
+            "as t (p, d)"
+        )
+        found = customers_before(con, 10)
+        assert found is not None
+        assert found.known["person_id"].to_list() == ["a", "b"]
+        assert found.orders.tolist() == [2, 0]
+        assert found.known["recency"].to_list() == [89, 89]
+        # Five orders in 100 days, three in the newest ten.
+        assert found.pace == pytest.approx(0.05 / 0.3)
+        assert customers_before(con, 200) is None
+
+
+def true_worth(made: Planted, rows: Any, margin: float, cut: int) -> float:
+    """What offers bring in the days after `cut`, as planted, to those who go on to order then."""
+    shop, orders = made.shop, made.shop.orders
+    days = shop.seasons.days
+    (trial,) = [t for t in shop.trials if t.experiment.code == "EXP-WINBACK"]
+    counted = (orders.fate == DELIVERED) | (orders.ended >= days * SECONDS)
+    later = (orders.day >= cut) & (orders.caused_by < 0) & counted & (orders.person >= 0)
+    placed = np.bincount(orders.person[later], minlength=len(shop.customers))
+    clock = np.concatenate([[0.0], np.cumsum(shop.seasons.demand)])
+    begin, end = cut + shop.seasons.burn_in, days + shop.seasons.burn_in
+    left = np.minimum(np.clip(shop.customers.leaves + shop.seasons.burn_in, 0, len(clock) - 1), end)
+    expected = shop.customers.rate * np.maximum(clock[left] - clock[begin], 0)
+    total = 0.0
+    for row in rows:
+        person, offer = int(row["person_id"][1:]), OFFERS.actions[row["action"]]
+        lift = trial.experiment.uplift[trial.experiment.arms.index(row["action"])][shop.customers.age_band[person]]
+        redeems = 1.0 if placed[person] else 1 - np.exp(-lift * expected[person])
+        total += margin * lift * placed[person] - offer.contact_cost - offer.voucher_cost * redeems
+    return total
+
+
+@pytest.mark.long
+def test_lists_of_whole_shops_are_worth_what_their_intervals_say() -> None:
+    """The winback of days 180 to 269, lists as of day 360, their worth in the 90 days after it."""
+    cut, held, made_lists = 360, 0, 0
+    plans = ExperimentPlans(experiments={"EXP-WINBACK": ExperimentPlan(outcome_window_days=90)})
+    for seed in range(33001, 33061):
+        made = Planted.of(orders=100_000, days=cut + 90, seed=seed)
+        with made.con as con:
+            con.execute(f"delete from gold.fct_orders where order_date >= date '{START}' + {cut}")
+            con.register("rows", frame(CATALOG.contract("ml.uplift_scores"), decide_uplift(con, plans).rows))
+            con.execute("insert into ml.uplift_scores by name select * from rows")
+            found = decide_retention(con, plans, OFFERS)
+            margin = con.execute("select avg(profit_amount) from gold.fct_orders where is_counted").fetchall()[0][0]
+        if found.low is None or found.high is None:
+            continue
+        made_lists += 1
+        held += found.low <= true_worth(made, found.rows, float(margin), cut) <= found.high
+    print("lists", made_lists, "held", held)
+    # 14 and 10: eight of ten were aimed at, and are missed (docs/recommendations.md says why).
+    assert made_lists >= 10
+    assert held >= 0.7 * made_lists
+
+
+@pytest.mark.long
+def test_shops_whose_experiments_do_nothing_get_no_list() -> None:
+    plans = ExperimentPlans(experiments={"EXP-WINBACK": ExperimentPlan(outcome_window_days=90)})
+    made_lists = 0
+    for seed in range(33101, 33121):
+        made = Planted.of(orders=100_000, days=450, seed=seed, uplift=False)
+        with made.con as con:
+            con.execute(f"delete from gold.fct_orders where order_date >= date '{START}' + 360")
+            con.register("rows", frame(CATALOG.contract("ml.uplift_scores"), decide_uplift(con, plans).rows))
+            con.execute("insert into ml.uplift_scores by name select * from rows")
+            made_lists += decide_retention(con, plans, OFFERS).status == "made"
+    print("lists where nothing was planted", made_lists, "of 20")
+    assert made_lists <= 1
 
 
 def test_an_offer_that_moves_nobody_is_made_to_nobody() -> None:

@@ -11,6 +11,7 @@ from ecommerce_platform.contracts.decision_rules import Range, RetentionTrial
 from ecommerce_platform.contracts.experiment_plan import ExperimentPlan, ExperimentPlans
 from ecommerce_platform.decisions.retention_trial import (
     MISSING,
+    READS,
     Group,
     Response,
     decide_retention_trial,
@@ -20,6 +21,7 @@ from ecommerce_platform.decisions.retention_trial import (
     simulate,
 )
 from ecommerce_platform.decisions.uplift import Arm
+from ecommerce_platform_tests.decisions.rests import rests_on_rows
 from ecommerce_platform_tests.planted_shop import Planted
 
 RULES = RetentionTrial(customers=60, discount=4, contact_cost=0.5, response=Range(low=0.1, likely=0.2, high=0.3))
@@ -101,6 +103,7 @@ def test_what_an_experiment_measured_is_used_instead_of_what_is_assumed_and_what
         con.execute("insert into ml.clv_scores by name select 'p' || range as person_id, 180 as horizon_days, 90.0 as expected_revenue "
                     "from range(200)")  # fmt: skip
         found = decide_retention_trial(con, plans, rules)
+        assert rests_on_rows(con, found, READS)
         row = found.rows[0]
         assert (found.status, row["response_from"], row["who"], row["customers"]) == ("made", "measured", "at_risk", 60)
         # The likeliest to leave: 140 to 199 of 200, each worth 90 in 180 days, 45 in 90; a third of revenue is profit.

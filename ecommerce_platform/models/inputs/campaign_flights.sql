@@ -1,5 +1,6 @@
 -- What each campaign with a cost did to orders, from the regions that had it and those that had not: orders during it,
--- in the days after it, and on ordinary days around it, when no such campaign ran nor had just ended.
+-- in the days after it, and on ordinary days around it, when no such campaign ran nor had just ended; those nearest
+-- to it apart. With $known, only orders of persons who had ordered before that day count.
 with spent as (
 
     select
@@ -29,7 +30,8 @@ orders as (
         order_date as day,
         region,
         campaign_id,
-        coalesce(profit_amount, 0)::double as profit
+        coalesce(profit_amount, 0)::double as profit,
+        person_id is not null and order_date > min(order_date) over (partition by person_id) as is_known
     from gold.fct_orders
     where is_counted and region is not null and order_date is not null
 
@@ -40,7 +42,7 @@ days as (
     select
         day,
         region,
-        count(*) as orders
+        count(*) filter (where is_known or not $known) as orders
     from orders
     group by day, region
 
@@ -81,12 +83,27 @@ sums as (
         d.region,
         sum(d.orders) filter (where d.day between w.start_date and w.end_date) as during,
         sum(d.orders) filter (where d.day > w.end_date and d.day <= w.end_date + cast($after as integer)) as later,
-        sum(d.orders) filter (where o.day is not null) as ordinarily
+        sum(d.orders) filter (where o.day is not null) as ordinarily,
+        sum(d.orders) filter (
+            where o.day between w.start_date - cast($closest as integer) and w.end_date + cast($closest as integer)
+        ) as nearby
     from whole as w
     inner join days as d
         on d.day between w.start_date - cast($around as integer) and w.end_date + cast($around as integer)
     left join ordinary as o on d.day = o.day
     group by w.campaign_id, d.region
+
+),
+
+neighbours as (
+
+    select
+        w.campaign_id,
+        count(*) as days
+    from whole as w
+    inner join ordinary as o
+        on o.day between w.start_date - cast($closest as integer) and w.end_date + cast($closest as integer)
+    group by w.campaign_id
 
 ),
 
@@ -96,16 +113,15 @@ shares as (
 
     select
         s.*,
-        coalesce(c.orders, 0) / nullif(s.during::double, 0) as share
+        c.share
     from sums as s
     left join (
         select
-            o.campaign_id,
+            w.campaign_id,
             o.region,
-            count(*) as orders
-        from orders as o inner join whole as w on o.campaign_id = w.campaign_id
-        where o.day between w.start_date and w.end_date
-        group by o.campaign_id, o.region
+            count(*) filter (where o.campaign_id = w.campaign_id) / nullif(count(*)::double, 0) as share
+        from orders as o inner join whole as w on o.day between w.start_date and w.end_date
+        group by w.campaign_id, o.region
     ) as c on s.campaign_id = c.campaign_id and s.region = c.region
 
 ),
@@ -139,10 +155,15 @@ select
     coalesce(sum(r.later) filter (where not r.is_reached), 0)::double as without_later,
     sum(r.ordinarily) filter (where r.is_reached)::double as with_ordinarily,
     sum(r.ordinarily) filter (where not r.is_reached)::double as without_ordinarily,
+    coalesce(sum(r.nearby) filter (where not r.is_reached), 0)::double as without_nearby,
+    coalesce(any_value(n.days), 0)::double as nearby_days,
+    date_diff('day', w.start_date, w.end_date)::double + 1 as days,
+    cast($after as double) as days_after,
     any_value(p.profit) as profit
 from whole as w
 inner join reached as r on w.campaign_id = r.campaign_id
+left join neighbours as n on w.campaign_id = n.campaign_id
 left join profits as p on w.campaign_id = p.campaign_id
-group by w.campaign_id, w.channel, w.start_date, w.cost
+group by w.campaign_id, w.channel, w.start_date, w.end_date, w.cost
 having min(r.is_reached::integer) = 0 and max(r.is_reached::integer) = 1 and sum(r.ordinarily) > 0
 order by w.channel, w.start_date
