@@ -114,7 +114,8 @@ def test_counts_are_those_of_gold_product_affinity(trained: lifecycle.Trained, i
             con.execute(create_table_sql(catalog.contract(table)))
         con.register("lines", inputs["lines"].to_arrow())
         con.execute(
-            "insert into gold.fct_order_items (order_id, product_id, is_valid) select order_id, product_id, true from lines;"
+            "insert into gold.fct_order_items (order_id, product_id, is_valid, quantity) "
+            "select order_id, product_id, true, 1 from lines;"
             "insert into gold.fct_orders (order_id, order_date, is_counted) select distinct order_id, order_date, true "
             "from lines; insert into silver.shop (min_pair_orders) values (5)"
         )

@@ -17,4 +17,4 @@ select distinct
     items.product_id
 from gold.fct_order_items as items
 inner join baskets on items.order_id = baskets.order_id
-where items.is_valid
+where items.is_valid and items.quantity <> 0

@@ -19,6 +19,7 @@ lines as (
     cross join newest
     where
         items.is_valid
+        and items.quantity <> 0
         and orders.is_counted
         and orders.person_id is not null
         and orders.order_date > newest.day - $days

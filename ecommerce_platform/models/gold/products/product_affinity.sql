@@ -6,7 +6,8 @@ with baskets as (
         items.product_id
     from gold.fct_order_items as items
     inner join gold.fct_orders as orders on items.order_id = orders.order_id
-    where items.is_valid and orders.is_counted
+    -- What an order is charged as a whole is a line of no units, and no product.
+    where items.is_valid and items.quantity <> 0 and orders.is_counted
 
 ),
 
