@@ -78,7 +78,7 @@ def test_baskets_count_by_segment_and_what_is_missing_is_named() -> None:
         lines = [(o, 1, "a") for o in ids] + [(o, 2, "b") for o in ids[:10]]
         add(con, "gold.fct_order_items", {
             "order_id": [o for o, _, _ in lines], "line_number": [n for _, n, _ in lines], "product_id": [p for _, _, p in lines],
-            "is_valid": True, "profit_amount": 6.0,
+            "is_valid": True, "quantity": 1, "profit_amount": 6.0,
         })  # fmt: skip
         found = decide_cross_sell(con, RULES)
         assert rests_on_rows(con, found, READS)

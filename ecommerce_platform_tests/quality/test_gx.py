@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from ecommerce_platform.contracts.catalog import read_catalog
-from ecommerce_platform.quality.gx import MASK, Verdict, ask, unmarked_columns
+from ecommerce_platform.quality.gx import MASK, Verdict, ask, load, unmarked_columns
 from ecommerce_platform.quality.suites import Suite, read_suites
 from ecommerce_platform_tests.conftest import ROOT
 from ecommerce_platform_tests.quality.good_shop import fill
@@ -44,6 +44,7 @@ def verdicts(con: duckdb.DuckDBPyConnection, asked: Suite) -> tuple[Verdict, ...
 
 def test_great_expectations_is_as_the_detour_to_duckdb_needs_it() -> None:
     """When this fails after an upgrade, read docs/decisions/0017 before anything else."""
+    load()  # else it takes a process of the tests for one of doctests, by way of Spark, and ends it
     import duckdb_engine
     import great_expectations
     from great_expectations.execution_engine import sqlalchemy_execution_engine as engine
