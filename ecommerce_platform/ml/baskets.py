@@ -106,8 +106,8 @@ def read_shop(lines: pl.DataFrame, products: pl.DataFrame, min_baskets: int) -> 
     number = lines.select("order_id").join(
         orders.select("order_id").with_row_index("basket"), on="order_id", how="left", maintain_order="left"
     )["basket"].cast(pl.Int64).to_numpy()  # fmt: skip
-    held = np.unique(number * max(known.height, 1) + product)
-    baskets = Baskets(held // max(known.height, 1), held % max(known.height, 1), orders.height, known.height)
+    basket, product = np.divmod(np.unique(number * max(known.height, 1) + product), max(known.height, 1))
+    baskets = Baskets(basket, product, orders.height, known.height)
     return Shop(
         baskets,
         orders["order_date"].to_physical().cast(pl.Int64).to_numpy() + date(1970, 1, 1).toordinal(),

@@ -74,7 +74,7 @@ class BuildResult:
         return not (self.failed or self.skipped or self.findings)
 
     @property
-    def expected(self) -> list[tuple[str, str, str]]:
+    def broken_expectations(self) -> list[tuple[str, str, str]]:
         """The warnings of business expectations, which are about tables as they are, not about what a load brought."""
         from ecommerce_platform.orchestration.assets.expectations import EXPECTATIONS
 
@@ -127,7 +127,7 @@ def run_build(
             result = _build(project, instance, progress, select, new, again=bool(days), full_checks=full_checks)
             tables = _state_of_tables(settings) if everything else None
         if result.complete:
-            remember(project, instance, declared, tables, result.run_id, result.expected)
+            remember(project, instance, declared, tables, result.run_id, result.broken_expectations)
     return result
 
 

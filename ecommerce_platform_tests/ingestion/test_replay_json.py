@@ -142,13 +142,13 @@ time_zone: America/New_York
 start_date: 2024-01-01
 tables:
   pages: {files: ["page*.json"], description: Pages of orders.}
-  orders: {explode: pages.data.orders, parent: {page: _position}, description: Orders., max_unparsable_share: 0.5}
+  orders: {explode: pages.data.orders, description: Orders., max_unparsable_share: 0.5}
   lines: {explode: orders.lines, parent: {order_id: id}, description: Lines of orders.}
   refunds: {files: ["refunds*.json"], description: Refunds.}
 replay:
   orders: {created: placed}
   refunds: {follows: orders.id, by: order.id}
-""".replace(", parent: {page: _position}", "")
+"""
 BEFORE, AFTER = (
     '\ufeff{"meta": {"orders": [0]},\n "data":{ "total":3, "orders" : [',
     '], "more": {"orders": []}},\n "next": null }\n\n',
