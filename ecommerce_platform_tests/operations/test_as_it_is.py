@@ -15,6 +15,7 @@ import pytest
 from ecommerce_platform.operations import as_it_is
 from ecommerce_platform.operations.as_it_is import last_build, remember, stamps_of_definitions, state_of_tables
 from ecommerce_platform.operations.builds import BuildResult
+from ecommerce_platform.orchestration.jobs import SNAPSHOT
 from ecommerce_platform.settings import Settings
 from ecommerce_platform.warehouse.changes import record_change, record_seen
 from ecommerce_platform_tests.conftest import Shop
@@ -105,6 +106,12 @@ def test_after_a_change_every_table_is_looked_at(place: Place, change: Callable[
     assert last_build(*place.given)
     change(place)
     assert last_build(*place.given) is None
+
+
+def test_that_something_was_published_is_nothing_to_look_at(place: Place) -> None:
+    remember(*place.given, *NOTED)
+    place.keys.append(SNAPSHOT)
+    assert last_build(*place.given)
 
 
 def test_what_has_a_cadence_is_looked_at_on_the_next_day(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
