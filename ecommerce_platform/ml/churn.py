@@ -37,7 +37,7 @@ from ecommerce_platform.ml.churn_model import (
     scorer_of,
 )
 from ecommerce_platform.ml.churn_reasons import Effects, effects_of, in_words, reasons
-from ecommerce_platform.ml.churn_rows import FEATURES, LABEL, LABELLED, NUMBERS, TO_SCORE, refuse_leaks
+from ecommerce_platform.ml.churn_rows import FEATURES, LABEL, LABELLED, MOST_PERSONS, NUMBERS, TO_SCORE, refuse_leaks
 from ecommerce_platform.ml.classification import Judged, best_threshold, compare, deciles, measures
 from ecommerce_platform.ml.columns import TEXT, Rule
 from ecommerce_platform.ml.lifecycle import Comparison, Evaluation, select
@@ -603,7 +603,7 @@ class Churn(lifecycle.Model):
         """What the training was told."""
         return {
             "methods": list(METHODS), "fit_rows": FIT_ROWS[full], "replicates": REPLICATES[full],
-            "cut_offs": None if full else QUICK_CUT_OFFS,
+            "cut_offs": None if full else QUICK_CUT_OFFS, "most_persons_per_cut_off": MOST_PERSONS,
         }  # fmt: skip
 
     def window(self, inputs: Inputs) -> tuple[date | None, date | None]:

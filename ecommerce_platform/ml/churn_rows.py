@@ -43,6 +43,8 @@ FEATURES = (*NUMBERS, *TEXTS)
 _NEVER = date(1900, 1, 1)
 #: At most so many days are looked back from, one window apart.
 MOST_CUT_OFFS = 6
+#: Of more customers a day than this, a sample is learned from: fits are given fewer rows yet (`churn.FIT_ROWS`).
+MOST_PERSONS = 100_000
 #: Of the orders of a usual week a week must have so many to count as delivered in full.
 FULL_WEEK = 0.25
 #: A single feature that tells the outcome as surely as this has it in it.
@@ -127,6 +129,9 @@ def shop_horizon(con: DuckDBPyConnection) -> Horizon | None:
 def labelled_rows(con: DuckDBPyConnection) -> pl.DataFrame:
     """Customers of the last 2N days as of each cut-off, with what became of them; by day and person.
 
+    Where a day has more than about `MOST_PERSONS`, a sample of all persons that does not depend on order or time: those
+    whose identifiers' digests are the lowest. All customers are scored (`rows_to_score`).
+
     Returns:
         `as_of_date`, `person_id`, `FEATURES` (numbers as DOUBLE) and `OUTCOMES`: is_lost is 1 where the person has no
         counted order from `outcome_from` to `outcome_to`; newest_order_date and buying_days are what the days of purchase
@@ -135,7 +140,7 @@ def labelled_rows(con: DuckDBPyConnection) -> pl.DataFrame:
     found = shop_horizon(con)
     if found is None or not found.cut_offs:
         return _no_rows(con)
-    rows = described(con, found, found.cut_offs)
+    rows = described(con, found, found.cut_offs, most_persons=MOST_PERSONS)
     return rows.select("as_of_date", "person_id", *FEATURES, *OUTCOMES)
 
 
@@ -146,8 +151,26 @@ def rows_to_score(con: DuckDBPyConnection) -> pl.DataFrame:
     return rows.select("as_of_date", "person_id", *FEATURES)
 
 
-def described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> pl.DataFrame:
-    """Customers of the last 2N days as of some days, with what became of them (as far as it is known); by day and person."""
+def _drawn_below(con: DuckDBPyConnection, found: Horizon, most_persons: int) -> str:
+    """The first four digits of digests at which the sample of persons ends; above all digests where no sample is needed."""
+    sql = "select count(distinct person_id) from gold.fct_customer_days where order_date between $first and $last"
+    last = found.cut_offs[-1]
+    params = {"first": last - timedelta(days=2 * found.window - 1), "last": last}
+    persons = con.execute(sql, params).fetchall()[0][0]
+    return "g" if persons <= most_persons else f"{int(16**4 * most_persons / persons):04x}"
+
+
+def described(
+    con: DuckDBPyConnection, found: Horizon, days: Sequence[date], most_persons: int | None = None
+) -> pl.DataFrame:
+    """Customers of the last 2N days as of some days, with what became of them (as far as it is known); by day and person.
+
+    Args:
+        con: the warehouse.
+        found: gap and window; with `most_persons`, at least one cut-off.
+        days: as of which customers are described.
+        most_persons: how many persons a day are taken at most, about; None for all.
+    """
     import polars as pl
 
     columns = [
@@ -161,9 +184,11 @@ def described(con: DuckDBPyConnection, found: Horizon, days: Sequence[date]) -> 
         from ({features_sql(days)}) as features
         inner join ({own_code(str(_OUTCOMES))}) as outcomes
             on features.as_of_date = outcomes.as_of_date and features.person_id = outcomes.person_id
+        where substring(md5(features.person_id), 1, 4) < $drawn_below
     """
     gap, window = timedelta(days=found.gap), timedelta(days=found.window)
-    params = {"as_of_days": list(days), "gap_days": found.gap, "window_days": found.window}
+    params: dict[str, Any] = {"as_of_days": list(days), "gap_days": found.gap, "window_days": found.window}
+    params["drawn_below"] = "g" if most_persons is None else _drawn_below(con, found, most_persons)
     # Sorted in a second step: at millions of orders the joins alone take most of the memory limit.
     con.execute(f"create or replace temp table _described as {sql}", params)
     rows = con.sql("from _described order by as_of_date, person_id").pl()

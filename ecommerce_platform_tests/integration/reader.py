@@ -51,7 +51,7 @@ def main(published: Path, stop: Path, report: Path) -> None:
             if found not in seen:
                 seen.append(found)
         seconds.append(time.perf_counter() - started)
-        time.sleep(0.5)
+        time.sleep(1.5)
     report.write_text(json.dumps({"seconds": seconds, "snapshots": seen, "errors": errors}))
 
 

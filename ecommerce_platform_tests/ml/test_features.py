@@ -209,6 +209,21 @@ def test_outcomes_are_what_the_days_after_the_gap_show(con: duckdb.DuckDBPyConne
     assert set(TO_SCORE.reads) == set(LABELLED.reads)
 
 
+def test_of_very_many_customers_the_same_persons_are_learned_from_on_all_days(
+    con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(con)
+    every = labelled_rows(con)
+    last = every.filter(pl.col("as_of_date") == every["as_of_date"].max()).height
+    monkeypatch.setattr("ecommerce_platform.ml.churn_rows.MOST_PERSONS", last // 2)
+    some = labelled_rows(con)
+    drawn = some["person_id"].unique().to_list()
+    assert 0.2 * last < some.filter(pl.col("as_of_date") == some["as_of_date"].max()).height < 0.8 * last
+    assert some.equals(every.filter(pl.col("person_id").is_in(drawn)))
+    monkeypatch.setattr("ecommerce_platform.ml.churn_rows.MOST_PERSONS", last)
+    assert labelled_rows(con).equals(every)
+
+
 def learned(rows: pl.DataFrame) -> list[str]:
     """All that is fitted on the rows, to the last digit."""
     fits = [fit_method(method, [rows], FEATURES, 1, False) for method in METHODS]
