@@ -41,9 +41,7 @@ def serve_ui(settings: Settings, host: str, port: int) -> None:
                 f"port {port} of {host} cannot be used: {error.strerror}",
                 fix="stop what uses it, or give another --port",
             ) from None
-    # A run that ended by an interrupt leaves its processes to be ended here, also when we are told to stop.
-    for wish in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(wish, lambda *_: signal.raise_signal(signal.SIGINT))
+    _end_when_told()
     running: dict[str, subprocess.Popen[bytes]] = {}
     with TemporaryDirectory(prefix="ecommerce-ui-") as folder:
         place, workspace = Path(folder) / "code", Path(folder) / "workspace.yaml"
@@ -67,8 +65,36 @@ def serve_ui(settings: Settings, host: str, port: int) -> None:
             _end(running)
 
 
+def _end_when_told() -> None:
+    """Makes being told to stop the same as Ctrl-C: what was started is ended, too.
+
+    Without raising SIGINT: a script that starts us in the background makes us deaf to it. Under `nohup` SIGHUP is not
+    heard, and stays so.
+    """
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, stop)
+
+
 def _start(settings: Settings, *command: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, env={**os.environ, **settings.environment()}, start_new_session=True)
+    return subprocess.Popen(
+        command, env={**os.environ, **settings.environment()}, start_new_session=True, preexec_fn=_listen
+    )
+
+
+def _listen() -> None:
+    """Lets a process be told to stop; on Linux, it is told when its parent was killed: else two daemons would run soon."""
+    # Dagster treats SIGTERM as SIGINT, also where that is ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _beside(program: str) -> str:

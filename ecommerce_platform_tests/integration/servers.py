@@ -33,6 +33,7 @@ class Servers:
     shop: Shop
     port: int
     log: Path
+    process: subprocess.Popen[bytes]
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The answer to a query; the only field of it, if there is one."""
@@ -134,7 +135,7 @@ def serve(shop: Shop) -> Iterator[Servers]:
             [*command, "--port", str(port)],
             stdout=out, stderr=subprocess.STDOUT, env=environment, cwd=ROOT, start_new_session=True,
         )  # fmt: skip
-    servers = Servers(shop, port, log)
+    servers = Servers(shop, port, log, process)
 
     def up() -> bool:
         assert process.poll() is None, log.read_text()
@@ -151,7 +152,7 @@ def serve(shop: Shop) -> Iterator[Servers]:
         wait_for("the webserver", up, 300)
         yield servers
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.wait(timeout=90)
         except subprocess.TimeoutExpired:

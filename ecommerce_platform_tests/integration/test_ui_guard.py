@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 
+import psutil
 import pytest
 
 from ecommerce_platform_tests.conftest import Shop
-from ecommerce_platform_tests.integration.servers import Servers, serve
+from ecommerce_platform_tests.integration.servers import Servers, serve, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.servers]
 
@@ -26,6 +29,33 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     shop = Shop(tmp_path_factory.mktemp("guarded"))
     with serve(shop) as servers:
         yield servers
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_servers_that_a_script_started_and_ended(tmp_path: Path, how: signal.Signals) -> None:
+    shop = Shop(tmp_path)
+    # What a script puts into the background hears no SIGINT.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with serve(shop) as servers:
+            started = [process for process in psutil.process_iter() if belongs_to(process, servers.process.pid)]
+            assert len(started) >= 4
+            servers.process.send_signal(how)
+            servers.process.wait(timeout=90)
+            wait_for("the end of all processes", lambda: not any(map(runs, started)), 60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def belongs_to(process: psutil.Process, parent: int) -> bool:
+    try:
+        return parent in (other.pid for other in process.parents())
+    except psutil.Error:
+        return False
+
+
+def runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def send(servers: Servers, method: str, path: str, body: str | None = None, **headers: str) -> int:
