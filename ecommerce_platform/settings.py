@@ -60,9 +60,11 @@ class Settings(BaseSettings):
     query_seconds: float = Field(default=60.0, gt=0, le=86_400)
     #: Engine that runs the SQL files.
     engine: Literal["duckdb", "spark"] = "duckdb"
-    #: Where Spark runs: on this machine, in so many threads; or on a standalone cluster, whose masters are named.
+    #: Where Spark runs: on this machine, in so many threads; on a standalone cluster, whose masters are named; or behind a
+    #: Spark Connect server (`use_ssl=true` is all that may follow its address: a token belongs in Spark's own variable).
     spark_master: str = Field(
-        default="local[*]", pattern=r"^(local(\[(\*|\d+)\])?|spark://[\w.-]+:\d+(,[\w.-]+:\d+)*)$"
+        default="local[*]",
+        pattern=r"^(local(\[(\*|\d+)\])?|spark://[\w.-]+:\d+(,[\w.-]+:\d+)*|sc://[\w.-]+:\d+(/;use_ssl=true)?)$",
     )
     #: Memory of Spark's driver, and of each executor on a cluster, as Java writes it.
     spark_memory: str = Field(default="1500m", pattern=r"^\d+[mg]$")

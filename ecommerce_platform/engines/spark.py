@@ -39,17 +39,23 @@ SEMANTICS = {
 _ON_THIS_MACHINE = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 #: In this process: as many pieces as there are cores to work on them, not the 200 of a cluster.
 _IN_THIS_PROCESS = {"spark.sql.shuffle.partitions": str(os.cpu_count() or 1)}
+#: How the address of a Spark Connect server begins.
+CONNECT = "sc://"
+#: Seconds that a Spark Connect server may take to take a connection.
+_CONNECTING = 10.0
 #: How long a cluster may take until it has done something, however little.
 WORKERS_TIME = timedelta(minutes=2)
 
 
-def missing_for_spark() -> tuple[str, str] | None:
+def missing_for_spark(master: str = "local") -> tuple[str, str] | None:
     """What is missing to run Spark here, and what would put it there; None if nothing is."""
     import importlib.util
     import shutil
 
-    if importlib.util.find_spec("pyspark") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("pyspark", "grpc_status")):
         return "pyspark is not installed", "pip install 'ecommerce_platform[spark]' -c constraints.txt"
+    if master.startswith(CONNECT):  # the JVM is the server's
+        return None
     home = os.environ.get("JAVA_HOME")
     if not (home and Path(home, "bin", "java").is_file()) and shutil.which("java") is None:
         return (
@@ -59,9 +65,9 @@ def missing_for_spark() -> tuple[str, str] | None:
     return None
 
 
-def require_spark() -> None:
+def require_spark(master: str = "local") -> None:
     """Raises a SettingsError that says what is missing to run Spark here, if something is."""
-    if missing := missing_for_spark():
+    if missing := missing_for_spark(master):
         what, fix = missing
         raise SettingsError(
             f"Spark cannot run here: {what}",
@@ -75,18 +81,28 @@ def session(master: str, memory: str, options: Mapping[str, str] = {}) -> Iterat
     """A Spark session for as long as the block lasts; its JVM ends with it.
 
     Args:
-        master: `local[2]`, or `spark://host:port` of a standalone cluster.
+        master: `local[2]`, `spark://host:port` of a standalone cluster, or `sc://host:port` of a Spark Connect server, which
+            has its JVM, and its memory, already.
         memory: of the driver and of each executor, as Java writes it: 1500m.
         options: further Spark settings; they cannot change SEMANTICS.
 
     Raises:
         SettingsError: pyspark or Java is missing, there is no such cluster, or it has no room for an executor.
     """
-    require_spark()
+    require_spark(master)
     # Nothing here hands pandas to pyspark, nor the other way round.
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
     from pyspark.sql import SparkSession
 
+    if master.startswith(CONNECT):
+        spark = _connect(master, {**options, **SEMANTICS})
+        try:
+            yield spark
+        finally:
+            with suppress(Exception):  # of a server that is gone no session has to be given back
+                spark.stop()
+            os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)  # pyspark's mark, for whole processes
+        return
     builder = SparkSession.builder.master(master).appName("ecommerce_platform")
     settings = {
         "spark.driver.memory": memory,
@@ -121,6 +137,30 @@ def _start(builder: Any, master: str) -> SparkSession:
             f"Spark did not start: {first}",
             where=f"ECOMMERCE_SPARK_MASTER={master}",
             fix="look whether the cluster is there and whether Java is version 17 or 21 (docs/spark.md)",
+        ) from None
+
+
+def _connect(address: str, options: Mapping[str, str]) -> SparkSession:
+    """A session of its own on a Spark Connect server, once the server has answered."""
+    import socket
+    from urllib.parse import urlsplit
+
+    from pyspark.sql import SparkSession
+
+    place = urlsplit(address)
+    try:
+        # Where nobody listens, pyspark would try again for ten minutes.
+        socket.create_connection((place.hostname or "", place.port or 0), _CONNECTING).close()
+        spark: SparkSession = SparkSession.builder.remote(address).create()
+        for name, value in options.items():
+            spark.conf.set(name, value)
+        spark.range(1).count()
+        return spark
+    except Exception as error:
+        raise SettingsError(
+            f"the Spark Connect server does not answer as it should: {str(error).strip().splitlines()[0]}",
+            where=f"ECOMMERCE_SPARK_MASTER={address}",
+            fix="look whether it runs there, with the version of the installed pyspark (docs/spark.md)",
         ) from None
 
 

@@ -68,6 +68,7 @@ from ecommerce_platform.warehouse.changes import (
     table_versions,
     unseen,
 )
+from ecommerce_platform.warehouse.connection import let_go
 from ecommerce_platform.warehouse.lookup import table_exists
 from ecommerce_platform.warehouse.registry import all_versions, current_version, newest_version, version_row
 from ecommerce_platform.warehouse.transaction import transaction
@@ -561,6 +562,7 @@ def train(model: Model, place: Place, *, seed: int = SEED, full: bool = False, w
                 record_seen(con, model.key, now)
             return Training(_unchanged(con, registry))
         past = monitoring.past_scores(con, model.name)
+        let_go(con)
     # The warehouse is free while the model is trained.
     trained = train_frames(model, inputs, seed=seed, full=full)
     card = keep(place.models, trained)
@@ -711,6 +713,7 @@ def score(
         now, _ = unseen(con, table, reads, code)
         row = current_version(con, model.name)
         inputs = {name: model.inputs[name].fetch(con) for name in names}
+        let_go(con)
     fitted, card = load(place.models, model, row["version"], sha256=row["sha256"])
     with one_thread(model.imports):
         scored = signed(model.score(fitted, inputs, table), card)

@@ -115,7 +115,7 @@ def run_build(
     project = read_project(settings, listener=progress.step)
     _has_drops(project)
     if settings.engine == "spark":
-        require_spark()
+        require_spark(settings.spark_master)
     everything = select == "*" and not days
     with open_instance(settings) as instance:
         with open_warehouse(settings).kept_open(), closing(project.cluster):

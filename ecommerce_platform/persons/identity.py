@@ -217,15 +217,15 @@ def conflicts_select(pairs: str, records: str) -> str:
 
 
 def score(
-    con: DuckDBPyConnection, parameters: Parameters, records: pl.DataFrame, threshold: float, touched: Any = None
+    con: DuckDBPyConnection, parameters: Parameters, records: pl.DataFrame | Path, threshold: float, touched: Any = None
 ) -> pl.DataFrame:
     """The pairs of records that are one person's with at least the probability `threshold`.
 
     Args:
         con: a DuckDB connection to work in; temporary tables are made there.
         parameters: what scores depend on.
-        records: columns of `identity_records.sql`, one row per customer_id. With `touched`, all records that share a
-            block with one of these.
+        records: columns of `identity_records.sql`, one row per customer_id, or a Parquet file of these, which takes less
+            memory. With `touched`, all records that share a block with one of these.
         threshold: probability from 0 to 1.
         touched: customer_ids (a polars Series); only pairs with one of them are scored. All pairs when not given.
 
@@ -265,11 +265,14 @@ def _bits(comparison: likeness.Comparison, weights: Mapping[str, Mapping[str, fl
     return f"case {comparison.name} {whens} else 0.0 end"
 
 
-def find_pairs(con: DuckDBPyConnection, records: pl.DataFrame, touched: Any = None) -> None:
+def find_pairs(con: DuckDBPyConnection, records: pl.DataFrame | Path, touched: Any = None) -> None:
     """Makes the tables `records`, `keys`, `blocks` and `pairs` (l, r): records that share a block."""
-    con.register("_records_in", records.to_arrow())
-    con.execute("create or replace table records as select * from _records_in")
-    con.unregister("_records_in")
+    if isinstance(records, Path):
+        con.execute("create or replace table records as select * from read_parquet(?)", [str(records)])
+    else:
+        con.register("_records_in", records.to_arrow())
+        con.execute("create or replace table records as select * from _records_in")
+        con.unregister("_records_in")
     con.execute(f"create or replace table keys as {keys_select('records')}")
     con.execute(
         "create or replace table blocks as select block, key from keys group by block, key "

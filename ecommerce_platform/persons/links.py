@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ecommerce_platform.contracts.catalog import Catalog
@@ -35,6 +36,7 @@ from ecommerce_platform.warehouse.changes import (
     seen_versions,
     unseen,
 )
+from ecommerce_platform.warehouse.connection import let_go
 from ecommerce_platform.warehouse.contract_checks import check_rows, check_table
 from ecommerce_platform.warehouse.incremental import AlsoWrite
 from ecommerce_platform.warehouse.lookup import table_exists
@@ -191,9 +193,9 @@ def _links_columns() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _ToScore:
-    """Records to be scored, read in one go; the warehouse is free while they are."""
+    """Records to be scored, copied to a Parquet file; the warehouse is free while they are."""
 
-    records: pl.DataFrame
+    records: Path
     #: Records whose pairs are scored; None for all.
     touched: pl.Series | None
     now: Mapping[str, int]
@@ -225,14 +227,17 @@ def refresh_links(
     """
     import duckdb
 
+    if place := scratch.get("temp_directory"):
+        Path(place).mkdir(parents=True, exist_ok=True)
     for _ in range(_ATTEMPTS):
-        with connect() as con:
-            found = _plan(con, contract, linking, log, full_checks)
-        if isinstance(found, Written):
-            return found
-        assert linking is not None
-        with duckdb.connect(":memory:", config=dict(scratch)) as memory:
-            links = identity.score(memory, linking.parameters, found.records, linking.threshold, found.touched)
+        with TemporaryDirectory(prefix="links-", dir=place) as folder:
+            with connect() as con:
+                found = _plan(con, contract, linking, Path(folder), log, full_checks)
+            if isinstance(found, Written):
+                return found
+            assert linking is not None
+            with duckdb.connect(":memory:", config=dict(scratch)) as memory:
+                links = identity.score(memory, linking.parameters, found.records, linking.threshold, found.touched)
         with connect() as con:
             # Had another run taken over more meanwhile, this one's older links would undo it.
             if seen_versions(con).get(LINKS, {}) == found.seen:
@@ -245,9 +250,14 @@ def refresh_links(
 
 
 def _plan(
-    con: DuckDBPyConnection, contract: Contract, linking: Linking | None, log: Log | None, full_checks: bool
+    con: DuckDBPyConnection,
+    contract: Contract,
+    linking: Linking | None,
+    folder: Path,
+    log: Log | None,
+    full_checks: bool,
 ) -> Written | _ToScore:
-    """What is to be scored; or, when there is nothing, the outcome."""
+    """What is to be scored, its records in a file of the folder; or, when there is nothing, the outcome."""
     code_version = linking.code_version if linking else "off"
     now, behind = unseen(con, LINKS, (CUSTOMERS,), code_version)
     if behind == {}:
@@ -260,13 +270,16 @@ def _plan(
     if touched is not None and touched > max(1000, WHOLE_ABOVE * rows):
         touched = None
     chosen = "" if touched is None else "where customer_id in (select customer_id from _near)"
+    records = folder / "records.parquet"
+    con.execute(f"copy (select * from _comparable {chosen}) to $file (format parquet)", {"file": str(records)})
     work = _ToScore(
-        records=con.sql(f"select * from _comparable {chosen} order by customer_id").pl(),
+        records=records,
         touched=None if touched is None else con.sql("select customer_id from _touched order by 1").pl()["customer_id"],
         now=now,
         seen=seen_versions(con).get(LINKS, {}),
     )
     _drop(con, "_comparable", "_changed", "_keys", "_few", "_touched", "_near")
+    let_go(con)  # scoring works in a database of its own
     return work
 
 

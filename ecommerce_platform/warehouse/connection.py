@@ -33,6 +33,8 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.02, 0.5
 _REPEAT_LOG = 30.0
 #: Seconds between two looks at whether another process waits for a file that is kept open.
 _LOOK = 0.1
+#: What a warehouse keeps in memory that lets go of it.
+_LEAST_MEMORY = "64MB"
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +113,8 @@ class Warehouse:
         except BaseException:
             con.close()
             raise
+        if "memory_limit" in self.config:
+            _limits[str(self.path)] = str(self.config["memory_limit"])
         return con
 
     def _open_waiting(self, log: Any, patience: float) -> DuckDBPyConnection:
@@ -178,6 +182,21 @@ class Warehouse:
         con.execute("commit")
 
 
+def let_go(con: DuckDBPyConnection) -> None:
+    """Gives back the memory in which a warehouse keeps what it has read, for those who go on outside of it with much of
+    their own. What is read again comes from the file."""
+    import duckdb
+
+    paths = con.execute("select path from duckdb_databases() where path is not null").fetchall()
+    # DuckDB itself tells its limit rounded down: told again and again, it would shrink.
+    limit = next((_limits[path] for (path,) in paths if path in _limits), None)
+    if limit is None:
+        return
+    with suppress(duckdb.OutOfMemoryException):  # what is in use stays
+        con.execute(f"set memory_limit = '{_LEAST_MEMORY}'")
+    con.execute(f"set memory_limit = '{limit}'")
+
+
 class _Kept:
     """A file that stays open between two uses, while nobody else waits for it."""
 
@@ -231,6 +250,8 @@ class _Kept:
             self.con = None
 
 
+#: Files that this process has opened, with their memory limits.
+_limits: dict[str, str] = {}
 #: Files that this process keeps open between two uses.
 _kept: dict[Path, _Kept] = {}
 

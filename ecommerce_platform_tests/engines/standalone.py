@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -103,6 +104,65 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Standalone]:
         for name, process in found.processes.items():
             if process.poll() is None:
                 found.kill(name)
+
+
+@dataclass
+class Connect:
+    """A Spark Connect server in a process of its own."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"sc://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts it, and waits until it listens."""
+        settings = {
+            **SMALL,
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.ui.enabled": "false",
+            "spark.connect.grpc.binding.address": "127.0.0.1",
+            "spark.connect.grpc.binding.port": str(self.port),
+        }
+        command = [
+            str(_jars().with_name("bin") / "spark-submit"), "--master", "local[2]", "--driver-memory", "900m",
+            "--driver-java-options", QUICK, *(word for pair in settings.items() for word in ("--conf", "=".join(pair))),
+            "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal",
+        ]  # fmt: skip
+        log = self.folder / "connect.log"
+        with log.open("wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.folder)
+        until = time.monotonic() + 60
+        while not self._listens():
+            assert time.monotonic() < until and self.process.poll() is None, log.read_text()  # noqa: PT018
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """SIGKILL, as when its machine goes."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(timeout=30)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@contextmanager
+def connect_server(folder: Path) -> Iterator[Connect]:
+    """A Spark Connect server for as long as the block lasts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server = Connect(folder, free.getsockname()[1])
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 def _java() -> str:

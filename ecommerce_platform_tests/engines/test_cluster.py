@@ -1,4 +1,4 @@
-"""Builds on a real standalone cluster, of which workers and drivers are killed."""
+"""Builds on a real standalone cluster, of which workers and drivers are killed, and behind a Spark Connect server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from ecommerce_platform.errors import SettingsError
 from ecommerce_platform_tests.compare import differences
 from ecommerce_platform_tests.conftest import Shop
 from ecommerce_platform_tests.engines.parity import jvms
-from ecommerce_platform_tests.engines.standalone import Standalone, cluster
+from ecommerce_platform_tests.engines.standalone import Standalone, cluster, connect_server
 from ecommerce_platform_tests.integration.warm import Warm
 from ecommerce_platform_tests.leftout import leave_out
 
@@ -50,7 +50,7 @@ def standalone(tmp_path: Path) -> Iterator[Standalone]:
 @pytest.fixture
 def builds(tmp_path: Path, standalone: Standalone) -> Iterator[Builds]:
     """The shop of a test."""
-    found = Builds(tmp_path, standalone)
+    found = Builds(tmp_path, standalone.environment)
     yield found
     found.close()
 
@@ -58,7 +58,7 @@ def builds(tmp_path: Path, standalone: Standalone) -> Iterator[Builds]:
 class Builds:
     """A shop that is built on the cluster, and its twin, which DuckDB builds from the same drops."""
 
-    def __init__(self, folder: Path, standalone: Standalone) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.ours, self.twin = Shop(folder / "spark"), Shop(folder / "duckdb")
         for shop in (self.ours, self.twin):
             shop.folder.mkdir()
@@ -70,7 +70,7 @@ class Builds:
             drop.rename(self.aside / drop.name)
         self.store = Store(self.ours.data / "spark")
         self.phases = self.ours.folder / "phases"
-        self.on_spark = Warm({**self.ours.environment, **standalone.environment})
+        self.on_spark = Warm({**self.ours.environment, **environment})
 
     def close(self) -> None:
         """Ends what a failed test has left running."""
@@ -157,6 +157,42 @@ def test_whole_builds_on_a_cluster_give_the_same_tables(builds: Builds, standalo
             assert differences(con, builds.ours.data / "warehouse.duckdb") == []
         assert builds.manifests_hold() > 40
     assert all(standalone.ran(worker) for worker in ("worker0", "worker1"))
+
+
+def test_builds_behind_spark_connect_give_the_same_tables_also_after_the_server_was_killed(tmp_path: Path) -> None:
+    if missing := missing_for_spark():
+        leave_out(*missing)
+    with connect_server(tmp_path) as server:
+        builds = Builds(tmp_path, {"ECOMMERCE_ENGINE": "spark", "ECOMMERCE_SPARK_MASTER": server.address})
+        try:
+            builds.start()
+            assert builds.wait() == 0, builds.said
+            assert builds.differ() == []
+            assert builds.manifests_hold() > 40
+            builds.deliver(4)
+            builds.start()
+            assert builds.until(lambda: builds.gold("start") > 5)
+            server.kill()
+            server.start()  # it knows nothing of the session any more
+            assert builds.wait() != 0
+            builds.deliver(len(builds.later))
+            builds.start()
+            assert builds.wait() == 0, builds.said
+            assert builds.differ() == []
+            builds.manifests_hold()
+        finally:
+            builds.close()
+
+
+def test_a_connect_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    if missing := missing_for_spark("sc://"):
+        leave_out(*missing)
+    with (
+        pytest.raises(SettingsError, match="the Spark Connect server does not answer") as error,
+        session("sc://127.0.0.1:1", "900m"),
+    ):
+        pass
+    assert "ECOMMERCE_SPARK_MASTER=sc://127.0.0.1:1" in str(error.value)
 
 
 @pytest.mark.parametrize("seed", range(2))

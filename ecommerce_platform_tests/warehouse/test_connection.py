@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from ecommerce_platform.errors import SettingsError
-from ecommerce_platform.warehouse.connection import Warehouse
+from ecommerce_platform.warehouse.connection import Warehouse, let_go
 
 HOLD = """
 import duckdb, sys, time
@@ -66,6 +66,24 @@ def test_the_configured_limits_hold_on_every_connection(tmp_path: Path) -> None:
                 "select current_setting('memory_limit'), current_setting('threads'), current_setting('temp_directory')"
             ).fetchone()
             assert found == ("953.6 MiB", 2, str(tmp_path / "tmp"))
+
+
+def test_memory_that_a_warehouse_lets_go_of_is_free_and_its_limit_stays(tmp_path: Path) -> None:
+    def held() -> int:
+        return int(con.execute("select sum(memory_usage_bytes) from duckdb_memory()").fetchall()[0][0])
+
+    ours = warehouse(tmp_path)
+    with ours.connect() as con:
+        con.execute("create table t as select uuid() as a from range(10_000_000)")
+    with ours.kept_open(), ours.connect() as con:
+        con.execute("select max(a) from t").fetchall()
+        limit = con.execute("select current_setting('memory_limit')").fetchall()
+        assert held() > 100e6
+        for _ in range(3):
+            let_go(con)
+        assert held() < 70e6
+        assert con.execute("select current_setting('memory_limit')").fetchall() == limit
+        assert con.execute("select count(*) from t").fetchall() == [(10_000_000,)]
 
 
 def test_another_sources_warehouse_is_refused_with_the_variables_to_set(tmp_path: Path) -> None:
