@@ -52,9 +52,11 @@ def missing_for_spark(master: str = "local") -> tuple[str, str] | None:
     import importlib.util
     import shutil
 
-    if any(importlib.util.find_spec(name) is None for name in ("pyspark", "grpc_status")):
-        return "pyspark is not installed", "pip install 'ecommerce_platform[spark]' -c constraints.txt"
-    if master.startswith(CONNECT):  # the JVM is the server's
+    behind_a_server = master.startswith(CONNECT)
+    for name in ("pyspark", "grpc_status") if behind_a_server else ("pyspark",):
+        if importlib.util.find_spec(name) is None:
+            return f"{name} is not installed", "pip install 'ecommerce_platform[spark]' -c constraints.txt"
+    if behind_a_server:  # which has its own Java
         return None
     home = os.environ.get("JAVA_HOME")
     if not (home and Path(home, "bin", "java").is_file()) and shutil.which("java") is None:
