@@ -320,7 +320,6 @@ def bars(
     now: str = "now",
     before: str | None = "before",
     tick: str = "Compared with",
-    ordered: bool = False,
 ) -> go.Figure:
     """A figure by value as lying bars, the first on top, with a tick where it stood before; clicked bars are told by value.
 
@@ -332,36 +331,11 @@ def bars(
         now: column of the figures.
         before: column of those before.
         tick: what the ticks are called.
-        ordered: standing bars in the order of the frame (periods, bands).
     """
-    values = [str(v) for v in frame[label].to_list()]
-    figures = _floats(frame, now)
-    shade = [1.0 if not chosen or v in chosen else 0.35 for v in values]
-    names = [_cut(v, 26) for v in values]
-    marks: dict[str, Any] = {
-        "marker": {"color": BLUE, "opacity": shade}, "customdata": values, "name": "Now", "showlegend": False, **_PICKED,
-    }  # fmt: skip
-    texts = [axis.text(v) for v in figures]
-    outside = {
-        "text": texts,
-        "textposition": "outside",
-        "cliponaxis": False,
-        "textangle": 0,
-        "constraintext": "outside",
-    }
-    place = list(range(len(values)))
-    hover = f"<b>%{{customdata}}</b><br>{axis.prefix}%{{{{}}:{axis.hover}}}<extra></extra>"
-    if ordered:
-        traces: list[Any] = [
-            _trace("bar", x=place, y=figures, hovertemplate=hover.replace("{}", "y"), **marks, **outside)
-        ]
-        x = {"tickvals": place, "ticktext": names}
-        # On a phone texts have no room beside each other: those that would overlap are left to the table.
-        y = axis.layout()
-        if (known := [v for v in figures if v is not None]) and min(known) >= 0 and max(known) > 0:
-            y["range"] = [0, max(known) * 1.12]
-        return _figure(traces, 300, x=x, y=y, bargap=0.15, uniformtext={"minsize": 9, "mode": "hide"})
-    traces = [_trace("bar", y=place, x=figures, orientation="h", hovertemplate=hover.replace("{}", "x"), **marks)]
+    values, figures = [str(v) for v in frame[label].to_list()], _floats(frame, now)
+    texts, place = [axis.text(v) for v in figures], list(range(len(values)))
+    marks = _bar_marks(values, axis, "x", chosen)
+    traces: list[Any] = [_trace("bar", y=place, x=figures, orientation="h", **marks)]
     beside: list[float | None] = []
     if before and before in frame.columns and frame[before].null_count() < len(frame):
         beside = _floats(frame, before)
@@ -373,7 +347,40 @@ def bars(
         x["range"] = [0, most * 1.02]
         margin["r"] = _wide(texts)
     height = max(120, 34 * len(values) + 60)
-    return _figure(traces, height, x=x, y=_from_the_top(place, names), bargap=0.3, margin=margin)
+    y = _from_the_top(place, [_cut(v, 26) for v in values])
+    return _figure(traces, height, x=x, y=y, bargap=0.3, margin=margin)
+
+
+def standing_bars(frame: pl.DataFrame, axis: Axis, *, label: str = "value", now: str = "now") -> go.Figure:
+    """A figure by value as standing bars in the order of the frame (periods, bands); the columns are those of `bars`."""
+    values, figures = [str(v) for v in frame[label].to_list()], _floats(frame, now)
+    outside = {
+        "text": [axis.text(v) for v in figures],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "textangle": 0,
+        "constraintext": "outside",
+    }
+    place, y = list(range(len(values))), axis.layout()
+    x = {"tickvals": place, "ticktext": [_cut(v, 26) for v in values]}
+    # On a phone texts have no room beside each other: those that would overlap are left to the table.
+    if (known := [v for v in figures if v is not None]) and min(known) >= 0 and max(known) > 0:
+        y["range"] = [0, max(known) * 1.12]
+    trace = _trace("bar", x=place, y=figures, **_bar_marks(values, axis, "y"), **outside)
+    return _figure([trace], 300, x=x, y=y, bargap=0.15, uniformtext={"minsize": 9, "mode": "hide"})
+
+
+def _bar_marks(values: Sequence[str], axis: Axis, along: str, chosen: Sequence[str] = ()) -> dict[str, Any]:
+    """How bars look and what they tell when pointed at; their figures lie along the axis x or y."""
+    shade = [1.0 if not chosen or v in chosen else 0.35 for v in values]
+    return {
+        "marker": {"color": BLUE, "opacity": shade},
+        "customdata": values,
+        "name": "Now",
+        "showlegend": False,
+        "hovertemplate": f"<b>%{{customdata}}</b><br>{axis.prefix}%{{{along}:{axis.hover}}}<extra></extra>",
+        **_PICKED,
+    }
 
 
 def _texts(

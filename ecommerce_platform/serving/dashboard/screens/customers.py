@@ -98,12 +98,8 @@ def _segments(shop: Shop) -> None:
         "age_group": "Age group",
         "customer_region": "Region",
     }
-    kinds = [
-        k
-        for k in names
-        if (frame["dimension"] == k).any()
-        and len(set(frame.filter(frame["dimension"] == k)["value"].to_list()) - {"unknown"})
-    ]
+    known = frame.filter(frame["value"] != "unknown")
+    kinds = [kind for kind in names if (known["dimension"] == kind).any()]
     if not kinds:
         return
     kind = st.pills(
@@ -232,7 +228,7 @@ def _worth(shop: Shop) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         labelled = frame.with_columns(frame["tenth"].cast(str).alias("value"))
-        figure = charts.bars(labelled, Axis("money", shop.currency), now="revenue", before=None, ordered=True)
+        figure = charts.standing_bars(labelled, Axis("money", shop.currency), now="revenue")
         figure.update_xaxes(title="Tenth of the customers, the most valuable first")
         picture(figure, frame, "worth", "Revenue so far by tenths of the customers")
     with right:
@@ -301,7 +297,7 @@ def _leaving(shop: Shop) -> None:
         )
         labels = [f"{10 * t}–{10 * t + 10} %" for t in frame["tenth"].to_list()]
         labelled = frame.with_columns(frame["tenth"].replace_strict(frame["tenth"].to_list(), labels).alias("value"))
-        figure = charts.bars(labelled, Axis(), now="customers", before=None, ordered=True)
+        figure = charts.standing_bars(labelled, Axis(), now="customers")
         picture(figure, frame, "churn_scores", "Customers by their probability to leave")
     with right:
         st.markdown(
@@ -356,7 +352,7 @@ def _expected(shop: Shop) -> None:
             "select value_decile, count(*) as customers, sum(expected_revenue) as expected_revenue from ml.clv_scores group by 1 order by 1"
         )
         labelled = frame.with_columns(frame["value_decile"].cast(str).alias("value"))
-        figure = charts.bars(labelled, Axis("money", shop.currency), now="expected_revenue", before=None, ordered=True)
+        figure = charts.standing_bars(labelled, Axis("money", shop.currency), now="expected_revenue")
         figure.update_xaxes(title="Tenth of the customers, the most promising first")
         picture(figure, frame, "clv_scores", "Expected revenue by tenths of the customers")
     with right:

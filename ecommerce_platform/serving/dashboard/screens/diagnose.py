@@ -251,7 +251,7 @@ def _drill_time(shop: Shop, view: View, metric: str, step: Step) -> None:
         return
     frame = frame.with_columns(pl.col("period").cast(pl.String).alias("value"), pl.col(metric).alias("now"))
     texts = [period_text(p, grain) if grain != "day" else f"{p.day}" for p in frame["period"].to_list()]
-    figure = charts.bars(frame, axis(shop, metric), before=None, ordered=True)
+    figure = charts.standing_bars(frame, axis(shop, metric))
     figure.update_xaxes(ticktext=texts)
     picture(
         figure,

@@ -197,7 +197,7 @@ def _prices(shop: Shop) -> None:
     import polars as pl
 
     labelled = frame.with_columns(pl.Series("value", labels))
-    figure = charts.bars(labelled, Axis("money", shop.currency), now="revenue", before=None, ordered=True)
+    figure = charts.standing_bars(labelled, Axis("money", shop.currency), now="revenue")
     picture(figure, frame, "price_bands", f"Revenue of {category} by price band")
     if shop.has("gold.price_elasticity"):
         _elasticity(shop)
