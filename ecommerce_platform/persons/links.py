@@ -397,6 +397,7 @@ def _persons(con: DuckDBPyConnection, scope: str) -> pl.DataFrame:
         "(select customer_id_1 from _link_scope union all select customer_id_2 from _link_scope))"
     ).pl()
     con.unregister("_link_scope")
+    let_go(con)  # persons are worked out in frames
     return build_persons(links, keyed, lambda pairs: _conflicts(con, pairs))
 
 
