@@ -184,7 +184,7 @@ def test_builds_behind_spark_connect_give_the_same_tables_also_after_the_server_
             builds.close()
 
 
-def test_a_connect_server_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connect_server_that_is_not_there_is_said() -> None:
     if missing := missing_for_spark("sc://"):
         leave_out(*missing)
     with (

@@ -1,4 +1,4 @@
-"""The running UI: what other pages of the same browser would send is refused, over HTTP and WebSockets."""
+"""The running UI: what other pages of the same browser would send is refused, and what it has started ends with it."""
 
 from __future__ import annotations
 
